@@ -1,0 +1,65 @@
+#pragma once
+/// The one record: every method, on every medium, reads and writes Experience.
+#include "rft/core/fields.h"
+
+namespace rft {
+
+/// What an objective is normalised by: sums over the whole optimizer batch (all micro-batches, all ranks), so that the
+/// same data gives the same gradient for any micro-batch size and number of ranks.
+struct Totals {
+  double rows = 0;    ///< trajectories (for pairs: both halves count)
+  double tokens = 0;  ///< decisions: sum of `mask`
+};
+
+/// One batch of decisions; row = trajectory, column = decision. One device, float32 unless said.
+/// Preferences are 2B rows: the chosen ones first, row i + B is the rejected answer to row i.
+struct Experience {
+  Fields context;     ///< what was asked: prompt tokens, condition images, observations; texts are the dataset's columns
+  Tensor action;      ///< [B, T, ...] what was decided
+  Tensor mask;        ///< [B, T] bool, true where the policy decided (not prompt, padding, tool output)
+  Tensor logp;        ///< [B, T] log-probability under the policy that acted, nats; 0 where masked
+  Tensor old_logp;    ///< [B, T] the same under the policy at the start of this batch's updates; undefined: the current one
+  Tensor ref_logp;    ///< [B, T] under the reference policy; defined where a slot's needs() ask for it
+  Tensor group;       ///< [B] int64, rows that answer the same context share a number
+  Tensor reward;      ///< [B] or [B, T]; NaN where a reward could not be computed
+  Tensor advantage;   ///< [B, T]
+  Fields extra;       ///< what a slot adds for another slot; names and shapes in core/extra.h
+  Totals totals;      ///< of the whole optimizer batch; see fill_totals
+
+  int64_t rows() const;
+  /// T, the number of columns.
+  int64_t steps() const;
+  /// The rows `index` [K] int64, in that order. `totals` are kept: a micro-batch knows the batch it is part of.
+  Experience select(const Tensor& index) const;
+  /// Rows of all parts one after another, columns padded to the longest; totals are added.
+  static Experience concat(const std::vector<Experience>& parts);
+  /// Sets `totals` from this batch alone.
+  void fill_totals();
+};
+
+/// What a policy (or critic, or reward model) says of an Experience now, with gradients.
+struct Evaluation {
+  Tensor logp;     ///< [B, T] log-probability of `action`, nats; anything where masked
+  Tensor entropy;  ///< [B, T] of the whole distribution, nats; where needs().entropy
+  Tensor value;    ///< [B, T] expected return; where needs().value
+  Tensor score;    ///< [B] or [B, T], a trained reward model's output
+  Tensor reward;   ///< [B] a differentiable reward that carries the graph (DRaFT)
+  Fields extra;
+};
+
+/// What a slot reads; the trainer computes nothing else.
+struct Needs {
+  enum class Data { rollout, demonstrations, pairs };
+  Data data = Data::rollout;
+  bool reward = false;
+  bool advantage = false;
+  bool ref_logp = false;
+  bool entropy = false;
+  bool value = false;
+  /// observe() is called with the whole optimizer batch, evaluated without gradients, before its micro-batches.
+  bool whole_batch = false;
+
+  Needs operator|(const Needs& other) const;
+};
+
+}  // namespace rft

@@ -1,0 +1,48 @@
+#pragma once
+/// Rows of a dataset file: JSONL, or Parquet with the same columns.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rft/core/fields.h"
+
+namespace rft {
+
+class Rows {
+ public:
+  /// Reads all rows of `file` (.jsonl, .json lines, .jsonl.gz is not read). Throws UserError with file:line where a row
+  /// does not parse, is not an object, or nests deeper than 64; and where the file is missing or holds no rows.
+  static Rows load(const std::string& file);
+  /// Rows from JSON texts; `name` stands for the file in messages.
+  static Rows parse(const std::vector<std::string>& lines, const std::string& name = "<text>");
+
+  int64_t size() const;
+  const std::string& file() const;
+  /// "file:line" of row i.
+  std::string where(int64_t i) const;
+  /// Row i as JSON text.
+  std::string json(int64_t i) const;
+
+  bool has(int64_t i, const std::string& column) const;
+  /// A string column's value; any other JSON value as JSON text. Throws UserError with file:line where it is missing.
+  std::string text(int64_t i, const std::string& column) const;
+  /// As text(), but the value must be a JSON string.
+  std::string string(int64_t i, const std::string& column) const;
+  std::vector<int64_t> ints(int64_t i, const std::string& column) const;
+  int64_t integer(int64_t i, const std::string& column) const;
+  /// Throws UserError naming the first row that lacks `column`, with the nearest column it has.
+  void require(const std::string& column) const;
+
+  Rows select(const std::vector<int64_t>& index) const;
+  /// All columns as text; a row that lacks one has "".
+  Fields columns() const;
+  /// XXH3 of the content, hex: a resumed run checks that its data is the same.
+  std::string fingerprint() const;
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace rft

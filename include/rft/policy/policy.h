@@ -1,0 +1,61 @@
+#pragma once
+/// Policy: makes decisions and says how likely each one was.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "rft/core/experience.h"
+#include "rft/core/options.h"
+#include "rft/core/state.h"
+
+namespace rft {
+
+class Rows;
+
+/// One trained tensor. The trainer may move its storage (set_data), so holders share the Tensor, not its data pointer.
+struct Parameter {
+  std::string name;
+  Tensor value;       ///< a leaf that requires a gradient
+  bool decay = true;  ///< weight decay applies (false for biases and norms)
+};
+
+struct SampleRequest {
+  int64_t group_size = 1;  ///< samples a context; row i of the result answers context i / group_size
+  uint64_t seed = 0;       ///< row i's draws depend on (seed, i, position) alone
+  bool greedy = false;     ///< the most likely decision, whatever the rollout options say
+  /// Called now and then from the sampling thread with (rows done, decisions made); may be empty.
+  std::function<void(int64_t, int64_t)> progress;
+};
+
+/// Owned by the trainer; called on the training thread only.
+class Policy : public Stateful {
+ public:
+  /// Encodes dataset rows as contexts: sets `context` (with the rows' other columns as text) and nothing else.
+  /// Throws UserError naming file and line of a row that can't be read.
+  virtual Experience contexts(const Rows& rows) const = 0;
+  /// Encodes rows that show what to do (prompt columns and "completion"): sets context, action, mask, group.
+  virtual Experience demonstrations(const Rows& rows) const = 0;
+
+  /// Visits the options read from the recipe's `rollout:` block; called once, before sample().
+  virtual void visit_rollout(OptionVisitor& visitor) = 0;
+  /// Samples group_size answers a context: sets context (repeated), action, mask, logp, group (the context's index),
+  /// extra. Runs without gradients, on the trainer's own weights.
+  virtual Experience sample(const Experience& contexts, const SampleRequest& request) = 0;
+
+  /// Judges `batch.action` with gradients, computing only what `needs` names. Rows of rollouts are judged under the
+  /// rollout's temperature, demonstrations under 1.
+  virtual Evaluation evaluate(const Experience& batch, const Needs& needs) = 0;
+  /// [B, T] log-probability under the reference policy, without gradients.
+  virtual Tensor ref_logp(const Experience& batch, const Needs& needs) = 0;
+  /// Called after every optimizer step (moving reference, averages).
+  virtual void stepped(int64_t step) { (void)step; }
+
+  virtual std::vector<Parameter> parameters() = 0;
+  /// Work of evaluating a row, in decisions and context together; the trainer balances micro-batches by it.
+  virtual int64_t row_cost(const Experience& batch, int64_t row) const = 0;
+  /// Writes a model directory (or adapter directory) that the medium's usual library loads. `directory` exists and is
+  /// empty. Throws RunError naming the file that couldn't be written.
+  virtual void save(const std::string& directory) const = 0;
+};
+
+}  // namespace rft

@@ -1,0 +1,33 @@
+#pragma once
+/// RewardModel: what an Experience is worth.
+#include <string>
+#include <vector>
+
+#include "rft/core/experience.h"
+#include "rft/core/state.h"
+
+namespace rft {
+
+/// What a RewardModel says of B rows.
+struct Rewards {
+  struct Component {
+    std::string name;
+    Tensor value;      ///< [B] float32, NaN where it could not be computed
+    double weight = 1;
+  };
+  Tensor value;                       ///< [B] float32 (or [B, T]), NaN where it could not be computed
+  std::vector<Component> components;  ///< a single reward's only component is itself
+  std::vector<std::string> errors;    ///< empty, or [B] messages; "" where all went well
+};
+
+/// May be called from several threads at once, each with its own rows. A row that can't be scored is NaN with a message,
+/// never 0; an exception is taken as the failure of all rows.
+class RewardModel : public Stateful {
+ public:
+  /// Reads context.text(extra::completion), the dataset's columns and whatever else it documents.
+  virtual Rewards score(const Experience& batch) = 0;
+  /// Text columns of the dataset that must be there ("answer"); checked before any work is done.
+  virtual std::vector<std::string> columns() const { return {}; }
+};
+
+}  // namespace rft

@@ -1,0 +1,70 @@
+#include "rft/core/experience.h"
+
+#include <ATen/ATen.h>
+
+namespace rft {
+namespace {
+
+/// The tensor members, listed once.
+constexpr Tensor Experience::*kColumns[] = {&Experience::action,   &Experience::mask,  &Experience::logp,
+                                            &Experience::old_logp, &Experience::ref_logp, &Experience::group,
+                                            &Experience::reward,   &Experience::advantage};
+
+}  // namespace
+
+int64_t Experience::rows() const {
+  for (auto column : kColumns)
+    if ((this->*column).defined()) return (this->*column).size(0);
+  return context.rows();
+}
+
+int64_t Experience::steps() const {
+  if (mask.defined()) return mask.size(1);
+  return action.defined() && action.dim() > 1 ? action.size(1) : 0;
+}
+
+Experience Experience::select(const Tensor& index) const {
+  Experience out;
+  out.context = context.select(index);
+  out.extra = extra.select(index);
+  for (auto column : kColumns)
+    if ((this->*column).defined()) out.*column = (this->*column).index_select(0, index.to((this->*column).device()));
+  out.totals = totals;
+  return out;
+}
+
+Experience Experience::concat(const std::vector<Experience>& parts) {
+  Experience out;
+  std::vector<Fields> contexts, extras;
+  for (const auto& part : parts) {
+    contexts.push_back(part.context), extras.push_back(part.extra);
+    out.totals.rows += part.totals.rows, out.totals.tokens += part.totals.tokens;
+  }
+  out.context = Fields::concat(contexts);
+  out.extra = Fields::concat(extras);
+  for (auto column : kColumns) {
+    std::vector<Tensor> pieces;
+    for (const auto& part : parts) pieces.push_back(part.*column);
+    out.*column = concat_rows(pieces);
+  }
+  return out;
+}
+
+void Experience::fill_totals() {
+  totals.rows = static_cast<double>(rows());
+  totals.tokens = mask.defined() ? mask.sum(at::kDouble).item<double>() : totals.rows;
+}
+
+Needs Needs::operator|(const Needs& other) const {
+  Needs both = *this;
+  if (both.data == Data::rollout) both.data = other.data;
+  both.reward |= other.reward;
+  both.advantage |= other.advantage;
+  both.ref_logp |= other.ref_logp;
+  both.entropy |= other.entropy;
+  both.value |= other.value;
+  both.whole_batch |= other.whole_batch;
+  return both;
+}
+
+}  // namespace rft
