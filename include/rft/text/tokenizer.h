@@ -1,0 +1,62 @@
+#pragma once
+/// tokenizer.json as the `tokenizers` library reads it: byte-level BPE with added tokens, normaliser, pre-tokeniser and
+/// post-processor.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rft {
+
+/// Immutable after load; may be used from several threads.
+class Tokenizer {
+ public:
+  /// Reads `directory`/tokenizer.json (and tokenizer_config.json for eos/pad/bos names). Throws UserError naming the
+  /// file and what in it is not supported.
+  static Tokenizer load(const std::string& directory);
+  /// From tokenizer.json's text.
+  static Tokenizer parse(const std::string& json, const std::string& where);
+
+  /// Ids of UTF-8 `text`; invalid bytes are replaced by U+FFFD. `special` adds what the post-processor adds.
+  std::vector<int64_t> encode(std::string_view text, bool special = true) const;
+  /// Text of ids; an id outside the vocabulary throws UserError.
+  std::string decode(const std::vector<int64_t>& ids, bool skip_special = false) const;
+
+  /// The id of an exact token, or -1.
+  int64_t id(std::string_view token) const;
+  /// The token of an id as it stands in the vocabulary.
+  std::string token(int64_t id) const;
+  bool is_special(int64_t id) const;
+  /// Number of ids, added tokens included (largest id + 1).
+  int64_t size() const;
+  /// From tokenizer_config.json; -1 where it says nothing.
+  int64_t eos_id() const;
+  int64_t pad_id() const;
+  int64_t bos_id() const;
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Bytes of an unfinished UTF-8 character are held back until it is whole.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  /// The text that this id completes; "" while a character is unfinished. Special tokens give "".
+  std::string push(int64_t id);
+
+ private:
+  Tokenizer tokenizer_;
+  std::string pending_;
+};
+
+/// Writes tokenizer.json and tokenizer_config.json of a byte-level BPE into `directory`: all bytes (or only those of
+/// `alphabet`), `merges` learned from `corpus` until `vocab_size`, then the special tokens "<|pad|>" and "<|eos|>".
+/// transformers' AutoTokenizer loads it.
+void make_tokenizer(const std::string& directory, const std::vector<std::string>& corpus, int64_t vocab_size,
+                    bool all_bytes = true);
+
+}  // namespace rft

@@ -1,0 +1,22 @@
+#pragma once
+/// The commands of the program, one file each: src/app/NAME.cpp defines add_NAME, which adds a CLI11 subcommand whose
+/// callback does the work. Callbacks throw UserError/RunError; app.cpp turns them into messages and exit codes.
+namespace CLI {
+class App;
+}
+
+namespace rft::app {
+
+void add_train(CLI::App& program);
+void add_check(CLI::App& program);
+void add_list(CLI::App& program);      // list and describe
+void add_generate(CLI::App& program);
+void add_logprob(CLI::App& program);
+void add_tokenize(CLI::App& program);
+void add_score(CLI::App& program);
+void add_loss(CLI::App& program);
+void add_plot(CLI::App& program);
+void add_bench(CLI::App& program);
+void add_data(CLI::App& program);      // makes the quick start's task
+
+}  // namespace rft::app
