@@ -1,7 +1,7 @@
 # cmake --install: headers, librft.so, the program, and a package for find_package(rft).
 include(CMakePackageConfigHelpers)
 install(TARGETS rft EXPORT rftTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS rft_app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS rft_main RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/rft DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT rftTargets NAMESPACE rft:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rft)
 configure_package_config_file(cmake/rftConfig.cmake.in ${CMAKE_BINARY_DIR}/rftConfig.cmake

@@ -19,6 +19,7 @@ class Registry {
     std::string summary;  ///< one line
     std::string source;   ///< the paper or peer it comes from
     std::function<std::unique_ptr<Interface>(OptionReader&)> make;
+    std::function<Config(OptionReader&)> resolve;       ///< checks a block; returns it with every default written out
     std::function<void(OptionVisitor&)> visit;          ///< visits default options
     std::function<void(OptionVisitor&)> visit_rollout;  ///< policies: the options they read from `rollout:`
   };
@@ -27,12 +28,22 @@ class Registry {
   /// Replaces an entry of the same name.
   template <class T>
   void add(const std::string& name, const std::string& summary, const std::string& source) {
-    Entry entry{name, summary, source, nullptr, nullptr, nullptr};
+    Entry entry{name, summary, source, nullptr, nullptr, nullptr, nullptr};
     entry.make = [](OptionReader& reader) -> std::unique_ptr<Interface> {
       typename T::Options options;
       options.visit(reader);
       reader.finish();
       return std::make_unique<T>(std::move(options));
+    };
+    entry.resolve = [name](OptionReader& reader) {
+      typename T::Options options;
+      options.visit(reader);
+      reader.finish();
+      Config resolved = Config::map();
+      resolved.set("type", Config::scalar(name));
+      OptionWriter writer(resolved);
+      options.visit(writer);
+      return resolved;
     };
     entry.visit = [](OptionVisitor& v) { typename T::Options().visit(v); };
     if constexpr (requires { typename T::Rollout; })
@@ -65,13 +76,27 @@ class Registry {
   /// Makes what a block `{type: NAME, ...options}` describes. `also_allowed` keys are left to the caller.
   std::unique_ptr<Interface> make(const Config& block, const std::vector<std::string>& also_allowed = {}) const {
     const Entry& entry = entry_of(block);
-    OptionReader reader(block);
-    reader.allow("type");
-    for (const auto& key : also_allowed) reader.allow(key);
+    OptionReader reader = reader_of(block, also_allowed);
     return entry.make(reader);
+  }
+  /// The block with every default written out; throws UserError where make() would for its options.
+  Config resolve(const Config& block, const std::vector<std::string>& also_allowed = {}) const {
+    const Entry& entry = entry_of(block);
+    OptionReader reader = reader_of(block, also_allowed);
+    Config resolved = entry.resolve(reader);
+    for (const auto& key : also_allowed)
+      if (const Config* given = block.find(key)) resolved.set(key, *given);
+    return resolved;
   }
 
  private:
+  static OptionReader reader_of(const Config& block, const std::vector<std::string>& also_allowed) {
+    OptionReader reader(block);
+    reader.allow("type");
+    for (const auto& key : also_allowed) reader.allow(key);
+    return reader;
+  }
+
   std::vector<Entry> entries_;
 };
 

@@ -56,6 +56,8 @@ class Policy : public Stateful {
   /// Writes a model directory (or adapter directory) that the medium's usual library loads. `directory` exists and is
   /// empty. Throws RunError naming the file that couldn't be written.
   virtual void save(const std::string& directory) const = 0;
+  /// Sets the trained weights to what save() wrote, bit for bit; the reference policy stays what it was.
+  virtual void load(const std::string& directory) = 0;
 };
 
 }  // namespace rft

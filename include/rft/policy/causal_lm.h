@@ -1,0 +1,78 @@
+#pragma once
+/// A causal language model as a policy: a Hugging Face directory whose decisions are tokens.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rft/nn/decoder.h"
+#include "rft/policy/policy.h"
+#include "rft/text/tokenizer.h"
+
+namespace rft {
+
+/// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
+/// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's columns.
+class CausalLm : public Policy {
+ public:
+  struct Options {
+    std::string path;
+    std::string adapter;
+    std::string dtype = "float32";
+    bool gradient_checkpointing = false;
+    int64_t max_length = 0;
+    bool use_lora = false;
+    LoraConfig lora;
+    int64_t lora_seed = 0;
+    bool reference_sync = false;
+    double reference_mixup = 0.6;
+    int64_t reference_every = 512;
+    void visit(OptionVisitor& v);
+  };
+  struct Rollout {
+    int64_t max_new_tokens = 512;
+    double temperature = 1.0;
+    double top_p = 1.0;
+    int64_t top_k = 0;
+    double min_p = 0.0;
+    double repetition_penalty = 1.0;
+    std::vector<std::string> stop;
+    int64_t decode_batch_size = 0;
+    void visit(OptionVisitor& v);
+  };
+
+  explicit CausalLm(Options options);
+
+  Experience contexts(const Rows& rows) const override;
+  Experience demonstrations(const Rows& rows) const override;
+  void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
+  Experience sample(const Experience& contexts, const SampleRequest& request) override;
+  Evaluation evaluate(const Experience& batch, const Needs& needs) override;
+  Tensor ref_logp(const Experience& batch, const Needs& needs) override;
+  void stepped(int64_t step) override;
+  std::vector<Parameter> parameters() override;
+  int64_t row_cost(const Experience& batch, int64_t row) const override;
+  void save(const std::string& directory) const override;
+  void load(const std::string& directory) override;
+  State state() const override;
+  void load_state(const State& state) override;
+
+  const Decoder& decoder() const { return *decoder_; }
+  Decoder& decoder() { return *decoder_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const std::vector<int64_t>& eos_ids() const { return eos_ids_; }
+  /// The prompt's ids of dataset row i: "prompt" (text, encoded with the post-processor's special tokens) or "input_ids".
+  std::vector<int64_t> prompt_ids(const Rows& rows, int64_t i) const;
+
+ private:
+  Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) const;
+  void make_reference();
+
+  Options options_;
+  Rollout rollout_;
+  Tokenizer tokenizer_;
+  std::vector<int64_t> eos_ids_;
+  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<Decoder> reference_;  ///< a frozen copy, made when it is first asked for and there are no adapters
+};
+
+}  // namespace rft

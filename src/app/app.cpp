@@ -1,0 +1,61 @@
+#include "rft/app/app.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "app/commands.h"
+#include "rft/core/error.h"
+#include "rft/core/log.h"
+#include "rft/core/registry.h"
+
+namespace rft {
+namespace {
+
+int fail(int code, const std::string& message) {
+  std::fprintf(stderr, "rft: %s\n", message.c_str());
+  return code;
+}
+
+void add_commands(CLI::App& program) {
+  (void)program;
+}
+
+void add_common_options(CLI::App& program) {
+  program.require_subcommand(1);
+  program.fallthrough();
+  program.set_version_flag("--version", "rft 0.1.0");
+  program.add_flag_callback("--quiet,-q", [] { log::set_level("error"); }, "only errors on stderr");
+  program.add_option_function<std::string>("--log-level", [](const std::string& level) { log::set_level(level); },
+                                           "trace, debug, info, warn, error or off");
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  try {
+    register_builtins();
+    CLI::App program("rft fine-tunes models by reward. `rft COMMAND --help` shows a command's options and an example.", "rft");
+    add_common_options(program);
+    add_commands(program);
+    try {
+      program.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      int code = program.exit(error);
+      return code == 0 ? 0 : 2;
+    }
+    return 0;
+  } catch (const UserError& error) {
+    return fail(2, error.what());
+  } catch (const Interrupted& error) {
+    return fail(130, error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(1, "[memory] there was not enough memory; a smaller train.micro_batch_size or rollout.decode_batch_size needs less");
+  } catch (const std::exception& error) {
+    return fail(1, error.what());
+  }
+}
+
+}  // namespace rft

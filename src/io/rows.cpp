@@ -1,0 +1,235 @@
+#include "rft/io/rows.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+
+#include "rft/core/error.h"
+#include "rft/core/text.h"
+#include "rft/io/files.h"
+
+namespace rft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kMaxDepth = 64;
+constexpr size_t kMaxFileBytes = size_t{64} << 30;
+
+struct Row {
+  int64_t line;      // from 1
+  std::string text;  // as it stood in the file
+  Json value;        // an object
+};
+
+/// The 1-based column where brackets nest deeper than kMaxDepth; 0 where they don't. The parser keeps no such limit.
+size_t too_deep_at(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if ((c == '{' || c == '[') && ++depth > kMaxDepth) {
+      return i + 1;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return 0;
+}
+
+/// nlohmann's message without its own name and place: "syntax error while parsing value - invalid literal; ...".
+std::string plain_message(const std::string& what) {
+  size_t place = what.find("parse error"), colon = what.find(": ", place == std::string::npos ? 0 : place);
+  return colon == std::string::npos ? what : what.substr(colon + 2);
+}
+
+Json parse_row(std::string_view text, const std::string& where) {
+  if (size_t column = too_deep_at(text))
+    bad_input(cat(where, ":", column), "a row may nest at most ", kMaxDepth, " deep; this one nests deeper");
+  // The parser takes a zero byte for the end of its input.
+  if (size_t zero = text.find('\0'); zero != std::string_view::npos)
+    bad_input(cat(where, ":", zero + 1), "a row must be one JSON object in one line; got a zero byte");
+  Json value;
+  try {
+    value = Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    bad_input(cat(where, ":", std::max<size_t>(error.byte, 1)), "a row must be one JSON object in one line; ",
+              plain_message(error.what()));
+  } catch (const Json::exception& error) {  // a number beyond double's range
+    bad_input(where, "a row must be one JSON object in one line; ", error.what());
+  }
+  if (!value.is_object()) bad_input(where, "a row must be a JSON object, {\"column\": value}; got ", value.type_name());
+  return value;
+}
+
+bool blank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
+
+/// Calls each(line number, line without its end) for every line.
+template <class Each>
+void for_lines(std::string_view content, Each each) {
+  int64_t number = 1;
+  for (size_t begin = 0; begin < content.size(); ++number) {
+    size_t end = std::min(content.find('\n', begin), content.size());
+    each(number, content.substr(begin, end - begin));
+    begin = end + 1;
+  }
+}
+
+bool ends_with(const std::string& text, std::string_view end) {
+  return text.size() >= end.size() && std::equal(end.rbegin(), end.rend(), text.rbegin());
+}
+
+void refuse_other_formats(const std::string& file) {
+  if (ends_with(file, ".parquet"))
+    bad_input(file, "datasets are read as JSONL, one JSON object a line; got Parquet. Convert it: "
+              "python -c \"import pandas; pandas.read_parquet('in.parquet').to_json('out.jsonl', orient='records', "
+              "lines=True, force_ascii=False)\"");
+  for (const char* end : {".gz", ".zst", ".xz", ".bz2", ".zip"})
+    if (ends_with(file, end)) bad_input(file, "datasets are read as plain JSONL; got a compressed file: unpack it first");
+}
+
+std::string as_text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+}  // namespace
+
+struct Rows::Impl {
+  std::string file;
+  std::vector<std::shared_ptr<const Row>> rows;
+
+  void add(int64_t line, std::string_view text) {
+    if (text.ends_with('\r')) text.remove_suffix(1);
+    if (blank(text)) return;
+    if (line == 1 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+    Json value = parse_row(text, cat(file, ":", line));
+    rows.push_back(std::make_shared<const Row>(Row{line, std::string(text), std::move(value)}));
+  }
+
+  const Row& at(int64_t i) const {
+    if (i < 0 || i >= static_cast<int64_t>(rows.size()))
+      run_failed("Rows", "a row must be in [0, ", rows.size(), "); got ", i);
+    return *rows[static_cast<size_t>(i)];
+  }
+
+  std::string where(int64_t i) const { return cat(file, ":", at(i).line); }
+
+  const Json& value(int64_t i, const std::string& column) const {
+    const Json& row = at(i).value;
+    auto found = row.find(column);
+    if (found != row.end()) return *found;
+    std::vector<std::string> known;
+    for (const auto& item : row.items()) known.push_back(item.key());
+    bad_input(where(i), "a column `", column, "` is needed", known.empty() ? "; the row is empty" : suggestion(column, known));
+  }
+
+  int64_t integer(int64_t i, const std::string& column, const Json& value) const {
+    constexpr auto max = std::numeric_limits<int64_t>::max();
+    bool fits = value.is_number_unsigned() ? value.get<uint64_t>() <= static_cast<uint64_t>(max) : value.is_number_integer();
+    if (!fits) bad_input(where(i), "`", column, "` must hold whole numbers; got ", value.dump());
+    return value.get<int64_t>();
+  }
+};
+
+Rows Rows::load(const std::string& file) {
+  refuse_other_formats(file);
+  auto impl = std::make_shared<Impl>();
+  impl->file = file;
+  std::string content = read_text(file, kMaxFileBytes);
+  for_lines(content, [&](int64_t line, std::string_view text) { impl->add(line, text); });
+  if (impl->rows.empty()) bad_input(file, "a dataset must hold at least one row; got none");
+  Rows out;
+  out.impl_ = std::move(impl);
+  return out;
+}
+
+Rows Rows::parse(const std::vector<std::string>& lines, const std::string& name) {
+  auto impl = std::make_shared<Impl>();
+  impl->file = name;
+  for (size_t i = 0; i < lines.size(); ++i) impl->add(static_cast<int64_t>(i) + 1, lines[i]);
+  if (impl->rows.empty()) bad_input(name, "a dataset must hold at least one row; got none");
+  Rows out;
+  out.impl_ = std::move(impl);
+  return out;
+}
+
+int64_t Rows::size() const { return impl_ ? static_cast<int64_t>(impl_->rows.size()) : 0; }
+
+const std::string& Rows::file() const { return impl_->file; }
+
+std::string Rows::where(int64_t i) const { return impl_->where(i); }
+
+std::string Rows::json(int64_t i) const { return impl_->at(i).text; }
+
+bool Rows::has(int64_t i, const std::string& column) const { return impl_->at(i).value.contains(column); }
+
+std::string Rows::text(int64_t i, const std::string& column) const { return as_text(impl_->value(i, column)); }
+
+std::string Rows::string(int64_t i, const std::string& column) const {
+  const Json& value = impl_->value(i, column);
+  if (!value.is_string()) bad_input(where(i), "`", column, "` must be a string; got ", value.type_name());
+  return value.get<std::string>();
+}
+
+std::vector<int64_t> Rows::ints(int64_t i, const std::string& column) const {
+  const Json& value = impl_->value(i, column);
+  if (!value.is_array()) bad_input(where(i), "`", column, "` must be a list of whole numbers; got ", value.type_name());
+  std::vector<int64_t> out;
+  out.reserve(value.size());
+  for (const auto& item : value) out.push_back(impl_->integer(i, column, item));
+  return out;
+}
+
+int64_t Rows::integer(int64_t i, const std::string& column) const {
+  return impl_->integer(i, column, impl_->value(i, column));
+}
+
+void Rows::require(const std::string& column) const {
+  for (int64_t i = 0; i < size(); ++i) impl_->value(i, column);
+}
+
+Rows Rows::select(const std::vector<int64_t>& index) const {
+  auto impl = std::make_shared<Impl>();
+  impl->file = impl_->file;
+  impl->rows.reserve(index.size());
+  for (int64_t i : index) impl_->at(i), impl->rows.push_back(impl_->rows[static_cast<size_t>(i)]);
+  Rows out;
+  out.impl_ = std::move(impl);
+  return out;
+}
+
+Fields Rows::columns() const {
+  std::set<std::string> names;
+  for (int64_t i = 0; i < size(); ++i)
+    for (const auto& item : impl_->at(i).value.items()) names.insert(item.key());
+  Fields out;
+  for (const auto& name : names) {
+    std::vector<std::string> texts(static_cast<size_t>(size()));
+    for (int64_t i = 0; i < size(); ++i)
+      if (has(i, name)) texts[static_cast<size_t>(i)] = text(i, name);
+    out.set_text(name, std::move(texts));
+  }
+  return out;
+}
+
+std::string Rows::fingerprint() const {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (int64_t i = 0; i < size(); ++i) {
+    std::string line = json(i) + "\n";
+    XXH3_64bits_update(&state, line.data(), line.size());
+  }
+  char hex[17];
+  std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(XXH3_64bits_digest(&state)));
+  return hex;
+}
+
+}  // namespace rft
