@@ -20,7 +20,6 @@ if(RFT_CCACHE)
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${RFT_CCACHE})
 endif()
 
-find_package(OpenMP REQUIRED COMPONENTS CXX)
 add_library(rft_flags INTERFACE)
 # -fopenmp: at::parallel_for is inline, and serial in files compiled without it.
 # -fpch-preprocess: lets ccache see through the precompiled header.

@@ -44,7 +44,7 @@ function(rft_library)
   get_property(libraries GLOBAL PROPERTY RFT_ROOM_LIBRARIES)
   list(REMOVE_DUPLICATES libraries)
   target_link_libraries(rft PUBLIC rft::torch PRIVATE $<BUILD_INTERFACE:rft_flags> ${libraries} spdlog::spdlog
-                        OpenMP::OpenMP_CXX ${CMAKE_DL_LIBS})
+                        ${RFT_OPENMP} ${CMAKE_DL_LIBS})
   add_library(rft::rft ALIAS rft)
 endfunction()
 

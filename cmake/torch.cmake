@@ -18,3 +18,8 @@ if(NOT TARGET rft::torch)
   target_link_libraries(rft::torch INTERFACE torch_cpu c10)
   target_compile_features(rft::torch INTERFACE cxx_std_20)
 endif()
+# One OpenMP runtime a process: the wheel's own, where it ships one.
+file(GLOB RFT_OPENMP "${TORCH_INSTALL_PREFIX}/lib/libgomp*.so*")
+if(NOT RFT_OPENMP)
+  set(RFT_OPENMP gomp)
+endif()

@@ -3,17 +3,17 @@
 #include <ATen/ATen.h>
 
 namespace rft {
-namespace {
 
-/// The tensor members, listed once.
-constexpr Tensor Experience::*kColumns[] = {&Experience::action,   &Experience::mask,  &Experience::logp,
-                                            &Experience::old_logp, &Experience::ref_logp, &Experience::group,
-                                            &Experience::reward,   &Experience::advantage};
-
-}  // namespace
+const std::vector<ExperienceColumn>& experience_columns() {
+  static const std::vector<ExperienceColumn> columns = {
+      {"action", &Experience::action},     {"mask", &Experience::mask},         {"logp", &Experience::logp},
+      {"old_logp", &Experience::old_logp}, {"ref_logp", &Experience::ref_logp}, {"group", &Experience::group},
+      {"reward", &Experience::reward},     {"advantage", &Experience::advantage}};
+  return columns;
+}
 
 int64_t Experience::rows() const {
-  for (auto column : kColumns)
+  for (const auto& [name, column] : experience_columns())
     if ((this->*column).defined()) return (this->*column).size(0);
   return context.rows();
 }
@@ -27,7 +27,7 @@ Experience Experience::select(const Tensor& index) const {
   Experience out;
   out.context = context.select(index);
   out.extra = extra.select(index);
-  for (auto column : kColumns)
+  for (const auto& [name, column] : experience_columns())
     if ((this->*column).defined()) out.*column = (this->*column).index_select(0, index.to((this->*column).device()));
   out.totals = totals;
   return out;
@@ -42,7 +42,7 @@ Experience Experience::concat(const std::vector<Experience>& parts) {
   }
   out.context = Fields::concat(contexts);
   out.extra = Fields::concat(extras);
-  for (auto column : kColumns) {
+  for (const auto& [name, column] : experience_columns()) {
     std::vector<Tensor> pieces;
     for (const auto& part : parts) pieces.push_back(part.*column);
     out.*column = concat_rows(pieces);

@@ -37,6 +37,13 @@ struct Experience {
   void fill_totals();
 };
 
+/// The tensor members that are one row a trajectory, with their names in files.
+struct ExperienceColumn {
+  const char* name;
+  Tensor Experience::*member;
+};
+const std::vector<ExperienceColumn>& experience_columns();
+
 /// What a policy (or critic, or reward model) says of an Experience now, with gradients.
 struct Evaluation {
   Tensor logp;     ///< [B, T] log-probability of `action`, nats; anything where masked

@@ -19,11 +19,10 @@ class CausalLm : public Policy {
     std::string adapter;
     std::string dtype = "float32";
     bool gradient_checkpointing = false;
-    int64_t max_length = 0;
     bool use_lora = false;
     LoraConfig lora;
     int64_t lora_seed = 0;
-    bool reference_sync = false;
+    bool sync_reference = false;
     double reference_mixup = 0.6;
     int64_t reference_every = 512;
     void visit(OptionVisitor& v);
@@ -50,7 +49,6 @@ class CausalLm : public Policy {
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
   void stepped(int64_t step) override;
   std::vector<Parameter> parameters() override;
-  int64_t row_cost(const Experience& batch, int64_t row) const override;
   void save(const std::string& directory) const override;
   void load(const std::string& directory) override;
   State state() const override;
@@ -60,12 +58,20 @@ class CausalLm : public Policy {
   Decoder& decoder() { return *decoder_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const std::vector<int64_t>& eos_ids() const { return eos_ids_; }
-  /// The prompt's ids of dataset row i: "prompt" (text, encoded with the post-processor's special tokens) or "input_ids".
-  std::vector<int64_t> prompt_ids(const Rows& rows, int64_t i) const;
+  /// A dataset row as tokens: "prompt" (text, with the post-processor's special tokens) and "completion" (text, without),
+  /// or "input_ids" (and "prompt_length"). Throws UserError with file:line.
+  struct TokenRow {
+    std::vector<int64_t> prompt, completion;
+  };
+  TokenRow prompt_row(const Rows& rows, int64_t i) const;
+  TokenRow completion_row(const Rows& rows, int64_t i, bool append_eos) const;
+  /// Packs token rows into an Experience: context's prompt_ids and prompt_length, action, mask.
+  static Experience pack(const std::vector<TokenRow>& rows);
 
  private:
   Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) const;
-  void make_reference();
+  Decoder& reference();
+  void add_texts(Experience& batch, const Rows& rows) const;
 
   Options options_;
   Rollout rollout_;

@@ -51,8 +51,6 @@ class Policy : public Stateful {
   virtual void stepped(int64_t step) { (void)step; }
 
   virtual std::vector<Parameter> parameters() = 0;
-  /// Work of evaluating a row, in decisions and context together; the trainer balances micro-batches by it.
-  virtual int64_t row_cost(const Experience& batch, int64_t row) const = 0;
   /// Writes a model directory (or adapter directory) that the medium's usual library loads. `directory` exists and is
   /// empty. Throws RunError naming the file that couldn't be written.
   virtual void save(const std::string& directory) const = 0;

@@ -28,6 +28,8 @@ class Tokenizer {
   /// The token of an id as it stands in the vocabulary.
   std::string token(int64_t id) const;
   bool is_special(int64_t id) const;
+  /// The bytes of one token in the middle of a text; they may be a part of a character.
+  std::string bytes(int64_t id) const;
   /// Number of ids, added tokens included (largest id + 1).
   int64_t size() const;
   /// From tokenizer_config.json; -1 where it says nothing.
@@ -53,9 +55,10 @@ class StreamDecoder {
   std::string pending_;
 };
 
-/// Writes tokenizer.json and tokenizer_config.json of a byte-level BPE into `directory`: all bytes (or only those of
-/// `alphabet`), `merges` learned from `corpus` until `vocab_size`, then the special tokens "<|pad|>" and "<|eos|>".
-/// transformers' AutoTokenizer loads it.
+/// Writes tokenizer.json and tokenizer_config.json of a byte-level BPE into `directory`: all bytes (or only those that
+/// `corpus` has), merges learned from `corpus`, then the special tokens "<|pad|>" and "<|eos|>"; `vocab_size` ids in all,
+/// fewer where the corpus has no more pairs. transformers' AutoTokenizer loads it. Throws UserError where `vocab_size`
+/// is too small for the bytes, RunError where the files can't be written.
 void make_tokenizer(const std::string& directory, const std::vector<std::string>& corpus, int64_t vocab_size,
                     bool all_bytes = true);
 

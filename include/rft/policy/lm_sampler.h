@@ -1,0 +1,45 @@
+#pragma once
+/// Samples completions from a Decoder on the CPU, on the trainer's own weights: paged key/value cache, prompts computed
+/// once a group, finished rows replaced at once by waiting ones.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "rft/nn/decoder.h"
+#include "rft/text/tokenizer.h"
+
+namespace rft {
+
+struct SamplerOptions {
+  int64_t max_new_tokens = 512;
+  double temperature = 1;         ///< 0 = greedy
+  double top_p = 1;
+  int64_t top_k = 0;              ///< 0 = off
+  double min_p = 0;
+  double repetition_penalty = 1;  ///< applies to the prompt's and the completion's tokens
+  int64_t batch_size = 0;         ///< rows decoded at once; 0 = up to 64, as 2 GiB of keys and values allow
+  std::vector<int64_t> eos_ids;
+  std::vector<std::string> stop;  ///< texts that end a row, found in its decoded text, also across token borders
+  bool entropy = false;
+};
+
+struct SampledRow {
+  std::vector<int64_t> ids;    ///< the eos token, or the token that completes a stop text, included
+  std::vector<float> logp;     ///< nats; the temperature-scaled distribution before filters (temperature 0: under 1)
+  std::vector<float> entropy;  ///< of the same distribution; empty unless asked for
+  bool truncated = false;      ///< ended by max_new_tokens
+  std::string stop;            ///< the stop text that ended it, or ""
+};
+
+/// Called now and then with (rows done, tokens sampled).
+using SamplerProgress = std::function<void(int64_t, int64_t)>;
+
+/// Row i answers prompts[i / group_size], and its draw at position t depends on (seed, i, t) alone. `greedy` takes the
+/// likeliest token whatever the temperature. `tokenizer` is read for stop texts only, and may be null without them.
+/// Throws UserError naming the first prompt that is empty, holds an id outside the vocabulary, or leaves no room for
+/// max_new_tokens; RunError where logits are not finite. Needs no gradient mode: it records nothing.
+std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tokenizer,
+                                    const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
+                                    bool greedy, const SamplerOptions& options, const SamplerProgress& progress = {});
+
+}  // namespace rft

@@ -1,0 +1,42 @@
+#pragma once
+/// contexts -> rollout -> reward -> credit -> select: everything before the objective.
+#include <functional>
+
+#include "rft/core/metrics.h"
+#include "rft/credit/credit.h"
+#include "rft/policy/policy.h"
+#include "rft/reward/reward_model.h"
+#include "rft/rollout/row_cursor.h"
+#include "rft/select/selector.h"
+
+namespace rft {
+
+/// The slots of a rollout; none is owned. reward and credit may be null.
+struct RolloutSlots {
+  Policy& policy;
+  RewardModel* reward;
+  Credit* credit;
+  Selector& selector;
+};
+
+struct CollectOptions {
+  int64_t group_size = 1;
+  int64_t batch_size = 1;  ///< trajectories a rollout, a multiple of group_size
+  Needs needs;             ///< of objective, credit and selector together
+  bool recompute_logp = false;
+  double max_reward_failures = 0.5;
+  std::function<void(int64_t, int64_t)> progress;
+};
+
+/// Draws contexts until the selector has the rows it expects of one rollout (or may not draw more), and returns at most
+/// that many; fewer, or none, where the selector kept fewer. `seed` and the cursor's position determine the result.
+/// Adds reward, completion and time metrics. Throws RunError where too many rewards could not be computed.
+Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
+                   const CollectOptions& options, Metrics& metrics);
+
+/// Scores `batch`: sets reward, extra::reward_components and reward_weights, adds rewards/NAME/mean and std under
+/// `prefix`. Throws RunError where a reward model answers with the wrong number of rows, or fails more than
+/// `max_failures` of them.
+void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix, Metrics& metrics);
+
+}  // namespace rft

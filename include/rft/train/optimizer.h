@@ -1,0 +1,44 @@
+#pragma once
+/// All trained tensors in one flat buffer: AdamW, the gradient's norm and zeroing are a single pass each.
+#include <vector>
+
+#include "rft/core/state.h"
+#include "rft/policy/policy.h"
+#include "rft/train/options.h"
+
+namespace rft {
+
+/// Learning rate of update `step` (0-based) out of `total`, with the numbers of transformers' get_scheduler: the rate
+/// rises linearly from 0 over the warm-up, then falls as `type` says.
+double learning_rate(const ScheduleOptions& schedule, double lr, int64_t step, int64_t total);
+
+/// AdamW (Loshchilov & Hutter 2019), PyTorch's numbers. The parameters' storage is moved into the flat buffer, their
+/// gradients are views of another. Parameters below float32 get a float32 master copy.
+class Optimizer {
+ public:
+  Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options);
+
+  void zero_grad();
+  /// The L2 norm of all gradients, float64 accumulation is not needed: float32 blocks are summed in float64.
+  double grad_norm() const;
+  void scale_grad(double factor);
+  void step(double lr);
+  int64_t parameter_count() const { return flat_.numel(); }
+
+  /// First and second moments, step count and, below float32, the master copy.
+  State state() const;
+  void load_state(const State& state);
+  /// Call after the parameters were set from outside (resume).
+  void refresh_master();
+
+ private:
+  OptimizerOptions options_;
+  std::vector<Parameter> parameters_;
+  int64_t decayed_ = 0;  ///< the first so many elements are decayed
+  Tensor flat_, grad_;   ///< [n] in the parameters' dtype
+  Tensor master_;        ///< [n] float32 (float64 for float64): flat_ itself unless the dtype is lower
+  Tensor mean_, square_; ///< [n], Adam's moments
+  int64_t steps_ = 0;
+};
+
+}  // namespace rft

@@ -1,0 +1,116 @@
+#pragma once
+/// The options of a recipe's run:, data:, rollout: and train: blocks. Defaults are TRL 1.16's where TRL has the option.
+#include <optional>
+#include <string>
+
+#include "rft/core/options.h"
+
+namespace rft {
+
+struct RunOptions {
+  std::string name = "run";
+  std::string output;  ///< empty: runs/NAME
+  int64_t seed = 42;
+  int64_t threads = 0;  ///< 0: OMP_NUM_THREADS, else all cores
+  void visit(OptionVisitor& v) {
+    v.option("name", name, "the run's name, shown in progress and curves");
+    v.option("output", output, "the run directory; runs/NAME where empty");
+    v.option("seed", seed, "seed of everything random: the same seed gives the same run, bit for bit on the CPU", at_least(0));
+    v.option("threads", threads, "CPU threads; 0 = OMP_NUM_THREADS, else every core", at_least(0));
+  }
+};
+
+struct DataOptions {
+  std::string prompts, train, eval;
+  bool shuffle = true;
+  int64_t eval_rows = 0;
+  void visit(OptionVisitor& v) {
+    v.option("prompts", prompts, "rows to train on (.jsonl)");
+    v.option("train", train, "another name for `prompts`, for rows that hold completions; give one of the two");
+    v.option("eval", eval, "held-out rows, answered greedily and scored every train.eval_every steps (.jsonl)");
+    v.option("shuffle", shuffle, "a new order every epoch, from run.seed; false: the file's order");
+    v.option("eval_rows", eval_rows, "use only the first so many rows of eval; 0 = all", at_least(0).in("rows"));
+  }
+  const std::string& rows() const { return prompts.empty() ? train : prompts; }
+};
+
+struct RolloutOptions {
+  int64_t group_size = 8;
+  std::optional<int64_t> batch_size;
+  bool recompute_logp = false;
+  void visit(OptionVisitor& v) {
+    v.option("group_size", group_size, "samples drawn for each prompt", at_least(1).in("samples"));
+    v.option("batch_size", batch_size,
+             "trajectories sampled at once; a multiple of group_size; null = as many as one optimizer step needs",
+             at_least(1).in("trajectories"));
+    v.option("recompute_logp", recompute_logp,
+             "judge a rollout once more before its updates and take ratios against that instead of the sampler's own "
+             "log-probabilities (useful in bfloat16)");
+  }
+};
+
+struct OptimizerOptions {
+  std::string type = "adamw";
+  std::optional<double> lr;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+  void visit(OptionVisitor& v) {
+    v.option("type", type, "the optimizer", one_of({"adamw"}));
+    v.option("lr", lr, "learning rate; null = 1e-6 for rollouts and pairs, 2e-5 for demonstrations", above(0));
+    v.option("beta1", beta1, "decay of the gradient's mean", between(0, 1));
+    v.option("beta2", beta2, "decay of the squared gradient's mean", between(0, 1));
+    v.option("eps", eps, "added to the root of the squared gradient's mean", above(0));
+    v.option("weight_decay", weight_decay, "decoupled weight decay (biases and norms are spared)", at_least(0));
+  }
+};
+
+struct ScheduleOptions {
+  std::string type = "linear";
+  int64_t warmup_steps = 0;
+  double warmup_ratio = 0, min_ratio = 0;
+  void visit(OptionVisitor& v) {
+    v.option("type", type, "how the learning rate falls after warm-up", one_of({"linear", "cosine", "constant", "inverse_sqrt"}));
+    v.option("warmup_steps", warmup_steps, "steps over which the learning rate rises from 0", at_least(0).in("steps"));
+    v.option("warmup_ratio", warmup_ratio, "the same as a share of all steps; used where warmup_steps is 0", between(0, 1));
+    v.option("min_ratio", min_ratio, "the learning rate never falls below this share of lr", between(0, 1));
+  }
+};
+
+struct TrainOptions {
+  std::optional<int64_t> steps;
+  double epochs = 3;
+  int64_t batch_size = 8;
+  std::optional<int64_t> micro_batch_size;
+  int64_t iterations = 1;
+  double max_grad_norm = 1.0;
+  int64_t log_every = 1, samples_every = 10, samples = 4;
+  std::optional<int64_t> eval_every;
+  int64_t checkpoint_every = 500, keep_checkpoints = 2;
+  int64_t max_nonfinite_steps = 3;
+  double max_reward_failures = 0.5;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  void visit(OptionVisitor& v) {
+    v.option("steps", steps, "optimizer steps; null = as many as `epochs` passes over the data take", at_least(1).in("steps"));
+    v.option("epochs", epochs, "passes over the data, where steps is null", above(0));
+    v.option("batch_size", batch_size, "trajectories an optimizer step", at_least(1).in("trajectories"));
+    v.option("micro_batch_size", micro_batch_size,
+             "trajectories in memory at once; null = the whole batch. The gradient is the same for any value",
+             at_least(1).in("trajectories"));
+    v.option("iterations", iterations, "passes over each rollout (TRL's num_iterations)", at_least(1));
+    v.option("max_grad_norm", max_grad_norm, "the gradient is scaled down to this norm; 0 = never", at_least(0));
+    v.option("log_every", log_every, "a line of metrics.jsonl every so many steps, averaged over them", at_least(1).in("steps"));
+    v.option("samples_every", samples_every, "rollouts are written to samples.jsonl every so many steps; 0 = never", at_least(0).in("steps"));
+    v.option("samples", samples, "how many rollouts are written each time", at_least(1));
+    v.option("eval_every", eval_every, "held-out evaluation every so many steps; null = only at the end", at_least(1).in("steps"));
+    v.option("checkpoint_every", checkpoint_every, "a checkpoint every so many steps; 0 = only when interrupted", at_least(0).in("steps"));
+    v.option("keep_checkpoints", keep_checkpoints, "the newest so many checkpoints are kept; 0 = all", at_least(0));
+    v.option("max_nonfinite_steps", max_nonfinite_steps,
+             "a step whose loss or gradient is not finite is skipped; after so many in a row the run stops", at_least(1));
+    v.option("max_reward_failures", max_reward_failures,
+             "the run stops when more than this share of a rollout's rewards could not be computed", between(0, 1));
+    v.block("optimizer", [this](OptionVisitor& in) { optimizer.visit(in); }, "the optimizer");
+    v.block("schedule", [this](OptionVisitor& in) { schedule.visit(in); }, "the learning rate over time");
+  }
+};
+
+}  // namespace rft

@@ -1,0 +1,42 @@
+#include "app/arithmetic.h"
+
+#include <set>
+#include <utility>
+
+#include "rft/core/error.h"
+
+namespace rft::app {
+
+std::string prompt_of(const Addition& problem) { return cat(problem.a, "+", problem.b, "="); }
+
+std::string solution_of(const Addition& problem, bool forgetful) {
+  std::string text, sum;
+  int64_t carry = 0;
+  for (int64_t a = problem.a, b = problem.b; a > 0 || b > 0; a /= 10, b /= 10) {
+    int64_t column = a % 10 + b % 10 + carry;
+    if (!text.empty()) text += ",";
+    text += cat(a % 10, "+", b % 10, carry ? "+1" : "", "=", column);
+    bool last = a < 10 && b < 10;
+    sum = (last ? std::to_string(column) : std::to_string(column % 10)) + sum;
+    carry = forgetful ? 0 : column / 10;
+  }
+  return text + ";" + sum;
+}
+
+std::vector<Addition> draw_additions(int64_t count, int64_t digits, uint64_t seed) {
+  int64_t low = 1;
+  for (int64_t i = 1; i < digits; ++i) low *= 10;
+  uint64_t span = static_cast<uint64_t>(low) * 9;
+  if (static_cast<double>(count) > 0.5 * static_cast<double>(span) * static_cast<double>(span))
+    bad_input("rft data", "there are too few problems of ", digits, " digits for ", count, " different ones");
+  Rng rng(seed);
+  std::set<std::pair<int64_t, int64_t>> seen;
+  std::vector<Addition> out;
+  for (uint64_t at = 0; static_cast<int64_t>(out.size()) < count; at += 2) {
+    Addition problem{low + static_cast<int64_t>(rng.below(at, span)), low + static_cast<int64_t>(rng.below(at + 1, span))};
+    if (seen.insert({problem.a, problem.b}).second) out.push_back(problem);
+  }
+  return out;
+}
+
+}  // namespace rft::app

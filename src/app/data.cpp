@@ -1,0 +1,103 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+
+#include "app/arithmetic.h"
+#include "app/commands.h"
+#include "rft/core/error.h"
+#include "rft/io/files.h"
+#include "rft/io/hf_directory.h"
+#include "rft/nn/decoder.h"
+#include "rft/text/tokenizer.h"
+
+namespace rft::app {
+namespace {
+
+struct DataArguments {
+  std::string out;
+  int64_t seed = 0, digits = 3, demonstrations = 6000, train = 4000, test = 500;
+  int64_t hidden_size = 128, layers = 4, heads = 4;
+  double forgetful = 0.6;
+};
+
+/// One JSON object a line. The texts are digits and signs: nothing needs escaping.
+std::string row(const std::string& prompt, const std::string& key, const std::string& value) {
+  return cat("{\"prompt\": \"", prompt, "\", \"", key, "\": \"", value, "\"}\n");
+}
+
+std::vector<std::string> write_rows(const DataArguments& arguments) {
+  auto problems = draw_additions(arguments.demonstrations + arguments.train + arguments.test, arguments.digits,
+                                 static_cast<uint64_t>(arguments.seed));
+  Rng noise(static_cast<uint64_t>(arguments.seed), 1);
+  std::string demonstrations, train, test;
+  std::vector<std::string> corpus;
+  for (int64_t i = 0; i < static_cast<int64_t>(problems.size()); ++i) {
+    const Addition& problem = problems[i];
+    std::string prompt = prompt_of(problem), answer = std::to_string(problem.a + problem.b);
+    if (i < arguments.demonstrations) {
+      std::string solution = solution_of(problem, noise.uniform(i) < arguments.forgetful);
+      demonstrations += row(prompt, "completion", solution);
+      corpus.push_back(prompt + solution);
+    } else {
+      (i < arguments.demonstrations + arguments.train ? train : test) += row(prompt, "answer", answer);
+    }
+  }
+  write_text(arguments.out + "/sft.jsonl", demonstrations);
+  write_text(arguments.out + "/train.jsonl", train);
+  write_text(arguments.out + "/test.jsonl", test);
+  return corpus;
+}
+
+std::string model_config(const DataArguments& arguments, const Tokenizer& tokenizer) {
+  int64_t width = arguments.hidden_size;
+  return cat("{\n  \"architectures\": [\"Qwen3ForCausalLM\"],\n  \"attention_bias\": false,\n  \"bos_token_id\": null,\n  \"dtype\": \"float32\",\n"
+             "  \"eos_token_id\": ", tokenizer.eos_id(), ",\n  \"head_dim\": ", width / arguments.heads,
+             ",\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": ", width, ",\n  \"initializer_range\": 0.02,\n  \"intermediate_size\": ", width * 8 / 3 / 32 * 32,
+             ",\n  \"max_position_embeddings\": 256,\n  \"model_type\": \"qwen3\",\n  \"num_attention_heads\": ", arguments.heads,
+             ",\n  \"num_hidden_layers\": ", arguments.layers, ",\n  \"num_key_value_heads\": ", arguments.heads,
+             ",\n  \"pad_token_id\": ", tokenizer.pad_id(), ",\n  \"rms_norm_eps\": 1e-06,\n  \"rope_theta\": 10000.0,\n"
+             "  \"tie_word_embeddings\": false,\n  \"use_sliding_window\": false,\n  \"vocab_size\": ", tokenizer.size(), "\n}\n");
+}
+
+void write_model(const DataArguments& arguments, const std::vector<std::string>& corpus) {
+  std::string directory = arguments.out + "/model";
+  make_directories(directory);
+  make_tokenizer(directory, corpus, 0, false);
+  std::string json = model_config(arguments, Tokenizer::load(directory));
+  write_text(directory + "/config.json", json);
+  auto config = DecoderConfig::from_json(json, directory + "/config.json");
+  Decoder model = random_decoder(config, at::kFloat, static_cast<uint64_t>(arguments.seed));
+  save_hf_tensors(directory, model.hugging_face_tensors());
+  int64_t count = 0;
+  for (const auto& [name, value] : model.weights().named()) count += value.numel();
+  std::printf("%s: a model of %.2f M random weights, %lld demonstrations, %lld prompts, %lld held-out prompts\n", arguments.out.c_str(),
+              static_cast<double>(count) / 1e6, static_cast<long long>(arguments.demonstrations),
+              static_cast<long long>(arguments.train), static_cast<long long>(arguments.test));
+}
+
+}  // namespace
+
+void add_data(CLI::App& program) {
+  auto arguments = std::make_shared<DataArguments>();
+  auto* command = program.add_subcommand("data", "make the quick start's task: addition, with a tokenizer and an untrained model");
+  command->footer("Example: rft data --out data/arithmetic --seed 0\n"
+                  "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
+                  "answer; no problem is in two files), and model/, a Hugging Face directory with random weights.");
+  command->add_option("--out", arguments->out, "the directory to write")->required();
+  command->add_option("--seed", arguments->seed, "seed of problems, noise and weights");
+  command->add_option("--digits", arguments->digits, "digits of each number")->check(CLI::Range(1, 9));
+  command->add_option("--demonstrations", arguments->demonstrations, "rows of sft.jsonl")->check(CLI::PositiveNumber);
+  command->add_option("--train", arguments->train, "rows of train.jsonl")->check(CLI::PositiveNumber);
+  command->add_option("--test", arguments->test, "rows of test.jsonl")->check(CLI::PositiveNumber);
+  command->add_option("--forgetful", arguments->forgetful, "share of solutions that forget the carries")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--hidden-size", arguments->hidden_size, "the model's width")->check(CLI::Range(32, 4096));
+  command->add_option("--layers", arguments->layers, "the model's layers")->check(CLI::Range(1, 64));
+  command->callback([arguments] {
+    make_directories(arguments->out);
+    auto corpus = write_rows(*arguments);
+    write_model(*arguments, corpus);
+  });
+}
+
+}  // namespace rft::app

@@ -1,0 +1,57 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+
+#include "app/commands.h"
+#include "rft/train/trainer.h"
+
+namespace rft::app {
+namespace {
+
+struct Arguments {
+  std::string file;
+  std::vector<std::string> overrides;
+  TrainRequest request;
+};
+
+/// --resume and --dry-run after the overrides are options, not overrides: CLI11 sorts them out.
+void add_recipe_arguments(CLI::App& command, Arguments& arguments) {
+  command.add_option("FILE", arguments.file, "the recipe, a YAML file")->required();
+  command.add_option("OVERRIDES", arguments.overrides, "key.path=value, replacing what the recipe says");
+}
+
+}  // namespace
+
+void add_train(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  auto* command = program.add_subcommand("train", "run a recipe");
+  command->footer("Example: rft train configs/grpo.yaml train.steps=100 run.seed=1");
+  add_recipe_arguments(*command, *arguments);
+  command->add_flag("--resume", arguments->request.resume, "go on from the newest whole checkpoint in the run directory");
+  command->add_flag("--dry-run", arguments->request.dry_run, "load everything, run one step of each stage, write nothing");
+  command->callback([arguments, &program] {
+    arguments->request.quiet = program.count("--quiet") > 0;
+    Recipe recipe = Recipe::load(arguments->file, arguments->overrides);
+    recipe.check_files();
+    TrainResult result = train(recipe, arguments->request);
+    if (arguments->request.dry_run)
+      std::printf("dry run: %.3f s a step, peak memory %.0f MiB, nothing written\n", result.seconds_per_step, result.peak_bytes / (1 << 20));
+    else
+      std::printf("%s\n", result.directory.c_str());
+  });
+}
+
+void add_check(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  auto* command = program.add_subcommand("check", "validate a recipe without running it");
+  command->footer("Example: rft check configs/grpo.yaml");
+  add_recipe_arguments(*command, *arguments);
+  command->callback([arguments] {
+    Recipe recipe = Recipe::load(arguments->file, arguments->overrides);
+    recipe.check_files();
+    std::printf("%s: %zu stage%s, all in order\n", arguments->file.c_str(), recipe.stages.size(), recipe.stages.size() == 1 ? "" : "s");
+  });
+}
+
+}  // namespace rft::app

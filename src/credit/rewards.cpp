@@ -1,0 +1,56 @@
+#include "credit/rewards.h"
+
+#include <ATen/ATen.h>
+
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+
+namespace rft {
+
+void RewardOptions::visit(OptionVisitor& v) {
+  v.option("kl_weight", kl_weight, "subtract this times the row's KL divergence to the reference from its reward",
+           at_least(0));
+  v.option("kl_estimator", kl_estimator, "with x = logp - ref_logp: k1 = x, k2 = x^2 / 2, k3 = e^-x + x - 1",
+           one_of({"k1", "k2", "k3"}));
+  v.option("reward_clip", reward_clip, "[low, high]: rewards are clipped to these before the KL; empty: not at all");
+}
+
+void RewardOptions::check() const {
+  if (reward_clip.empty()) return;
+  if (reward_clip.size() != 2 || !(reward_clip[0] < reward_clip[1]))
+    bad_input("credit", "reward_clip must be [low, high] with low below high; got ", reward_clip.size(), " numbers");
+}
+
+namespace credit {
+
+Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOptions& options, Metrics& metrics) {
+  Tensor out = rewards;
+  if (!options.reward_clip.empty()) out = out.clamp(options.reward_clip[0], options.reward_clip[1]);
+  if (options.kl_weight == 0) return out;
+  const Tensor& logp = batch.old_logp.defined() ? batch.old_logp : batch.logp;
+  if (!logp.defined() || !batch.ref_logp.defined())
+    run_failed("credit", "kl_weight needs `logp` and `ref_logp`, and the batch lacks one");
+  Tensor x = at::where(batch.mask, logp.sub(batch.ref_logp), at::zeros({}, logp.options())).to(at::kDouble);
+  if (options.kl_estimator == "k2") x = x.square().div(2);
+  if (options.kl_estimator == "k3") x = x.neg().exp().add(x).sub(1);
+  double tokens = batch.mask.sum().item<double>();
+  metrics.add("kl", x.sum().item<double>() / tokens, tokens);
+  return out.sub(x.sum(1), options.kl_weight);
+}
+
+void finish(Experience& batch, Metrics& metrics, const ops::Groups& groups, const Tensor& advantage,
+            const Tensor& deviation) {
+  Tensor reward = ops::row_rewards(batch);
+  double rows = static_cast<double>(reward.numel()), valid = rows - reward.isnan().sum().item<double>();
+  if (valid > 0) {
+    metrics.add("reward", ops::nan_mean(reward).item<double>(), valid);
+    metrics.add("reward_std", ops::nan_deviation(reward).item<double>(), valid);
+  }
+  metrics.add("frac_reward_zero_std", deviation.le(1e-8).to(at::kDouble).mean().item<double>(), rows);
+  auto type = batch.reward.is_floating_point() ? batch.reward.scalar_type() : at::kFloat;
+  batch.extra.set(extra::reward_std, groups.deviation(reward).to(type));
+  batch.advantage = advantage.nan_to_num(0.0).to(type).unsqueeze(1).mul(batch.mask);
+}
+
+}  // namespace credit
+}  // namespace rft

@@ -1,0 +1,20 @@
+#pragma once
+/// What the credits share: penalties on the reward, the metrics, the way back to [B, T].
+#include "rft/core/experience.h"
+#include "rft/core/metrics.h"
+#include "rft/credit/reward_options.h"
+#include "rft/ops/groups.h"
+
+namespace rft::credit {
+
+/// `rewards` [B] clipped to reward_clip, then less kl_weight times the row's summed KL to the reference; adds metric
+/// `kl` (mean over tokens). The KL is estimated on the tokens of the policy at the start of the updates, else of the
+/// policy that acted.
+Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOptions& options, Metrics& metrics);
+
+/// Sets batch.advantage [B, T] from `advantage` [B] (NaN becomes 0; 0 where masked) and extra::reward_std, and adds
+/// `reward`, `reward_std` and, from each row's `deviation` [B], `frac_reward_zero_std`.
+void finish(Experience& batch, Metrics& metrics, const ops::Groups& groups, const Tensor& advantage,
+            const Tensor& deviation);
+
+}  // namespace rft::credit

@@ -1,0 +1,76 @@
+#include "objective/columns.h"
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "rft/core/error.h"
+
+namespace rft::objective {
+
+const Tensor& required(const Tensor& x, const char* name, const char* objective) {
+  if (!x.defined()) run_failed(objective, "`", name, "` is needed, and the batch has none");
+  return x;
+}
+
+Tensor zero_where_masked(const Tensor& x, const Tensor& mask) { return at::where(mask, x, at::zeros({}, x.options())); }
+
+Columns read_columns(const Evaluation& now, const Experience& batch, const Tensor& mask) {
+  auto column = [&](const Tensor& x) {
+    if (!x.defined()) return Tensor();
+    Tensor wide = x.dim() == 1 ? x.unsqueeze(1) : x;
+    return zero_where_masked(wide.to(now.logp.options()), mask);
+  };
+  Columns c;
+  c.mask = mask;
+  c.weight = mask.to(now.logp.scalar_type());
+  c.logp = column(now.logp);
+  c.old_logp = batch.old_logp.defined() ? column(batch.old_logp) : c.logp.detach();
+  c.sampler_logp = batch.logp.defined() ? column(batch.logp) : c.old_logp;
+  c.ref_logp = column(batch.ref_logp);
+  c.advantage = column(batch.advantage);
+  c.entropy = column(now.entropy);
+  return c;
+}
+
+Tensor row_sum(const Tensor& x, const Tensor& weight) { return x.mul(weight).sum(1, /*keepdim=*/true); }
+Tensor row_mean(const Tensor& x, const Tensor& weight) {
+  return row_sum(x, weight).div(weight.sum(1, /*keepdim=*/true).clamp_min(1));
+}
+
+Tensor k3(const Tensor& logp, const Tensor& ref_logp) {
+  Tensor x = ref_logp.sub(logp);
+  return x.exp().sub(x).sub(1);
+}
+
+Tensor entropy_quantile(const Tensor& entropy, const Tensor& mask, double quantile) {
+  Tensor all = entropy.detach().masked_select(mask).to(at::kFloat);
+  if (all.numel() == 0) return at::full({}, std::numeric_limits<float>::infinity(), all.options());
+  return at::quantile(all, quantile);
+}
+
+void MetricSums::keep(const std::string& name, const Tensor& sum, const Tensor& count) {
+  names_.push_back(name);
+  values_.push_back(sum.detach().to(at::kDouble));
+  values_.push_back(count.detach().to(at::kDouble));
+}
+
+void MetricSums::tokens(const std::string& name, const Tensor& x, const Tensor& weight) {
+  keep(name, x.detach().mul(weight).sum(at::kDouble), weight.sum(at::kDouble));
+}
+
+void MetricSums::rows(const std::string& name, const Tensor& x, const Tensor& weight) {
+  keep(name, row_mean(x.detach(), weight).sum(at::kDouble), weight.sum(1).gt(0).sum());
+}
+
+void MetricSums::add_to(Metrics& metrics) const {
+  if (names_.empty()) return;
+  Tensor host = at::stack(values_).cpu();
+  const double* value = host.const_data_ptr<double>();
+  for (size_t i = 0; i < names_.size(); ++i) {
+    double sum = value[2 * i], count = value[2 * i + 1];
+    if (count > 0) metrics.add(names_[i], sum / count, count);
+  }
+}
+
+}  // namespace rft::objective

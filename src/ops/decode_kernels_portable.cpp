@@ -1,0 +1,26 @@
+/// The decoding kernels for any CPU.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/decode_kernels.h"
+#include "rft/ops/decode_attention.h"
+
+#define RFT_LANES 4
+#include "ops/decode_attention_kernels.h"
+#include "ops/decode_layer_kernels.h"
+#include "ops/decode_linear_kernels.h"
+
+namespace rft::ops {
+
+const DecodeKernels& portable_kernels() {
+  static const DecodeKernels kernels{"portable",    linear,    attend,   rms_norm, layer_norm, gated_silu,
+                                     gelu_tanh, gelu_erf, silu, exp_sums, row_max};
+  return kernels;
+}
+
+}  // namespace rft::ops

@@ -1,0 +1,37 @@
+#include "rft/ops/decode_linear.h"
+
+#include <ATen/Parallel.h>
+
+#include "ops/decode_kernels.h"
+#include "rft/core/error.h"
+
+namespace rft::ops {
+
+MatrixView MatrixView::of(const Tensor& weight) {
+  const bool known = weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16;
+  if (!known || weight.dim() != 2 || !weight.is_contiguous() || !weight.device().is_cpu()) {
+    run_failed("decode_linear", "a weight is a contiguous [out, in] float32 or bfloat16 tensor on the CPU; got ",
+               weight.toString(), " ", weight.sizes());
+  }
+  return {weight.const_data_ptr(), weight.scalar_type() == at::kBFloat16, weight.size(0), weight.size(1)};
+}
+
+void decode_linear(const float* x, int64_t x_stride, int64_t rows, const MatrixView& weight, const float* bias,
+                   float* y, int64_t y_stride, bool add) {
+  if (rows == 0) return;
+  LinearArgs args{};
+  args.x = x, args.rows = rows, args.x_stride = x_stride, args.in = weight.in;
+  if (weight.bfloat16) {
+    args.weight_bfloat = static_cast<const uint16_t*>(weight.data);
+  } else {
+    args.weight_float = static_cast<const float*>(weight.data);
+  }
+  args.bias = bias, args.y = y, args.y_stride = y_stride, args.add = add;
+  const auto kernel = decode_kernels().linear;
+  // A thread's share is worth waking it for from about 30 microseconds of work on.
+  const int64_t products = rows * weight.in;
+  const int64_t grain = std::max<int64_t>(24, (int64_t{1} << 17) / products);
+  at::parallel_for(0, weight.out, grain, [&](int64_t first, int64_t last) { kernel(args, first, last); });
+}
+
+}  // namespace rft::ops

@@ -1,0 +1,330 @@
+#include "rft/policy/causal_lm.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "policy/adapter_directory.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/io/files.h"
+#include "rft/io/hf_directory.h"
+#include "rft/io/rows.h"
+#include "rft/ops/linear_logp.h"
+#include "rft/policy/lm_sampler.h"
+
+namespace rft {
+namespace {
+
+at::ScalarType dtype_of(const std::string& name) {
+  if (name == "bfloat16") return at::kBFloat16;
+  return name == "float64" ? at::kDouble : at::kFloat;
+}
+
+std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype) {
+  std::string file = directory + "/config.json";
+  if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
+  return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), dtype, directory);
+}
+
+/// Where the decisions of a batch lie in the packed hidden states.
+struct Layout {
+  Packed packed;
+  Tensor hidden_index;  // [M] int64: the state that predicts decision m
+  Tensor target;        // [M] int64
+  Tensor cell;          // [M] int64: b * T + t
+};
+
+/// Each row is its prompt and all but the last token of its completion: the last one predicts nothing.
+Layout lay_out(const Experience& batch) {
+  int64_t B = batch.action.size(0), T = batch.action.size(1);
+  auto prompts = batch.context.tensor("prompt_ids").contiguous(), lengths = batch.context.tensor("prompt_length").contiguous();
+  auto action = batch.action.contiguous(), mask = batch.mask.contiguous();
+  const int64_t *prompt = prompts.data_ptr<int64_t>(), *prompt_length = lengths.data_ptr<int64_t>(), *token = action.data_ptr<int64_t>();
+  const bool* decided = mask.data_ptr<bool>();
+  std::vector<int64_t> ids, hidden, target, cell;
+  Layout out;
+  for (int64_t b = 0; b < B; ++b) {
+    int64_t count = T;
+    while (count > 0 && !decided[b * T + count - 1]) --count;
+    if (count == 0) continue;
+    int64_t start = static_cast<int64_t>(ids.size()), P = prompt_length[b];
+    ids.insert(ids.end(), prompt + b * prompts.size(1), prompt + b * prompts.size(1) + P);
+    ids.insert(ids.end(), token + b * T, token + b * T + count - 1);
+    out.packed.lengths.push_back(P + count - 1);
+    for (int64_t t = 0; t < count; ++t) {
+      if (!decided[b * T + t]) continue;
+      hidden.push_back(start + P - 1 + t), target.push_back(token[b * T + t]), cell.push_back(b * T + t);
+    }
+  }
+  out.packed.ids = at::tensor(ids, at::kLong);
+  out.hidden_index = at::tensor(hidden, at::kLong);
+  out.target = at::tensor(target, at::kLong);
+  out.cell = at::tensor(cell, at::kLong);
+  return out;
+}
+
+Tensor to_cells(const Tensor& values, const Tensor& cell, int64_t B, int64_t T) {
+  return at::zeros({B * T}, values.options()).index_copy(0, cell, values).view({B, T});
+}
+
+}  // namespace
+
+void CausalLm::Options::visit(OptionVisitor& v) {
+  v.option("path", path, "a Hugging Face model directory (or a PEFT adapter directory)", required());
+  v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
+  v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
+  v.option("gradient_checkpointing", gradient_checkpointing,
+           "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
+  v.optional_block("lora", use_lora, [this](OptionVisitor& in) {
+    in.option("rank", lora.rank, "rank of the low-rank addition", at_least(1));
+    in.option("alpha", lora.alpha, "scale: alpha / rank", above(0));
+    in.option("target_modules", lora.target_modules, "names such as q_proj; empty = all linear layers but the head");
+    in.option("rslora", lora.rslora, "scale alpha / sqrt(rank) instead");
+    in.option("seed", lora_seed, "seed of the adapters' first weights", at_least(0));
+  }, "train low-rank adapters and leave the model as it is; the reference policy is the model without them");
+  v.option("sync_reference", sync_reference, "move the reference policy towards the trained one now and then (TR-DPO; TRL's sync_ref_model)");
+  v.option("reference_mixup", reference_mixup, "at each move: reference = mixup * policy + (1 - mixup) * reference", between(0, 1));
+  v.option("reference_every", reference_every, "optimizer steps between moves", at_least(1).in("steps"));
+}
+
+void CausalLm::Rollout::visit(OptionVisitor& v) {
+  v.option("max_new_tokens", max_new_tokens, "a completion is cut off after so many tokens", at_least(1).in("tokens"));
+  v.option("temperature", temperature, "logits are divided by it, in sampling and in training alike; 0 = greedy", at_least(0));
+  v.option("top_p", top_p, "sample from the smallest set of tokens that holds this much probability", between(0, 1));
+  v.option("top_k", top_k, "sample from the so many likeliest tokens; 0 = all", at_least(0));
+  v.option("min_p", min_p, "leave out tokens less likely than this share of the likeliest one's probability", between(0, 1));
+  v.option("repetition_penalty", repetition_penalty, "divides (multiplies, where negative) the logits of tokens already seen", above(0));
+  v.option("stop", stop, "texts that end a completion");
+  v.option("decode_batch_size", decode_batch_size, "completions decoded at once; 0 = chosen", at_least(0));
+}
+
+CausalLm::CausalLm(Options options) : options_(std::move(options)) {
+  if (is_adapter_directory(options_.path)) {
+    if (!options_.adapter.empty()) bad_input("policy.path", "'", options_.path, "' is an adapter directory itself");
+    options_.adapter = options_.path;
+    options_.path = adapter_base(options_.path);
+  }
+  decoder_ = load_decoder(options_.path, dtype_of(options_.dtype));
+  tokenizer_ = Tokenizer::load(options_.path);
+  eos_ids_ = eos_token_ids(options_.path);
+  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
+  if (tokenizer_.size() > decoder_->config().vocab_size)
+    bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ", decoder_->config().vocab_size);
+  if (!options_.adapter.empty()) {
+    options_.lora = read_adapter_config(options_.adapter);
+    options_.use_lora = true;
+  }
+  if (options_.use_lora && options_.sync_reference)
+    bad_input("policy.sync_reference", "the reference of a model with adapters is the model without them, which does not move");
+  if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
+  if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
+  for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(!options_.use_lora);
+}
+
+CausalLm::TokenRow CausalLm::prompt_row(const Rows& rows, int64_t i) const {
+  TokenRow row;
+  if (rows.has(i, "input_ids")) {
+    row.prompt = rows.ints(i, "input_ids");
+  } else {
+    if (!rows.has(i, "prompt") && rows.has(i, "messages"))
+      bad_input(rows.where(i), "`messages` need a chat template, which this version does not apply: write the rendered text as `prompt`");
+    row.prompt = tokenizer_.encode(rows.string(i, "prompt"));
+  }
+  if (row.prompt.empty()) bad_input(rows.where(i), "the prompt has no tokens; the model needs at least one to go on from");
+  for (int64_t id : row.prompt)
+    if (id < 0 || id >= decoder_->config().vocab_size)
+      bad_input(rows.where(i), "input_ids must be in 0 .. ", decoder_->config().vocab_size - 1, "; got ", id);
+  return row;
+}
+
+CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos) const {
+  TokenRow row = prompt_row(rows, i);
+  if (rows.has(i, "input_ids")) {
+    int64_t length = rows.integer(i, "prompt_length"), size = static_cast<int64_t>(row.prompt.size());
+    if (length < 1 || length >= size) bad_input(rows.where(i), "prompt_length must be in 1 .. ", size - 1, "; got ", length);
+    row.completion.assign(row.prompt.begin() + length, row.prompt.end());
+    row.prompt.resize(length);
+  } else {
+    row.completion = tokenizer_.encode(rows.string(i, "completion"), false);
+    bool ended = !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
+    if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());
+  }
+  int64_t total = static_cast<int64_t>(row.prompt.size() + row.completion.size());
+  if (total > decoder_->config().max_positions)
+    bad_input(rows.where(i), "prompt and completion have ", total, " tokens; the model takes at most ", decoder_->config().max_positions);
+  return row;
+}
+
+Experience CausalLm::pack(const std::vector<TokenRow>& rows) {
+  int64_t B = static_cast<int64_t>(rows.size()), P = 1, T = 1;
+  for (const auto& row : rows) P = std::max(P, int64_t(row.prompt.size())), T = std::max(T, int64_t(row.completion.size()));
+  auto prompt = at::zeros({B, P}, at::kLong), length = at::zeros({B}, at::kLong);
+  Experience out;
+  out.action = at::zeros({B, T}, at::kLong);
+  out.mask = at::zeros({B, T}, at::kBool);
+  for (int64_t b = 0; b < B; ++b) {
+    std::copy(rows[b].prompt.begin(), rows[b].prompt.end(), prompt.data_ptr<int64_t>() + b * P);
+    std::copy(rows[b].completion.begin(), rows[b].completion.end(), out.action.data_ptr<int64_t>() + b * T);
+    std::fill_n(out.mask.data_ptr<bool>() + b * T, rows[b].completion.size(), true);
+    length.data_ptr<int64_t>()[b] = static_cast<int64_t>(rows[b].prompt.size());
+  }
+  out.context.set("prompt_ids", prompt);
+  out.context.set("prompt_length", length);
+  return out;
+}
+
+void CausalLm::add_texts(Experience& batch, const Rows& rows) const {
+  for (const auto& [name, column] : rows.columns().texts())
+    if (name != "input_ids") batch.context.set_text(name, column);
+  if (batch.context.has_text(extra::prompt)) return;
+  std::vector<std::string> prompts;
+  for (int64_t i = 0; i < rows.size(); ++i) prompts.push_back(tokenizer_.decode(prompt_row(rows, i).prompt));
+  batch.context.set_text(extra::prompt, std::move(prompts));
+}
+
+Experience CausalLm::contexts(const Rows& rows) const {
+  std::vector<TokenRow> encoded;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    encoded.push_back(prompt_row(rows, i));
+    int64_t total = static_cast<int64_t>(encoded.back().prompt.size()) + rollout_.max_new_tokens;
+    if (total > decoder_->config().max_positions)
+      bad_input(rows.where(i), "the prompt's ", encoded.back().prompt.size(), " tokens and rollout.max_new_tokens ",
+                rollout_.max_new_tokens, " exceed the model's ", decoder_->config().max_positions, " positions");
+  }
+  Experience out;
+  out.context = pack(encoded).context;
+  add_texts(out, rows);
+  return out;
+}
+
+Experience CausalLm::demonstrations(const Rows& rows) const {
+  std::vector<TokenRow> encoded;
+  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true));
+  Experience out = pack(encoded);
+  add_texts(out, rows);
+  out.group = at::arange(rows.size(), at::kLong);
+  return out;
+}
+
+Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
+  SamplerOptions options;
+  options.max_new_tokens = rollout_.max_new_tokens, options.temperature = rollout_.temperature;
+  options.top_p = rollout_.top_p, options.top_k = rollout_.top_k, options.min_p = rollout_.min_p;
+  options.repetition_penalty = rollout_.repetition_penalty, options.stop = rollout_.stop;
+  options.batch_size = rollout_.decode_batch_size, options.eos_ids = eos_ids_;
+  auto ids = contexts.context.tensor("prompt_ids").contiguous(), lengths = contexts.context.tensor("prompt_length").contiguous();
+  std::vector<TokenRow> rows;
+  std::vector<std::vector<int64_t>> prompts;
+  for (int64_t i = 0; i < ids.size(0); ++i) {
+    const int64_t* begin = ids.data_ptr<int64_t>() + i * ids.size(1);
+    prompts.emplace_back(begin, begin + lengths.data_ptr<int64_t>()[i]);
+  }
+  auto sampled = sample_rows(*decoder_, &tokenizer_, prompts, request.group_size, request.seed, request.greedy, options, request.progress);
+
+  int64_t B = static_cast<int64_t>(sampled.size());
+  for (int64_t b = 0; b < B; ++b) rows.push_back({prompts[b / request.group_size], sampled[b].ids});
+  Experience out = pack(rows);
+  out.group = at::arange(ids.size(0), at::kLong).repeat_interleave(request.group_size);
+  out.context = contexts.context.select(out.group);
+  out.logp = at::zeros(out.action.sizes(), at::kFloat);
+  auto truncated = at::zeros({B}, at::kBool);
+  std::vector<std::string> completions;
+  for (int64_t b = 0; b < B; ++b) {
+    std::copy(sampled[b].logp.begin(), sampled[b].logp.end(), out.logp.data_ptr<float>() + b * out.logp.size(1));
+    truncated.data_ptr<bool>()[b] = sampled[b].truncated;
+    completions.push_back(tokenizer_.decode(sampled[b].ids, true));
+  }
+  out.extra.set(extra::truncated, truncated);
+  out.context.set_text(extra::completion, std::move(completions));
+  return out;
+}
+
+Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) const {
+  int64_t B = batch.action.size(0), T = batch.action.size(1);
+  Layout layout = lay_out(batch);
+  Evaluation out;
+  if (layout.target.numel() == 0) {
+    out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat));
+    if (needs.entropy) out.entropy = at::zeros_like(out.logp);
+    return out;
+  }
+  bool rollout = needs.data == Needs::Data::rollout;
+  double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
+  auto hidden = decoder.forward(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
+  auto result = ops::linear_logp(hidden.index_select(0, layout.hidden_index), decoder.weights().head, layout.target, temperature, needs.entropy);
+  out.logp = to_cells(result.logp, layout.cell, B, T);
+  if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
+  return out;
+}
+
+Evaluation CausalLm::evaluate(const Experience& batch, const Needs& needs) { return judge(*decoder_, batch, needs, true); }
+
+Tensor CausalLm::ref_logp(const Experience& batch, const Needs& needs) {
+  at::NoGradGuard no_grad;
+  Needs only_logp;
+  only_logp.data = needs.data;
+  return judge(options_.use_lora ? *decoder_ : reference(), batch, only_logp, false).logp;
+}
+
+Decoder& CausalLm::reference() {
+  if (!reference_) {
+    reference_ = load_decoder(options_.path, dtype_of(options_.dtype));
+    for (auto& [name, value] : reference_->weights().named()) value.requires_grad_(false);
+  }
+  return *reference_;
+}
+
+void CausalLm::stepped(int64_t step) {
+  if (!options_.sync_reference || step % options_.reference_every) return;
+  at::NoGradGuard no_grad;
+  auto from = decoder_->weights().named(), to = reference().weights().named();
+  for (size_t i = 0; i < from.size(); ++i)
+    to[i].second.mul_(1 - options_.reference_mixup).add_(from[i].second, options_.reference_mixup);
+}
+
+State CausalLm::state() const {
+  State state;
+  if (options_.sync_reference && reference_)
+    for (const auto& [name, value] : reference_->weights().named()) state["reference." + name] = value;
+  return state;
+}
+
+void CausalLm::load_state(const State& state) {
+  if (state.empty()) return;
+  at::NoGradGuard no_grad;
+  for (auto& [name, value] : reference().weights().named()) value.copy_(state.at("reference." + name));
+}
+
+std::vector<Parameter> CausalLm::parameters() {
+  std::vector<Parameter> out;
+  if (options_.use_lora) {
+    auto add = [&](const Linear& linear) {
+      for (const auto& adapter : linear.adapters) {
+        out.push_back({adapter.module + ".lora_A", adapter.a, true});
+        out.push_back({adapter.module + ".lora_B", adapter.b, true});
+      }
+    };
+    for (const auto& layer : decoder_->weights().layers)
+      for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) add(*linear);
+    return out;
+  }
+  for (const auto& [name, value] : decoder_->weights().named()) out.push_back({name, value, value.dim() > 1});
+  return out;
+}
+
+void CausalLm::save(const std::string& directory) const {
+  copy_text_files(options_.path, directory);
+  if (options_.use_lora) return save_adapter(*decoder_, options_.lora, options_.path, directory);
+  write_text(directory + "/config.json", decoder_->config().json);
+  save_hf_tensors(directory, decoder_->hugging_face_tensors());
+}
+
+void CausalLm::load(const std::string& directory) {
+  at::NoGradGuard no_grad;
+  if (options_.use_lora) return load_adapter(*decoder_, directory);
+  auto saved = load_decoder(directory, dtype_of(options_.dtype));
+  auto from = saved->weights().named(), to = decoder_->weights().named();
+  for (size_t i = 0; i < to.size(); ++i) to[i].second.copy_(from[i].second);
+}
+
+}  // namespace rft

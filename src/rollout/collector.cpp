@@ -1,0 +1,127 @@
+#include "rft/rollout/collector.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "rft/core/clock.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/core/log.h"
+#include "rft/core/rng.h"
+
+namespace rft {
+namespace {
+
+void check_rewards(const Rewards& rewards, int64_t rows) {
+  auto check = [&](const std::string& name, const Tensor& value) {
+    if (!value.defined() || value.dim() < 1 || value.size(0) != rows)
+      run_failed("reward", "'", name, "' must give one value a row, ", rows, " in all; got ",
+                 value.defined() ? value.numel() : 0);
+  };
+  check("the combined reward", rewards.value);
+  for (const auto& component : rewards.components) check(component.name, component.value);
+}
+
+void add_component_metrics(const Rewards& rewards, const std::string& prefix, Metrics& metrics) {
+  for (const auto& component : rewards.components) {
+    auto value = component.value.to(at::kDouble);
+    auto good = value.masked_select(value.isnan().logical_not());
+    if (good.numel() == 0) continue;
+    double rows = static_cast<double>(good.numel());
+    metrics.add(prefix + "rewards/" + component.name + "/mean", good.mean().item<double>(), rows);
+    metrics.add(prefix + "rewards/" + component.name + "/std", good.numel() > 1 ? good.std().item<double>() : 0.0, rows);
+  }
+}
+
+void add_completion_metrics(const Experience& batch, Metrics& metrics) {
+  auto length = batch.mask.sum(1).to(at::kDouble);
+  double rows = static_cast<double>(batch.rows());
+  metrics.add("completions/mean_length", length.mean().item<double>(), rows);
+  metrics.add("completions/min_length", length.min().item<double>());
+  metrics.add("completions/max_length", length.max().item<double>());
+  if (!batch.extra.has(extra::truncated)) return;
+  auto truncated = batch.extra.tensor(extra::truncated);
+  metrics.add("completions/clipped_ratio", truncated.to(at::kDouble).mean().item<double>(), rows);
+  auto ended = length.masked_select(truncated.logical_not());
+  if (ended.numel()) metrics.add("completions/mean_terminated_length", ended.mean().item<double>(), static_cast<double>(ended.numel()));
+}
+
+/// Seconds and tokens over all rounds of a rollout.
+struct Spent {
+  double rollout = 0, reward = 0, judge = 0, tokens = 0;
+};
+
+/// One rollout, rewarded and judged; group numbers start at `first_group`.
+Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
+                    int64_t first_group, const CollectOptions& options, Spent& spent, Metrics& metrics) {
+  Clock clock;
+  auto index = at::tensor(cursor.next(options.batch_size / options.group_size), at::kLong);
+  SampleRequest request{options.group_size, seed, false, options.progress};
+  Experience batch = slots.policy.sample(contexts.select(index), request);
+  batch.group = batch.group.add(first_group);
+  add_completion_metrics(batch, metrics);
+  spent.tokens += batch.mask.sum().item<double>();
+  spent.rollout += clock.lap();
+  if (slots.reward) {
+    attach_rewards(batch, *slots.reward, options.max_reward_failures, "", metrics);
+    spent.reward += clock.lap();
+  }
+  at::NoGradGuard no_grad;
+  if (options.needs.ref_logp) batch.ref_logp = slots.policy.ref_logp(batch, options.needs);
+  if (options.recompute_logp) batch.old_logp = slots.policy.evaluate(batch, Needs{}).logp;
+  spent.judge += clock.lap();
+  return batch;
+}
+
+}  // namespace
+
+void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix, Metrics& metrics) {
+  Rewards rewards = model.score(batch);
+  check_rewards(rewards, batch.rows());
+  batch.reward = rewards.value;
+  std::vector<Tensor> values, weights;
+  for (const auto& component : rewards.components) {
+    values.push_back(component.value.to(at::kFloat));
+    weights.push_back(at::full({batch.rows()}, component.weight, at::kFloat));
+  }
+  if (!values.empty()) {
+    batch.extra.set(extra::reward_components, at::stack(values, 1));
+    batch.extra.set(extra::reward_weights, at::stack(weights, 1));
+  }
+  add_component_metrics(rewards, prefix, metrics);
+  double failed = rewards.value.isnan().to(at::kDouble).mean().item<double>();
+  metrics.add(prefix + "rewards/failed_ratio", failed, static_cast<double>(batch.rows()));
+  std::string message;
+  for (const auto& error : rewards.errors)
+    if (message.empty()) message = error;
+  if (failed > max_failures)
+    run_failed("reward", static_cast<int>(std::lround(failed * 100)), " % of the rewards could not be computed (at most ",
+               max_failures * 100, " % may fail, train.max_reward_failures); the first: ", message.empty() ? "NaN" : message);
+  if (!message.empty()) log::warn("a reward could not be computed and counts as missing: " + message);
+}
+
+Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
+                   const CollectOptions& options, Metrics& metrics) {
+  int64_t wanted = slots.selector.expected_rows(options.batch_size, options.group_size), groups = 0, kept = 0;
+  Spent spent;
+  std::vector<Experience> parts;
+  for (int64_t round = 0; round <= slots.selector.extra_rollouts() && kept < wanted; ++round) {
+    Experience batch = roll_out(slots, contexts, cursor, mix(seed, round), groups, options, spent, metrics);
+    groups += options.batch_size / options.group_size;
+    if (slots.credit) slots.credit->assign(batch, metrics);
+    else if (batch.reward.defined()) metrics.add("reward", batch.reward.nanmean().item<double>(), static_cast<double>(batch.rows()));
+    Experience chosen = batch.select(slots.selector.select(batch, metrics));
+    kept += chosen.rows();
+    if (chosen.rows()) parts.push_back(std::move(chosen));
+  }
+  metrics.add("time/rollout", spent.rollout), metrics.add("time/reward", spent.reward);
+  metrics.add("time/judge", spent.judge), metrics.add("sampled_tokens", spent.tokens);
+  if (parts.empty()) return {};
+  Experience all = parts.size() == 1 ? std::move(parts[0]) : Experience::concat(parts);
+  return all.rows() <= wanted ? all : all.select(at::arange(wanted, at::kLong));
+}
+
+}  // namespace rft

@@ -1,0 +1,16 @@
+#pragma once
+/// tokenizer.json's `normalizer`.
+#include <functional>
+#include <string>
+
+#include "text/spec.h"
+
+namespace rft::text {
+
+/// Valid UTF-8 to valid UTF-8. Thread-safe.
+using Normalizer = std::function<std::string(std::string)>;
+
+/// The identity for null. Throws UserError on a kind that is not supported.
+Normalizer make_normalizer(const Spec& spec);
+
+}  // namespace rft::text

@@ -1,0 +1,171 @@
+#include "rft/text/tokenizer.h"
+
+#include <algorithm>
+
+#include "rft/io/files.h"
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
+#include "text/post_processor.h"
+#include "text/pre_tokenizer.h"
+#include "text/utf8.h"
+
+namespace rft {
+namespace {
+
+using nlohmann::json;
+using text::Spec;
+
+constexpr size_t kMaxFile = size_t{256} << 20;
+
+json parse_json(const std::string& content, const std::string& file) {
+  try {
+    json value = json::parse(content);
+    if (!value.is_object()) bad_input(file, "the file must be a JSON object; got ", value.type_name());
+    return value;
+  } catch (const json::exception& error) {
+    std::string what = error.what();
+    bad_input(file, "the file must be valid JSON; ", what.substr(std::min(what.size(), what.find("] ") + 2)));
+  }
+}
+
+/// The token that tokenizer_config.json names: a text, or an object that holds it; "" where it names none.
+std::string named_token(const Spec& config, const char* key) {
+  if (!config.has(key)) return "";
+  Spec token = config.at(key);
+  return token.value().is_object() ? token.text("content") : token.as_text();
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  std::string where;
+  text::Bpe model;
+  text::Normalizer normalizer;
+  text::AddedTokens added;
+  text::PreTokenizer pre_tokenizer;
+  text::PostProcessor post_processor;
+  text::Decoder decoder;
+  std::unordered_map<int64_t, std::string> tokens;
+  int64_t size = 0;
+  int64_t eos = -1, pad = -1, bos = -1;
+
+  explicit Impl(const Spec& file)
+      : where(file.file()),
+        model(file.at("model")),
+        normalizer(text::make_normalizer(file.at("normalizer"))),
+        added(file, model, normalizer),
+        pre_tokenizer(text::make_pre_tokenizer(file.at("pre_tokenizer"))),
+        post_processor(text::make_post_processor(file.at("post_processor"))),
+        decoder(text::make_decoder(file.at("decoder"))) {
+    for (const auto& [token, id] : model.vocabulary()) tokens[id] = token;
+    for (const auto& [id, token] : added.by_id()) tokens[id] = token.content;
+    for (const auto& entry : tokens) size = std::max(size, entry.first + 1);
+  }
+
+  int64_t id(std::string_view token) const {
+    int64_t found = added.id(token);
+    return found >= 0 ? found : model.id(token);
+  }
+
+  const std::string& token(int64_t id) const {
+    auto found = tokens.find(id);
+    if (found == tokens.end()) bad_input(where, "an id must be in the vocabulary of ", size, " ids; got ", id);
+    return found->second;
+  }
+
+  /// Text between the added tokens that are looked for before normalisation.
+  void encode_stretch(std::string_view stretch, std::vector<int64_t>& ids) const {
+    std::string normal = normalizer(std::string(stretch));
+    for (const auto& part : added.split(normal, true)) {
+      if (part.id >= 0) {
+        ids.push_back(part.id);
+        continue;
+      }
+      text::Pieces pieces{normal.substr(part.begin, part.end - part.begin), {{0, part.end - part.begin}}};
+      pre_tokenizer(pieces);
+      for (size_t i = 0; i < pieces.spans.size(); ++i) model.encode(pieces[i], ids);
+    }
+  }
+
+  void read_config(const Spec& config) {
+    auto find = [&](const char* key) {
+      std::string token = named_token(config, key);
+      return token.empty() ? -1 : id(token);
+    };
+    eos = find("eos_token"), pad = find("pad_token"), bos = find("bos_token");
+  }
+};
+
+Tokenizer Tokenizer::parse(const std::string& content, const std::string& where) {
+  json file = parse_json(content, where);
+  Tokenizer out;
+  out.impl_ = std::make_shared<Impl>(Spec(file, where));
+  return out;
+}
+
+Tokenizer Tokenizer::load(const std::string& directory) {
+  std::string file = directory + "/tokenizer.json";
+  if (!file_exists(file)) bad_input(file, "a model directory needs a tokenizer.json; there is none (save it with a fast tokenizer)");
+  json content = parse_json(read_text(file, kMaxFile), file);
+  auto impl = std::make_shared<Impl>(Spec(content, file));
+  std::string config = directory + "/tokenizer_config.json";
+  if (file_exists(config)) impl->read_config(Spec(parse_json(read_text(config, kMaxFile), config), config));
+  Tokenizer out;
+  out.impl_ = std::move(impl);
+  return out;
+}
+
+std::vector<int64_t> Tokenizer::encode(std::string_view content, bool special) const {
+  std::string repaired;
+  if (!text::is_valid(content)) repaired = text::replace_invalid(content), content = repaired;
+  std::vector<int64_t> ids;
+  for (const auto& stretch : impl_->added.split(content, false)) {
+    if (stretch.id >= 0) ids.push_back(stretch.id);
+    else impl_->encode_stretch(content.substr(stretch.begin, stretch.end - stretch.begin), ids);
+  }
+  return special ? impl_->post_processor(std::move(ids)) : ids;
+}
+
+std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special) const {
+  std::vector<std::string> tokens;
+  for (int64_t id : ids) {
+    const std::string& token = impl_->token(id);
+    if (!skip_special || !impl_->added.is_special(token)) tokens.push_back(token);
+  }
+  return join(impl_->decoder.all(std::move(tokens)), "");
+}
+
+int64_t Tokenizer::id(std::string_view token) const { return impl_->id(token); }
+
+std::string Tokenizer::token(int64_t id) const { return impl_->token(id); }
+
+bool Tokenizer::is_special(int64_t id) const { return impl_->added.is_special(impl_->token(id)); }
+
+int64_t Tokenizer::size() const { return impl_->size; }
+
+int64_t Tokenizer::eos_id() const { return impl_->eos; }
+
+int64_t Tokenizer::pad_id() const { return impl_->pad; }
+
+int64_t Tokenizer::bos_id() const { return impl_->bos; }
+
+std::string Tokenizer::bytes(int64_t id) const { return impl_->decoder.one(impl_->token(id)); }
+
+std::string StreamDecoder::push(int64_t id) {
+  if (tokenizer_.is_special(id)) return "";
+  pending_ += tokenizer_.bytes(id);
+  size_t whole = 0;
+  std::string out;
+  while (whole < pending_.size()) {
+    auto next = text::decode_at(pending_, whole);
+    if (next.cut) break;
+    out += next.valid ? std::string_view(pending_).substr(whole, next.size) : text::kReplacement;
+    whole += next.size;
+  }
+  pending_.erase(0, whole);
+  return out;
+}
+
+}  // namespace rft

@@ -1,0 +1,204 @@
+#include "rft/train/recipe.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "rft/core/registry.h"
+
+namespace rft {
+namespace {
+
+const std::vector<std::string> kStageKeys = {"policy", "data", "rollout", "reward", "credit", "select", "objective", "train"};
+
+void reject_unknown_keys(const Config& node, const std::vector<std::string>& known) {
+  if (!node.is_map()) bad_input(node.place(), "expected a map of blocks");
+  for (const auto& [key, value] : node.items())
+    if (std::find(known.begin(), known.end(), key) == known.end())
+      bad_input(value.place(), "there is no block '", key, "'", suggestion(key, known));
+}
+
+/// The stage's own block, else the recipe's, else nothing.
+Config block_of(const Config& stage, const Config& recipe, const std::string& key) {
+  if (const Config* own = stage.find(key)) return *own;
+  if (const Config* shared = recipe.find(key)) return *shared;
+  return {};
+}
+
+void read_rollout(StageConfig& stage) {
+  OptionReader reader(stage.rollout_block);
+  stage.rollout.visit(reader);
+  const auto& policy = registry<Policy>().entry_of(stage.policy);
+  if (policy.visit_rollout) policy.visit_rollout(reader);  // checked here; read again when the policy is made
+  reader.finish();
+}
+
+StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage) {
+  StageConfig stage;
+  auto get = [&](const char* key) { return block_of(node, recipe, key); };
+  stage.policy = get("policy"), stage.reward = get("reward"), stage.credit = get("credit");
+  stage.select = get("select"), stage.objective = get("objective"), stage.rollout_block = get("rollout");
+  const Config& place = only_stage ? recipe : node;
+  for (const char* key : {"policy", "objective"})
+    if (get(key).is_null()) bad_input(place.place(), "the block '", key, "' is missing");
+  stage.data = read_options<DataOptions>(get("data"));
+  stage.train = read_options<TrainOptions>(get("train"));
+  read_rollout(stage);
+  registry<Policy>().resolve(stage.policy);
+  auto objective = make_objective(stage);
+  auto reward = make_reward(stage);
+  make_credit(stage), make_selector(stage);
+  Needs needs = objective->needs();
+  if (needs.data == Needs::Data::rollout && (needs.reward || needs.advantage) && !reward)
+    bad_input(place.place(), "the objective '", stage.objective.find("type")->text(), "' learns from rewards: a `reward` block is needed");
+  if (stage.data.prompts.empty() == stage.data.train.empty())
+    bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
+  if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
+    bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ", stage.rollout.group_size,
+              "; got ", *stage.rollout.batch_size);
+  return stage;
+}
+
+Config typed(const std::string& name) {
+  Config out = Config::map();
+  out.set("type", Config::scalar(name));
+  return out;
+}
+
+Config resolved_reward(const Config& reward) {
+  if (!reward.is_list()) return registry<RewardModel>().resolve(reward, {"weight", "name"});
+  Config out = Config::list();
+  for (const auto& [key, item] : reward.items()) out.append(registry<RewardModel>().resolve(item, {"weight", "name"}));
+  return out;
+}
+
+template <class T>
+Config written(const T& options) {
+  Config out = Config::map();
+  OptionWriter writer(out);
+  const_cast<T&>(options).visit(writer);
+  return out;
+}
+
+Config resolved_rollout(const StageConfig& stage) {
+  Config out = written(stage.rollout);
+  const auto& policy = registry<Policy>().entry_of(stage.policy);
+  if (!policy.visit_rollout) return out;
+  for (const auto& info : describe_options(policy.visit_rollout)) {
+    const Config* given = stage.rollout_block.find(info.name);
+    if (given) out.set(info.name, *given);
+    else if (info.type == "list of text" || info.type == "list of float") out.set(info.name, Config::list());
+    else out.set(info.name, info.default_value == "null" ? Config() : Config::scalar(info.default_value));
+  }
+  return out;
+}
+
+Config resolved_stage(const StageConfig& stage) {
+  Config out = Config::map();
+  out.set("policy", registry<Policy>().resolve(stage.policy));
+  out.set("data", written(stage.data));
+  out.set("rollout", resolved_rollout(stage));
+  if (!stage.reward.is_null()) out.set("reward", resolved_reward(stage.reward));
+  if (!stage.credit.is_null()) out.set("credit", registry<Credit>().resolve(stage.credit));
+  out.set("select", registry<Selector>().resolve(stage.select));
+  out.set("objective", registry<Objective>().resolve(stage.objective));
+  out.set("train", written(stage.train));
+  return out;
+}
+
+void fill_defaults(StageConfig& stage) {
+  Needs needs = make_objective(stage)->needs();
+  bool rollout = needs.data == Needs::Data::rollout;
+  if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
+  if (stage.select.is_null()) stage.select = typed(rollout && needs.reward && !needs.advantage ? "best_of_n" : "all");
+  if (!stage.train.optimizer.lr)
+    stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5 : 1e-6;
+}
+
+}  // namespace
+
+Recipe Recipe::load(const std::string& file, const std::vector<std::string>& overrides) {
+  return from(Config::load(file, overrides));
+}
+
+Recipe Recipe::from(const Config& config) {
+  Recipe recipe;
+  std::vector<std::string> known = kStageKeys;
+  known.insert(known.end(), {"run", "stages"});
+  reject_unknown_keys(config, known);
+  if (const Config* run = config.find("run")) recipe.run = read_options<RunOptions>(*run);
+  const Config* stages = config.find("stages");
+  if (!stages) {
+    recipe.stages.push_back(read_stage(config, config, true));
+  } else {
+    if (!stages->is_list() || stages->items().empty()) bad_input(stages->place(), "expected a list of stages");
+    for (const auto& [key, node] : stages->items()) {
+      reject_unknown_keys(node, kStageKeys);
+      recipe.stages.push_back(read_stage(node, config, false));
+    }
+  }
+  std::map<std::string, int> seen;
+  for (auto& stage : recipe.stages) {
+    fill_defaults(stage);
+    stage.name = stage.objective.find("type")->text();
+    if (int count = ++seen[stage.name]; count > 1) stage.name += "_" + std::to_string(count);
+  }
+  return recipe;
+}
+
+void Recipe::check_files() const {
+  for (const auto& stage : stages) {
+    for (const auto& file : {stage.data.rows(), stage.data.eval})
+      if (!file.empty() && !std::filesystem::is_regular_file(file)) bad_input("data", "there is no file '", file, "'");
+    if (&stage != &stages.front()) continue;
+    const Config* path = stage.policy.find("path");
+    if (path && !std::filesystem::is_directory(path->text()))
+      bad_input(path->place(), "there is no model directory '", path->text(), "'");
+  }
+}
+
+Config Recipe::resolved() const {
+  Config out = Config::map();
+  RunOptions shown = run;
+  shown.output = directory();
+  out.set("run", written(shown));
+  if (stages.size() == 1) {
+    const Config only = resolved_stage(stages.front());
+    for (const auto& [key, value] : only.items()) out.set(key, value);
+    return out;
+  }
+  Config list = Config::list();
+  for (const auto& stage : stages) list.append(resolved_stage(stage));
+  out.set("stages", list);
+  return out;
+}
+
+Config reward_as_sum(const Config& reward) {
+  if (!reward.is_list()) return reward;
+  Config sum = typed("weighted_sum");
+  sum.set("rewards", reward);
+  return sum;
+}
+
+std::unique_ptr<Objective> make_objective(const StageConfig& stage) { return registry<Objective>().make(stage.objective); }
+
+std::unique_ptr<RewardModel> make_reward(const StageConfig& stage) {
+  return stage.reward.is_null() ? nullptr : registry<RewardModel>().make(reward_as_sum(stage.reward));
+}
+
+std::unique_ptr<Credit> make_credit(const StageConfig& stage) {
+  return stage.credit.is_null() ? nullptr : registry<Credit>().make(stage.credit);
+}
+
+std::unique_ptr<Selector> make_selector(const StageConfig& stage) {
+  return stage.select.is_null() ? nullptr : registry<Selector>().make(stage.select);
+}
+
+std::unique_ptr<Policy> make_policy(const StageConfig& stage) {
+  auto policy = registry<Policy>().make(stage.policy);
+  OptionReader reader(stage.rollout_block);
+  policy->visit_rollout(reader);  // its names and ranges were checked with the recipe
+  return policy;
+}
+
+}  // namespace rft

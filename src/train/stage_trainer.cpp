@@ -1,0 +1,156 @@
+#include "train/stage_trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "rft/core/error.h"
+#include "rft/core/log.h"
+#include "rft/core/rng.h"
+#include "rft/train/checkpoint.h"
+#include "rft/train/updater.h"
+
+namespace rft {
+namespace {
+
+// What a seed is used for; each use draws from its own stream.
+enum Stream : uint64_t { kOrder = 1, kSampling = 2, kShuffle = 3 };
+
+Needs needs_of(const Objective& objective, const Credit* credit, const Selector& selector) {
+  Needs needs = objective.needs() | selector.needs();
+  return credit ? needs | credit->needs() : needs;
+}
+
+Experience encode(const Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
+  if (needs.data == Needs::Data::demonstrations) return policy.demonstrations(rows);
+  if (reward)
+    for (const auto& column : reward->columns()) rows.require(column);
+  return policy.contexts(rows);
+}
+
+}  // namespace
+
+StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
+    : config_(config), seed_(seed), objective_(make_objective(config)), reward_(make_reward(config)),
+      credit_(make_credit(config)), selector_(make_selector(config)), policy_(make_policy(config)), cursor_(1, false, 0) {
+  needs_ = needs_of(*objective_, credit_.get(), *selector_);
+  Rows rows = Rows::load(config_.data.rows());
+  fingerprint_ = rows.fingerprint();
+  data_ = encode(*policy_, needs_, rows, reward_.get());
+  cursor_ = RowCursor(rows.size(), config_.data.shuffle, mix(seed_, kOrder));
+  if (!config_.data.eval.empty()) {
+    Rows held_out = Rows::load(config_.data.eval);
+    if (reward_)
+      for (const auto& column : reward_->columns()) held_out.require(column);
+    eval_ = policy_->contexts(held_out);
+    int64_t limit = config_.data.eval_rows;
+    if (limit > 0 && limit < held_out.size()) eval_ = eval_.select(at::arange(limit, at::kLong));
+  }
+  optimizer_ = std::make_unique<Optimizer>(policy_->parameters(), config_.train.optimizer);
+  if (config_.train.steps) {
+    total_ = *config_.train.steps;
+  } else {
+    bool rollout = needs_.data == Needs::Data::rollout;
+    int64_t rows_a_batch = rollout ? rollout_batch_size() / config_.rollout.group_size : config_.train.batch_size;
+    int64_t steps_a_batch = rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
+    total_ = static_cast<int64_t>(std::ceil(config_.train.epochs * static_cast<double>(rows.size()) / static_cast<double>(rows_a_batch))) * steps_a_batch;
+  }
+}
+
+/// The recipe's, or as many trajectories as leave the selector one optimizer batch.
+int64_t StageTrainer::rollout_batch_size() const {
+  if (config_.rollout.batch_size) return *config_.rollout.batch_size;
+  int64_t group = config_.rollout.group_size, size = group;
+  while (selector_->expected_rows(size, group) < config_.train.batch_size) size += group;
+  return size;
+}
+
+int64_t StageTrainer::updates_of(int64_t rows) const {
+  int64_t chunks = (rows + config_.train.batch_size - 1) / config_.train.batch_size;
+  return chunks * config_.train.iterations;
+}
+
+void StageTrainer::next_rollout(Metrics& metrics) {
+  CollectOptions options;
+  options.group_size = config_.rollout.group_size;
+  options.batch_size = rollout_batch_size();
+  options.needs = needs_;
+  options.recompute_logp = config_.rollout.recompute_logp;
+  options.max_reward_failures = config_.train.max_reward_failures;
+  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_};
+  Metrics found;
+  batch_ = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
+  tokens_ += static_cast<int64_t>(found.mean("sampled_tokens"));
+  metrics.merge(found);
+  updates_ = batch_.rows() ? updates_of(batch_.rows()) : 1;
+  // With one update the current policy is the old one, and every ratio is exactly 1. With several, the sampler's own
+  // log-probabilities are the old policy's: the sampler and the trainer compute the same number.
+  if (updates_ > 1 && batch_.rows() && !batch_.old_logp.defined()) batch_.old_logp = batch_.logp;
+}
+
+void StageTrainer::next_batch(Metrics& metrics) {
+  update_ = 0;
+  if (needs_.data == Needs::Data::rollout) return next_rollout(metrics);
+  batch_ = data_.select(at::tensor(cursor_.next(config_.train.batch_size), at::kLong));
+  tokens_ += batch_.mask.sum().item<int64_t>();
+  updates_ = 1;
+}
+
+void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
+  Clock clock;
+  if (update_ >= updates_) next_batch(metrics);
+  double prepared = clock.lap();
+  Experience chunk = batch_;
+  if (updates_ > config_.train.iterations) {
+    int64_t chunks = updates_ / config_.train.iterations, at = update_ % chunks * config_.train.batch_size;
+    auto order = at::tensor(permutation(batch_.rows(), mix(mix(seed_, kShuffle), rollouts_ * 4096 + update_ / chunks)), at::kLong);
+    chunk = batch_.select(order.narrow(0, at, std::min(config_.train.batch_size, batch_.rows() - at)));
+  }
+  ++update_, ++steps_;
+  if (chunk.rows() == 0) return skipped("the selector kept no rows", chunk, "", metrics);
+  UpdateOptions options;
+  options.micro_batch_size = config_.train.micro_batch_size.value_or(0);
+  options.max_grad_norm = config_.train.max_grad_norm;
+  options.lr = learning_rate(config_.train.schedule, *config_.train.optimizer.lr, steps_ - 1, total_);
+  options.compare_logp = needs_.data == Needs::Data::rollout && update_ == 1;
+  UpdateResult result = update(*policy_, *objective_, *optimizer_, chunk, needs_, options, metrics);
+  if (!result.finite) return skipped(result.problem, chunk, rescue, metrics);
+  skipped_in_row_ = 0;
+  policy_->stepped(steps_);
+  double trained = clock.lap();
+  metrics.add("time/train", trained);
+  metrics.add("step_time", prepared + trained);
+}
+
+void StageTrainer::skipped(const std::string& problem, const Experience& batch, const std::string& rescue, Metrics& metrics) {
+  ++skipped_;
+  metrics.add("skipped_steps", static_cast<double>(skipped_));
+  log::warn(cat("step ", steps_, " was skipped: ", problem));
+  if (batch.rows() == 0) return;
+  if (++skipped_in_row_ < config_.train.max_nonfinite_steps) return;
+  if (!rescue.empty()) save_experience(rescue, batch);
+  run_failed("train", "stopped after ", skipped_in_row_, " steps in a row that were not finite; the last: ", problem,
+             rescue.empty() ? "" : "; its batch is in " + rescue + ".safetensors");
+}
+
+void StageTrainer::evaluate(Metrics& metrics) {
+  if (!eval_.context.rows() || !reward_) return;
+  at::NoGradGuard no_grad;
+  constexpr int64_t kRows = 256;
+  double rows = 0, sum = 0;
+  for (int64_t at = 0; at < eval_.rows(); at += kRows) {
+    auto part = eval_.select(at::arange(at, std::min(at + kRows, eval_.rows())));
+    SampleRequest request;
+    request.greedy = true;
+    Experience answers = policy_->sample(part, request);
+    attach_rewards(answers, *reward_, 1.0, "eval/", metrics);
+    auto good = answers.reward.masked_select(answers.reward.isnan().logical_not());
+    rows += static_cast<double>(good.numel()), sum += good.sum(at::kDouble).item<double>();
+    metrics.add("eval/completions/mean_length", answers.mask.sum(1).to(at::kDouble).mean().item<double>(), static_cast<double>(part.rows()));
+  }
+  if (rows > 0) metrics.add("eval/reward", sum / rows, rows);
+}
+
+}  // namespace rft

@@ -1,0 +1,70 @@
+#pragma once
+/// One stage of a run: owns the slots, moves step by step, saves and loads everything that a resumed run needs.
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "rft/core/clock.h"
+#include "rft/io/rows.h"
+#include "rft/rollout/collector.h"
+#include "rft/train/optimizer.h"
+#include "rft/train/recipe.h"
+
+namespace rft {
+
+class StageTrainer {
+ public:
+  /// Loads policy and data and checks that they fit; nothing is trained yet.
+  StageTrainer(const StageConfig& config, uint64_t seed);
+
+  /// One optimizer step, rolling out first where that is due. Adds to `metrics`; a skipped (non-finite or empty) step is
+  /// counted there. Throws RunError after train.max_nonfinite_steps skipped ones in a row, with the batch saved as
+  /// `rescue`.safetensors where that is not empty.
+  void step(Metrics& metrics, const std::string& rescue);
+  /// Answers the held-out rows greedily and scores them: eval/reward, eval/rewards/NAME/mean, eval/...; nothing where the
+  /// recipe has no data.eval or no reward.
+  void evaluate(Metrics& metrics);
+
+  int64_t steps_done() const { return steps_; }
+  int64_t steps_total() const { return total_; }
+  double epoch() const { return cursor_.epoch(); }
+  int64_t tokens_seen() const { return tokens_; }
+  const StageConfig& config() const { return config_; }
+  Policy& policy() { return *policy_; }
+  int64_t parameter_count() const { return optimizer_->parameter_count(); }
+  /// The rows of the last rollout (or the last demonstrations), for samples.jsonl.
+  const Experience& last_rollout() const { return batch_; }
+  /// XXH3 of the training rows.
+  const std::string& data_fingerprint() const { return fingerprint_; }
+
+  /// Writes the policy's own files and trainer/* into `directory`, and reads them back.
+  void save(const std::string& directory) const;
+  void load(const std::string& directory);
+
+ private:
+  void next_batch(Metrics& metrics);
+  void next_rollout(Metrics& metrics);
+  int64_t rollout_batch_size() const;
+  int64_t updates_of(int64_t rows) const;
+  void skipped(const std::string& problem, const Experience& batch, const std::string& rescue, Metrics& metrics);
+
+  StageConfig config_;
+  uint64_t seed_;
+  std::unique_ptr<Objective> objective_;
+  std::unique_ptr<RewardModel> reward_;
+  std::unique_ptr<Credit> credit_;
+  std::unique_ptr<Selector> selector_;
+  std::unique_ptr<Policy> policy_;
+  Needs needs_;
+  Experience data_;  ///< all training rows, encoded: contexts or demonstrations
+  Experience eval_;
+  std::string fingerprint_;
+  RowCursor cursor_;
+  std::unique_ptr<Optimizer> optimizer_;
+
+  Experience batch_;  ///< what is being learned from: a whole rollout, or one step's demonstrations
+  int64_t update_ = 0, updates_ = 0;  ///< optimizer steps taken and to take on batch_
+  int64_t steps_ = 0, total_ = 0, rollouts_ = 0, tokens_ = 0, skipped_in_row_ = 0, skipped_ = 0;
+};
+
+}  // namespace rft

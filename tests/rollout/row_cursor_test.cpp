@@ -1,0 +1,37 @@
+#include "rft/rollout/row_cursor.h"
+
+#include <algorithm>
+#include <set>
+
+#include "support.h"
+
+namespace rft {
+namespace {
+
+TEST(RowCursor, HandsOutEveryRowOnceAnEpoch) {
+  RowCursor cursor(10, true, 5);
+  std::vector<int64_t> drawn;
+  for (int64_t i : {4, 4, 4, 4, 4}) for (int64_t row : cursor.next(i)) drawn.push_back(row);
+  EXPECT_EQ(std::set<int64_t>(drawn.begin(), drawn.begin() + 10).size(), 10u);
+  EXPECT_EQ(std::set<int64_t>(drawn.begin() + 10, drawn.end()).size(), 10u);
+  EXPECT_FALSE(std::equal(drawn.begin(), drawn.begin() + 10, drawn.begin() + 10)) << "each epoch has its own order";
+  EXPECT_DOUBLE_EQ(cursor.epoch(), 2.0);
+}
+
+TEST(RowCursor, GoesOnFromItsPositionAlone) {
+  RowCursor whole(7, true, 9), first(7, true, 9), second(7, true, 9);
+  auto all = whole.next(20);
+  auto head = first.next(9);
+  second.set_position(first.position());
+  auto tail = second.next(11);
+  head.insert(head.end(), tail.begin(), tail.end());
+  EXPECT_EQ(all, head);
+}
+
+TEST(RowCursor, KeepsTheFilesOrderWhereAsked) {
+  RowCursor cursor(3, false, 1);
+  EXPECT_EQ(cursor.next(5), (std::vector<int64_t>{0, 1, 2, 0, 1}));
+}
+
+}  // namespace
+}  // namespace rft
