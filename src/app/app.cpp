@@ -20,7 +20,8 @@ int fail(int code, const std::string& message) {
 }
 
 void add_commands(CLI::App& program) {
-  (void)program;
+  using namespace app;
+  for (auto* add : {add_train, add_check, add_list, add_tokenize, add_loss, add_data}) add(program);
 }
 
 void add_common_options(CLI::App& program) {

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <set>
 
 #include "app/arithmetic.h"
 #include "app/commands.h"
@@ -63,7 +64,10 @@ std::string model_config(const DataArguments& arguments, const Tokenizer& tokeni
 void write_model(const DataArguments& arguments, const std::vector<std::string>& corpus) {
   std::string directory = arguments.out + "/model";
   make_directories(directory);
-  make_tokenizer(directory, corpus, 0, false);
+  std::set<char> alphabet;
+  for (const auto& text : corpus) alphabet.insert(text.begin(), text.end());
+  // A token a character, and the two special ones: no merges, so that every digit stands for itself.
+  make_tokenizer(directory, corpus, static_cast<int64_t>(alphabet.size()) + 2, false);
   std::string json = model_config(arguments, Tokenizer::load(directory));
   write_text(directory + "/config.json", json);
   auto config = DecoderConfig::from_json(json, directory + "/config.json");

@@ -66,9 +66,10 @@ Needs GroupNormalized::needs() const {
 
 void GroupNormalized::assign(Experience& batch, Metrics& metrics) {
   ops::Groups groups(batch.group);
-  Scored scored = options_.aggregation == "normalize_then_sum"
-                      ? normalize_then_sum(batch, groups, options_.eps)
-                      : sum_then_normalize(penalised(ops::row_rewards(batch), batch, options_, metrics), groups, options_);
+  Scored scored =
+      options_.aggregation == "normalize_then_sum"
+          ? normalize_then_sum(batch, groups, options_.eps)
+          : sum_then_normalize(penalised(ops::row_rewards(batch), batch, options_, metrics), groups, options_);
   finish(batch, metrics, groups, scored.advantage, scored.deviation);
 }
 

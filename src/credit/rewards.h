@@ -13,7 +13,8 @@ namespace rft::credit {
 Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOptions& options, Metrics& metrics);
 
 /// Sets batch.advantage [B, T] from `advantage` [B] (NaN becomes 0; 0 where masked) and extra::reward_std, and adds
-/// `reward`, `reward_std` and, from each row's `deviation` [B], `frac_reward_zero_std`.
+/// `reward`, `reward_std` and, from each row's `deviation` [B], `frac_reward_zero_std` (a group with fewer than two
+/// rewards counts as one without deviation; TRL leaves it out).
 void finish(Experience& batch, Metrics& metrics, const ops::Groups& groups, const Tensor& advantage,
             const Tensor& deviation);
 

@@ -36,7 +36,7 @@ class Descriptor {
 
 std::string reason() { return std::strerror(errno); }
 
-void write_all(int fd, const std::string& content, const std::string& file) {
+void write_all(int fd, std::string_view content, const std::string& file) {
   size_t done = 0;
   while (done < content.size()) {
     ssize_t n = ::write(fd, content.data() + done, content.size() - done);
@@ -52,10 +52,10 @@ bool is_stream(const std::string& file) {
   return ::stat(file.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
-void write_stream(const std::string& file, const std::string& content) {
+void write_stream(const std::string& file, const std::vector<std::string_view>& pieces) {
   Descriptor out(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   if (out.get() < 0) run_failed(file, "the file can't be opened for writing: ", reason());
-  write_all(out.get(), content, file);
+  for (auto piece : pieces) write_all(out.get(), piece, file);
 }
 
 /// A name beside `file` that no other process or thread of this machine uses.
@@ -64,10 +64,11 @@ std::string temporary_name(const std::string& file) {
   return cat(file, ".tmp-", ::getpid(), "-", counter++);
 }
 
-void write_synced(const std::string& file, const std::string& content, const std::string& name_in_errors) {
+void write_synced(const std::string& file, const std::vector<std::string_view>& pieces,
+                  const std::string& name_in_errors) {
   Descriptor out(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (out.get() < 0) run_failed(name_in_errors, "the file can't be made: ", reason());
-  write_all(out.get(), content, name_in_errors);
+  for (auto piece : pieces) write_all(out.get(), piece, name_in_errors);
   if (::fsync(out.get()) != 0 || !out.close()) run_failed(name_in_errors, "the file can't be written: ", reason());
 }
 
@@ -96,11 +97,13 @@ std::string read_text(const std::string& file, size_t limit) {
   }
 }
 
-void write_text(const std::string& file, const std::string& content) {
-  if (is_stream(file)) return write_stream(file, content);
+void write_text(const std::string& file, const std::string& content) { write_pieces(file, {content}); }
+
+void write_pieces(const std::string& file, const std::vector<std::string_view>& pieces) {
+  if (is_stream(file)) return write_stream(file, pieces);
   std::string temporary = temporary_name(file);
   try {
-    write_synced(temporary, content, file);
+    write_synced(temporary, pieces, file);
     if (::rename(temporary.c_str(), file.c_str()) != 0) run_failed(file, "the file can't be put in place: ", reason());
   } catch (...) {
     ::unlink(temporary.c_str());
@@ -128,7 +131,9 @@ void make_directories(const std::string& path) {
 }
 
 std::string path_inside(const std::string& directory, const std::string& name, const std::string& where) {
-  auto refuse = [&](const char* why) { bad_input(where, "a file name must stay inside ", directory, "; '", name, "' ", why); };
+  auto refuse = [&](const char* why) {
+    bad_input(where, "a file name must stay inside ", directory, "; '", name, "' ", why);
+  };
   fs::path path(name);
   if (name.empty() || name.find('\0') != std::string::npos) refuse("is not a file name");
   if (path.is_absolute()) refuse("is an absolute path");

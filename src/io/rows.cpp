@@ -91,11 +91,13 @@ bool ends_with(const std::string& text, std::string_view end) {
 
 void refuse_other_formats(const std::string& file) {
   if (ends_with(file, ".parquet"))
-    bad_input(file, "datasets are read as JSONL, one JSON object a line; got Parquet. Convert it: "
+    bad_input(file,
+              "datasets are read as JSONL, one JSON object a line; got Parquet. Convert it: "
               "python -c \"import pandas; pandas.read_parquet('in.parquet').to_json('out.jsonl', orient='records', "
               "lines=True, force_ascii=False)\"");
   for (const char* end : {".gz", ".zst", ".xz", ".bz2", ".zip"})
-    if (ends_with(file, end)) bad_input(file, "datasets are read as plain JSONL; got a compressed file: unpack it first");
+    if (ends_with(file, end))
+      bad_input(file, "datasets are read as plain JSONL; got a compressed file: unpack it first");
 }
 
 std::string as_text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
@@ -128,12 +130,14 @@ struct Rows::Impl {
     if (found != row.end()) return *found;
     std::vector<std::string> known;
     for (const auto& item : row.items()) known.push_back(item.key());
-    bad_input(where(i), "a column `", column, "` is needed", known.empty() ? "; the row is empty" : suggestion(column, known));
+    bad_input(where(i), "a column `", column, "` is needed",
+              known.empty() ? "; the row is empty" : suggestion(column, known));
   }
 
   int64_t integer(int64_t i, const std::string& column, const Json& value) const {
     constexpr auto max = std::numeric_limits<int64_t>::max();
-    bool fits = value.is_number_unsigned() ? value.get<uint64_t>() <= static_cast<uint64_t>(max) : value.is_number_integer();
+    bool fits =
+        value.is_number_unsigned() ? value.get<uint64_t>() <= static_cast<uint64_t>(max) : value.is_number_integer();
     if (!fits) bad_input(where(i), "`", column, "` must hold whole numbers; got ", value.dump());
     return value.get<int64_t>();
   }

@@ -12,10 +12,10 @@ namespace rft::objective {
 /// The columns of one micro-batch in logp's dtype, [B, T], all exactly 0 where masked: whatever stood there (garbage,
 /// inf, NaN) reaches neither value nor gradient. Undefined where the batch has none.
 struct Columns {
-  Tensor mask;      ///< bool
-  Tensor weight;    ///< the mask as numbers
-  Tensor logp;      ///< now, with gradient
-  Tensor old_logp;  ///< at the start of this batch's updates; logp without gradient where the batch has none
+  Tensor mask;          ///< bool
+  Tensor weight;        ///< the mask as numbers
+  Tensor logp;          ///< now, with gradient
+  Tensor old_logp;      ///< at the start of this batch's updates; logp without gradient where the batch has none
   Tensor sampler_logp;  ///< of the policy that acted (NaN = unknown); old_logp where the batch has none
   Tensor ref_logp;
   Tensor advantage;

@@ -27,8 +27,9 @@ Needs Gmpo::needs() const {
 }
 
 void Gmpo::observe(const Evaluation& now, const Experience& whole) {
-  observed_threshold_ = entropy_quantile(required(now.entropy, "entropy", "gmpo"), whole.mask,
-                                         1 - options_.entropy_quantile).item<double>();
+  observed_threshold_ =
+      entropy_quantile(required(now.entropy, "entropy", "gmpo"), whole.mask, 1 - options_.entropy_quantile)
+          .item<double>();
 }
 void Gmpo::stepped(const Metrics&) { observed_threshold_.reset(); }
 
@@ -39,8 +40,9 @@ Loss Gmpo::loss(const Evaluation& now, const Experience& batch) const {
   Tensor acting = c.weight;
   if (options_.entropy_quantile < 1) {
     const Tensor& entropy = required(c.entropy, "entropy", "gmpo");
-    double threshold = observed_threshold_ ? *observed_threshold_
-                                           : entropy_quantile(entropy, c.mask, 1 - options_.entropy_quantile).item<double>();
+    double threshold = observed_threshold_
+                           ? *observed_threshold_
+                           : entropy_quantile(entropy, c.mask, 1 - options_.entropy_quantile).item<double>();
     acting = entropy.detach().ge(threshold).logical_and(c.mask).to(c.weight);
   }
   Tensor log_ratio = c.logp.sub(c.old_logp), clamped = log_ratio.clamp(low, high);

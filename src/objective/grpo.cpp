@@ -27,8 +27,8 @@ void Grpo::Options::visit(OptionVisitor& v) {
   v.option("ratio_level", ratio_level, "importance ratio of each token, or of the whole row (GSPO)",
            one_of({"token", "sequence"}));
   v.option("clip_low", clip_low, "the ratio is clipped at 1 - clip_low", at_least(0));
-  v.option("clip_high", clip_high, "the ratio is clipped at 1 + clip_high; unset: clip_low; cispo: the cap itself, try 5",
-           at_least(0));
+  v.option("clip_high", clip_high,
+           "the ratio is clipped at 1 + clip_high; unset: clip_low; cispo: the cap itself, try 5", at_least(0));
   v.option("clip_delta", clip_delta, "upper bound of the ratio where the advantage is negative (two-sided clipping)",
            above(0));
   v.option("kl_weight", kl_weight, "weight of the KL divergence to the reference policy in the loss", at_least(0));
@@ -36,7 +36,8 @@ void Grpo::Options::visit(OptionVisitor& v) {
   v.option("entropy_weight", entropy_weight, "weight of the mean entropy, which is maximised");
   v.option("entropy_quantile", entropy_quantile, "learn from this share of the tokens, those of highest entropy",
            between(0, 1));
-  v.option("entropy_adaptive", entropy_adaptive, "move entropy_weight by entropy_weight_delta a step, towards the target");
+  v.option("entropy_adaptive", entropy_adaptive,
+           "move entropy_weight by entropy_weight_delta a step, towards the target");
   v.option("entropy_weight_min", entropy_weight_min, "least adaptive entropy_weight");
   v.option("entropy_weight_max", entropy_weight_max, "largest adaptive entropy_weight");
   v.option("entropy_weight_delta", entropy_weight_delta, "change of the adaptive entropy_weight a step", at_least(0));
@@ -45,7 +46,8 @@ void Grpo::Options::visit(OptionVisitor& v) {
            "drop rows of negative advantage whose mean log(sampler / policy) exceeds this", unit("nats"));
   v.option("max_completion_length", max_completion_length, "dr_grpo's divisor, a constant of the run",
            at_least(1).in("tokens"));
-  v.option("mask_truncated_completions", mask_truncated_completions, "learn nothing from rows that hit the length limit");
+  v.option("mask_truncated_completions", mask_truncated_completions,
+           "learn nothing from rows that hit the length limit");
   v.option("sampler_correction", sampler_correction,
            "weigh by the ratio of the trainer's to the sampler's probability, truncated to its limits or 0 beyond them",
            one_of({"none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"}));
@@ -70,7 +72,8 @@ Grpo::Grpo(Options options)
               " and ", options_.entropy_weight_max);
   auto low = options_.sampler_correction_min, high = options_.sampler_correction_max;
   if (low && high && *low > *high)
-    bad_input("objective", "sampler_correction_min must not be above sampler_correction_max; got ", *low, " and ", *high);
+    bad_input("objective", "sampler_correction_min must not be above sampler_correction_max; got ", *low, " and ",
+              *high);
 }
 
 Needs Grpo::needs() const {

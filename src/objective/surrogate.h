@@ -9,7 +9,8 @@ namespace rft::objective {
 struct Ratios {
   Tensor log;      ///< [B, T] logp - old_logp, with gradient
   Tensor ratio;    ///< [B, T], or [B, 1] where ratio_level is sequence
-  Tensor sampler;  ///< [B, T] or [B, 1] policy at the start of the updates / policy that acted; undefined without correction
+  Tensor sampler;  ///< [B, T] or [B, 1] policy at the start of the updates / policy that acted; undefined without
+                   ///< correction
 };
 Ratios ratios(const Columns& c, const Grpo::Options& options);
 

@@ -2,6 +2,14 @@
 #include "ops/decode_kernels.h"
 
 namespace rft::ops {
+namespace {
+
+const DecodeKernels*& chosen() {
+  static const DecodeKernels* kernels = decode_kernel_sets().front();
+  return kernels;
+}
+
+}  // namespace
 
 const std::vector<const DecodeKernels*>& decode_kernel_sets() {
   static const std::vector<const DecodeKernels*> sets = [] {
@@ -18,5 +26,9 @@ const std::vector<const DecodeKernels*>& decode_kernel_sets() {
   }();
   return sets;
 }
+
+const DecodeKernels& decode_kernels() { return *chosen(); }
+
+void use_decode_kernels(const DecodeKernels& kernels) { chosen() = &kernels; }
 
 }  // namespace rft::ops

@@ -59,7 +59,10 @@ struct DecodeKernels {
 
 /// The sets that this CPU runs, fastest first; the last is portable.
 const std::vector<const DecodeKernels*>& decode_kernel_sets();
-inline const DecodeKernels& decode_kernels() { return *decode_kernel_sets().front(); }
+/// The set in use: the first of decode_kernel_sets() unless another was chosen.
+const DecodeKernels& decode_kernels();
+/// Chooses a set for the whole process. Tests run every set this way; not for use while others decode.
+void use_decode_kernels(const DecodeKernels& kernels);
 
 const DecodeKernels& avx512_kernels();
 const DecodeKernels& avx2_kernels();

@@ -17,7 +17,8 @@ Tensor deviation_of(const Tensor& squares, const Tensor& count) {
 }  // namespace
 
 Groups::Groups(const Tensor& group) {
-  auto [numbers, index, counts] = at::_unique2(group, /*sorted=*/true, /*return_inverse=*/true, /*return_counts=*/false);
+  auto [numbers, index, counts] =
+      at::_unique2(group, /*sorted=*/true, /*return_inverse=*/true, /*return_counts=*/false);
   index_ = index;
   count_ = numbers.numel();
 }

@@ -148,8 +148,8 @@ std::pair<Tensor, Tensor> backward_rows(const Tensor& hidden, const Tensor& weig
         for_each_row(tile.rows, tile.tokens, [&](int64_t i) {
           int64_t row = tile.row + i, t = target_at[row] - tile.token;
           T* at = data + i * tile.tokens;
-          to_gradient(at, tile.tokens, static_cast<T>(lse[row]), static_cast<T>(g[row]),
-                      static_cast<T>(h ? h[row] : 0), static_cast<T>(h ? entropy[row] : 0));
+          to_gradient(at, tile.tokens, static_cast<T>(lse[row]), static_cast<T>(g[row]), static_cast<T>(h ? h[row] : 0),
+                      static_cast<T>(h ? entropy[row] : 0));
           if (t >= 0 && t < tile.tokens) at[t] += static_cast<T>(g[row]);
         });
         if (wanted.hidden) {
@@ -184,7 +184,8 @@ class LinearLogpFunction : public torch::autograd::Function<LinearLogpFunction> 
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    if (at::GradMode::is_enabled()) run_failed("linear_logp", "has no second derivative (create_graph is not possible)");
+    if (at::GradMode::is_enabled())
+      run_failed("linear_logp", "has no second derivative (create_graph is not possible)");
     auto saved = ctx->get_saved_variables();
     RowStatistics rows{saved[3], saved[4], {}};
     auto doubles = [&](const Tensor& g) { return g.defined() ? g.to(at::kDouble).contiguous() : Tensor(); };
@@ -209,6 +210,9 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, dou
   if (type != weight.scalar_type() || (type != at::kFloat && type != at::kDouble && type != at::kBFloat16))
     run_failed(where, "hidden and weight must both be float32, float64 or bfloat16; got ", hidden.toString(), " and ",
                weight.toString());
+  if (!hidden.is_cpu() || !weight.is_cpu() || !target.is_cpu())
+    run_failed(where, "all tensors must be on the CPU; got ", hidden.device(), ", ", weight.device(), ", ",
+               target.device());
   if (!(temperature > 0)) run_failed(where, "temperature must be above 0; got ", temperature);
   if (target.numel() == 0) return;
   auto [low, high] = target.aminmax();

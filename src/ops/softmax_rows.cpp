@@ -66,9 +66,16 @@ template <class T>
 
 template <class T>
 [[gnu::always_inline]] inline void add(SoftmaxSums& sums, const T* z, int64_t n, bool with_entropy) {
+  constexpr int64_t chunk = 256;  // summed in T, the chunks in float64
   if (n == 0) return;
-  T top = largest(z, n), weighted = 0;
-  T sum = with_entropy ? sum_exp_weighted(z, n, top, weighted) : sum_exp(z, n, top);
+  T top = largest(z, n);
+  double sum = 0, weighted = 0;
+  for (int64_t begin = 0; begin < n; begin += chunk) {
+    int64_t length = n - begin < chunk ? n - begin : chunk;
+    T part = 0;
+    sum += with_entropy ? sum_exp_weighted(z + begin, length, top, part) : sum_exp(z + begin, length, top);
+    weighted += part;
+  }
   double max = top > sums.max ? static_cast<double>(top) : sums.max;
   double old_shift = sums.sum > 0 ? sums.max - max : 0, new_shift = static_cast<double>(top) - max;
   double old_scale = std::exp(old_shift), new_scale = std::exp(new_shift);

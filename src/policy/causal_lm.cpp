@@ -9,6 +9,7 @@
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/io/rows.h"
+#include "rft/ops/gather_rows.h"
 #include "rft/ops/linear_logp.h"
 #include "rft/policy/lm_sampler.h"
 
@@ -30,6 +31,7 @@ std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarTy
 struct Layout {
   Packed packed;
   Tensor hidden_index;  // [M] int64: the state that predicts decision m
+  Tensor decision;      // [N] int64: the decision that state n predicts, or -1
   Tensor target;        // [M] int64
   Tensor cell;          // [M] int64: b * T + t
 };
@@ -58,6 +60,8 @@ Layout lay_out(const Experience& batch) {
   }
   out.packed.ids = at::tensor(ids, at::kLong);
   out.hidden_index = at::tensor(hidden, at::kLong);
+  out.decision = at::full({out.packed.ids.numel()}, -1, at::kLong);
+  for (size_t m = 0; m < hidden.size(); ++m) out.decision.data_ptr<int64_t>()[hidden[m]] = static_cast<int64_t>(m);
   out.target = at::tensor(target, at::kLong);
   out.cell = at::tensor(cell, at::kLong);
   return out;
@@ -174,7 +178,8 @@ Experience CausalLm::pack(const std::vector<TokenRow>& rows) {
 }
 
 void CausalLm::add_texts(Experience& batch, const Rows& rows) const {
-  for (const auto& [name, column] : rows.columns().texts())
+  const Fields columns = rows.columns();
+  for (const auto& [name, column] : columns.texts())
     if (name != "input_ids") batch.context.set_text(name, column);
   if (batch.context.has_text(extra::prompt)) return;
   std::vector<std::string> prompts;
@@ -251,7 +256,7 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   bool rollout = needs.data == Needs::Data::rollout;
   double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
   auto hidden = decoder.forward(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
-  auto result = ops::linear_logp(hidden.index_select(0, layout.hidden_index), decoder.weights().head, layout.target, temperature, needs.entropy);
+  auto result = ops::linear_logp(ops::gather_rows(hidden, layout.hidden_index, layout.decision), decoder.weights().head, layout.target, temperature, needs.entropy);
   out.logp = to_cells(result.logp, layout.cell, B, T);
   if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
   return out;

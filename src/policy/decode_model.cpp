@@ -86,13 +86,12 @@ void DecodeModel::embed(const DecodeBatch& batch) {
 void DecodeModel::extend_rotary(int64_t positions) {
   const auto half = static_cast<int64_t>(config_.rope_inv_freq.size());
   if (!config_.rope || static_cast<int64_t>(cos_.size()) >= positions * half) return;
-  const auto scale = static_cast<float>(config_.rope_attention_scale);
   for (auto position = static_cast<int64_t>(cos_.size()) / half; position < positions; ++position) {
     for (double inv_freq : config_.rope_inv_freq) {
       // The product is rounded to float32, as in training and in transformers: at far positions that moves the angle.
       const float angle = static_cast<float>(inv_freq) * static_cast<float>(position);
-      cos_.push_back(static_cast<float>(std::cos(double{angle})) * scale);
-      sin_.push_back(static_cast<float>(std::sin(double{angle})) * scale);
+      cos_.push_back(static_cast<float>(std::cos(double{angle})));
+      sin_.push_back(static_cast<float>(std::sin(double{angle})));
     }
   }
 }

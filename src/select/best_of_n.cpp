@@ -41,7 +41,8 @@ Tensor BestOfN::select(const Experience& batch, Metrics& metrics) {
   double rows = static_cast<double>(rewards.numel());
   metrics.add("select/kept", static_cast<double>(kept.size()) / std::max(rows, 1.0), rows);
   if (!kept.empty())
-    metrics.add("select/reward", rewards.index_select(0, index).mean().item<double>(), static_cast<double>(kept.size()));
+    metrics.add("select/reward", rewards.index_select(0, index).mean().item<double>(),
+                static_cast<double>(kept.size()));
   return index;
 }
 

@@ -63,17 +63,23 @@ bool Matcher::find(std::string_view text, size_t from, size_t& begin, size_t& en
   return false;
 }
 
-// Rust's \w, by which the library tells words: letters, marks, digits, connectors and the two joiners.
 AddedTokens::AddedTokens(const Spec& file, const Bpe& model, const Normalizer& normalizer)
-    : word_("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]", "added_tokens") {
+    : word_(cat("[", kRustWord, "]"), "added_tokens") {
   if (file.has("added_tokens"))
     for (const Spec& item : file.items("added_tokens")) {
       item.integer("id");
-      AddedToken token{-1, item.text("content"), item.flag("single_word"), item.flag("lstrip"), item.flag("rstrip"),
-                       item.flag("normalized"), item.flag("special")};
+      AddedToken token{-1,
+                       item.text("content"),
+                       item.flag("single_word"),
+                       item.flag("lstrip"),
+                       item.flag("rstrip"),
+                       item.flag("normalized"),
+                       item.flag("special"),
+                       ""};
+      token.shown = token.normalized ? normalizer(token.content) : token.content;
       if (!token.content.empty()) add(std::move(token), model);
     }
-  index(normalizer);
+  index();
 }
 
 void AddedTokens::add(AddedToken token, const Bpe& model) {
@@ -88,13 +94,12 @@ void AddedTokens::add(AddedToken token, const Bpe& model) {
   tokens_.push_back(std::move(token));
 }
 
-void AddedTokens::index(const Normalizer& normalizer) {
+void AddedTokens::index() {
   for (bool special : {true, false})  // where two have one text, the special one is found
     for (size_t i = 0; i < tokens_.size(); ++i) {
       const AddedToken& token = tokens_[i];
       if (token.special != special) continue;
-      if (token.normalized) normalized_.add(normalizer(token.content), i);
-      else raw_.add(token.content, i);
+      (token.normalized ? normalized_ : raw_).add(token.shown, i);
     }
 }
 
@@ -107,7 +112,8 @@ std::vector<Stretch> AddedTokens::split(std::string_view text, bool normalized) 
     const AddedToken& token = by_id_.at(tokens_[index].id);
     if (token.single_word) {
       bool inside = (begin > 0 && word_.matches_at_start(last_character(text.substr(0, begin)))) ||
-                    (end < text.size() && word_.matches_at_start(text.substr(end, size_of_lead(static_cast<unsigned char>(text[end])))));
+                    (end < text.size() &&
+                     word_.matches_at_start(text.substr(end, size_of_lead(static_cast<unsigned char>(text[end])))));
       if (inside) continue;
     }
     if (token.lstrip) begin = std::max(done, without_space_at_end(text.substr(0, begin)));

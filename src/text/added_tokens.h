@@ -18,6 +18,7 @@ struct AddedToken {
   int64_t id;
   std::string content;
   bool single_word, lstrip, rstrip, normalized, special;
+  std::string shown;  ///< what it decodes to: the content, normalised where `normalized`
 };
 
 /// A stretch of text: an added token, or (id -1) text for the model.
@@ -38,15 +39,15 @@ class Matcher {
 
  private:
   std::array<bool, 256> first_;
-  std::unordered_map<uint64_t, uint32_t> next_;   // node << 8 | byte
-  std::unordered_map<uint32_t, size_t> ends_;     // node -> index
+  std::unordered_map<uint64_t, uint32_t> next_;  // node << 8 | byte
+  std::unordered_map<uint32_t, size_t> ends_;    // node -> index
   uint32_t nodes_ = 1;
 };
 
 class AddedTokens {
  public:
-  /// As the library does, ids follow the order of the list: one that the model's vocabulary has keeps its id, the others
-  /// come after it.
+  /// As the library does, ids follow the order of the list: one that the model's vocabulary has keeps its id, the
+  /// others come after it.
   AddedTokens(const Spec& file, const Bpe& model, const Normalizer& normalizer);
 
   /// Cuts text at the tokens that are looked for before (`normalized` false) or after normalisation.
@@ -57,7 +58,7 @@ class AddedTokens {
 
  private:
   void add(AddedToken token, const Bpe& model);
-  void index(const Normalizer& normalizer);
+  void index();
 
   std::vector<AddedToken> tokens_;
   std::map<int64_t, AddedToken> by_id_;

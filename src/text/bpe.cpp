@@ -178,7 +178,8 @@ void Bpe::add_merge(const Spec& spec, const std::string& left, const std::string
   if (right.size() < prefix_.size()) spec.refuse("number ", rank, " has '", right, "', which lacks the subword prefix");
   auto known = [&](const std::string& token) {
     auto found = vocabulary_.find(token);
-    if (found == vocabulary_.end()) spec.refuse("number ", rank, " needs '", token, "', which is not in the vocabulary");
+    if (found == vocabulary_.end())
+      spec.refuse("number ", rank, " needs '", token, "', which is not in the vocabulary");
     return found->second;
   };
   int32_t l = known(left), r = known(right);
@@ -194,9 +195,11 @@ void Bpe::append_unknown(std::string_view character, std::vector<int32_t>& symbo
   if (has_byte_tokens_) {
     std::vector<int32_t> bytes;
     for (char c : character) bytes.push_back(byte_tokens_[static_cast<unsigned char>(c)]);
-    if (std::find(bytes.begin(), bytes.end(), -1) == bytes.end()) return void(symbols.insert(symbols.end(), bytes.begin(), bytes.end()));
+    if (std::find(bytes.begin(), bytes.end(), -1) == bytes.end())
+      return void(symbols.insert(symbols.end(), bytes.begin(), bytes.end()));
   }
-  if (unknown_ == -2) bad_input("tokenizer", "'", character, "' is not in the vocabulary, and neither is the token for unknown ones");
+  if (unknown_ == -2)
+    bad_input("tokenizer", "'", character, "' is not in the vocabulary, and neither is the token for unknown ones");
   if (unknown_ < 0) return;  // as the library does: dropped
   if (pending && !fuse_unknown_) symbols.push_back(unknown_);
   pending = true;
@@ -237,8 +240,10 @@ void Bpe::encode(std::string_view piece, std::vector<int64_t>& out) const {
   bool small = piece.size() <= Cache::kMaxPiece;
   if (small && cache_->find(piece, out)) return;
   std::vector<int32_t> symbols = symbols_of(piece);
-  if (symbols.size() <= kLongPiece) merge_short(symbols, merges_);
-  else merge_long(symbols, merges_);
+  if (symbols.size() <= kLongPiece)
+    merge_short(symbols, merges_);
+  else
+    merge_long(symbols, merges_);
   if (small) cache_->add(piece, symbols);
   out.insert(out.end(), symbols.begin(), symbols.end());
 }

@@ -43,14 +43,18 @@ Decoder byte_fallback_decoder() {
     Texts out;
     std::string bytes;
     auto flush = [&] {
-      if (is_valid(bytes)) out.push_back(bytes);
-      else out.insert(out.end(), bytes.size(), std::string(kReplacement));
+      if (is_valid(bytes))
+        out.push_back(bytes);
+      else
+        out.insert(out.end(), bytes.size(), std::string(kReplacement));
       bytes.clear();
     };
     for (auto& token : tokens) {
       int byte = byte_of_name(token);
-      if (byte >= 0) bytes.push_back(static_cast<char>(byte));
-      else flush(), out.push_back(std::move(token));
+      if (byte >= 0)
+        bytes.push_back(static_cast<char>(byte));
+      else
+        flush(), out.push_back(std::move(token));
     }
     flush();
     return out;
@@ -69,7 +73,8 @@ Decoder strip_decoder(const Spec& spec) {
   int64_t start = spec.integer("start"), stop = spec.integer("stop");
   auto all = [=](Texts tokens) {
     for (auto& token : tokens) {
-      for (int64_t i = 0; i < start && !content.empty() && token.starts_with(content); ++i) token.erase(0, content.size());
+      for (int64_t i = 0; i < start && !content.empty() && token.starts_with(content); ++i)
+        token.erase(0, content.size());
       for (int64_t i = 0; i < stop && !content.empty() && token.ends_with(content); ++i)
         token.erase(token.size() - content.size());
     }

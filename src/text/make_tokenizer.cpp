@@ -40,8 +40,8 @@ nlohmann::ordered_json byte_level_part() {
 }
 
 nlohmann::ordered_json special_token(int64_t id, const std::string& content) {
-  return {{"id", id},         {"content", content}, {"single_word", false}, {"lstrip", false},
-          {"rstrip", false},  {"normalized", false}, {"special", true}};
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
 nlohmann::ordered_json tokenizer_file(const std::vector<std::string>& vocabulary, const std::vector<Pair>& merges) {
@@ -75,29 +75,31 @@ nlohmann::ordered_json tokenizer_file(const std::vector<std::string>& vocabulary
 
 }  // namespace
 
-void make_tokenizer(const std::string& directory, const std::vector<std::string>& corpus, int64_t vocab_size, bool all_bytes) {
+void make_tokenizer(const std::string& directory, const std::vector<std::string>& corpus, int64_t vocab_size,
+                    bool all_bytes) {
   constexpr int64_t kSpecial = 2;
-  auto counted = text::count_words(corpus);
+  auto counted = count_words(corpus);
   std::set<std::string> alphabet;
   if (all_bytes)
     for (int b = 0; b < 256; ++b) alphabet.insert(text::character_of(static_cast<unsigned char>(b)));
   for (const auto& entry : counted)
-    for (const auto& c : text::characters_of(entry.first)) alphabet.insert(c);
+    for (const auto& c : characters_of(entry.first)) alphabet.insert(c);
   std::vector<std::string> vocabulary(alphabet.begin(), alphabet.end());
   auto size = static_cast<int64_t>(vocabulary.size());
   if (size == 0) bad_input("make_tokenizer", "the corpus must hold some text");
   if (vocab_size < size + kSpecial)
-    bad_input("make_tokenizer", "vocab_size must be at least ", size + kSpecial, " (", size, " bytes and two special tokens); got ", vocab_size);
+    bad_input("make_tokenizer", "vocab_size must be at least ", size + kSpecial, " (", size,
+              " bytes and two special tokens); got ", vocab_size);
   std::map<std::string, int32_t> ids;
   for (const auto& c : vocabulary) ids.emplace(c, static_cast<int32_t>(ids.size()));
   std::vector<text::Word> words;
   for (const auto& [word, count] : counted) {
-    words.push_back({{}, count});
-    for (const auto& c : text::characters_of(word)) words.back().symbols.push_back(ids.at(c));
+    words.push_back(text::Word{{}, count});
+    for (const auto& c : characters_of(word)) words.back().symbols.push_back(ids.at(c));
   }
   auto merges = text::learn_merges(std::move(words), vocabulary, static_cast<size_t>(vocab_size - kSpecial));
   make_directories(directory);
-  write_text(directory + "/tokenizer.json", text::tokenizer_file(vocabulary, merges).dump(1) + "\n");
+  write_text(directory + "/tokenizer.json", tokenizer_file(vocabulary, merges).dump(1) + "\n");
   nlohmann::ordered_json config{{"tokenizer_class", "PreTrainedTokenizerFast"},
                                 {"eos_token", "<|eos|>"},
                                 {"pad_token", "<|pad|>"},

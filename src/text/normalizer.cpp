@@ -20,15 +20,17 @@ bool is_ascii(std::string_view text) {
 
 template <class Table>
 auto row_of(const Table& table, char32_t code) {
-  auto after = std::upper_bound(table.begin(), table.end(), code, [](char32_t c, const auto& row) { return c < row.first; });
+  auto after =
+      std::upper_bound(table.begin(), table.end(), code, [](char32_t c, const auto& row) { return c < row.first; });
   return after != table.begin() && code <= std::prev(after)->last ? &*std::prev(after) : nullptr;
 }
 
 void append_form(std::string& out, std::string_view text, int options) {
   if (text.empty()) return;
   utf8proc_uint8_t* mapped = nullptr;
-  auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                           &mapped, static_cast<utf8proc_option_t>(options | UTF8PROC_STABLE));
+  auto size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &mapped, static_cast<utf8proc_option_t>(options | UTF8PROC_STABLE));
   std::unique_ptr<utf8proc_uint8_t, void (*)(void*)> owner(mapped, std::free);
   if (size < 0) run_failed("tokenizer", "a text can't be normalised: ", utf8proc_errmsg(size));
   out.append(reinterpret_cast<const char*>(mapped), static_cast<size_t>(size));
@@ -57,9 +59,12 @@ std::string lower_case(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     Decoded next = decode_at(text, i);
     char32_t code = next.code;
-    if (code == 0x130) out += "i\xCC\x87";  // the one letter whose lower case is two characters
-    else if (const LowerRun* run = row_of(lower_runs(), code)) append_code(out, static_cast<char32_t>(code + run->delta));
-    else append_code(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code))));
+    if (code == 0x130)
+      out += "i\xCC\x87";  // the one letter whose lower case is two characters
+    else if (const LowerRun* run = row_of(lower_runs(), code))
+      append_code(out, static_cast<char32_t>(code + run->delta));
+    else
+      append_code(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code))));
     i += next.size;
   }
   return out;

@@ -9,8 +9,10 @@ PostProcessor surround(std::vector<int64_t> pattern) {
   return [pattern = std::move(pattern)](std::vector<int64_t> ids) {
     std::vector<int64_t> out;
     for (int64_t item : pattern) {
-      if (item == kText) out.insert(out.end(), ids.begin(), ids.end());
-      else out.push_back(item);
+      if (item == kText)
+        out.insert(out.end(), ids.begin(), ids.end());
+      else
+        out.push_back(item);
     }
     return out;
   };

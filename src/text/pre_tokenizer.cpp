@@ -8,8 +8,7 @@
 namespace rft::text {
 namespace {
 
-const char* const kGpt2Pattern =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const char* const kGpt2Pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 enum class Behavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
@@ -37,8 +36,10 @@ std::vector<Span> merge_matches(const std::vector<Part>& parts, bool backward) {
   bool previous = false;
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[backward ? parts.size() - 1 - i : i];
-    if (part.match && !previous && !out.empty()) (backward ? out.back().begin = part.span.begin : out.back().end = part.span.end);
-    else out.push_back(part.span);
+    if (part.match && !previous && !out.empty())
+      (backward ? out.back().begin = part.span.begin : out.back().end = part.span.end);
+    else
+      out.push_back(part.span);
     previous = part.match;
   }
   return backward ? std::vector<Span>(out.rbegin(), out.rend()) : out;
@@ -51,11 +52,26 @@ std::vector<Span> split_spans(const std::vector<Part>& parts, Behavior behavior)
   bool previous = false;
   for (const Part& part : parts) {
     if (behavior == Behavior::removed && part.match) continue;
-    if (behavior == Behavior::contiguous && part.match == previous && !out.empty()) out.back().end = part.span.end;
-    else out.push_back(part.span);
+    if (behavior == Behavior::contiguous && part.match == previous && !out.empty())
+      out.back().end = part.span.end;
+    else
+      out.push_back(part.span);
     previous = part.match;
   }
   return out;
+}
+
+/// The commonest behavior without a list of parts between: appends matches and what lies between them.
+void isolate(std::string_view text, const Regex& pattern, size_t base, std::vector<Span>& out) {
+  size_t done = 0;
+  auto add = [&](size_t begin, size_t end) {
+    if (begin != end) out.push_back({base + begin, base + end});
+  };
+  pattern.each_match(text, [&](size_t begin, size_t end) {
+    add(done, begin), add(begin, end);
+    done = end;
+  });
+  add(done, text.size());
 }
 
 PreTokenizer split(Regex pattern, Behavior behavior, bool invert) {
@@ -63,6 +79,10 @@ PreTokenizer split(Regex pattern, Behavior behavior, bool invert) {
     std::vector<Span> out;
     for (size_t i = 0; i < pieces.spans.size(); ++i) {
       size_t base = pieces.spans[i].begin;
+      if (behavior == Behavior::isolated) {
+        isolate(pieces[i], pattern, base, out);
+        continue;
+      }
       for (Span span : split_spans(parts_of(pieces[i], pattern, invert), behavior))
         if (span.begin != span.end) out.push_back({base + span.begin, base + span.end});
     }
@@ -89,7 +109,8 @@ void to_byte_characters(std::string_view piece, std::string& out) {
 }
 
 Behavior read_behavior(const Spec& spec) {
-  static const std::vector<std::string> names{"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+  static const std::vector<std::string> names{"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                                              "Contiguous"};
   std::string name = spec.text("behavior");
   for (size_t i = 0; i < names.size(); ++i)
     if (name == names[i]) return static_cast<Behavior>(i);
@@ -131,10 +152,12 @@ PreTokenizer make_pre_tokenizer(const Spec& spec) {
   if (type == "Sequence") return make_sequence(spec);
   if (type == "Split") return split(read_pattern(spec.at("pattern")), read_behavior(spec), spec.flag("invert"));
   if (type == "Digits")
-    return split(Regex(kDigit, where), spec.flag("individual_digits") ? Behavior::isolated : Behavior::contiguous, false);
+    return split(Regex(kDigit, where), spec.flag("individual_digits") ? Behavior::isolated : Behavior::contiguous,
+                 false);
   if (type == "Punctuation")
     return split(Regex(kPunctuation, where), spec.has("behavior") ? read_behavior(spec) : Behavior::isolated, false);
-  if (type == "Whitespace") return split(Regex("\\w+|[^\\w\\s]+", where), Behavior::removed, true);
+  if (type == "Whitespace")
+    return split(Regex(cat("[", kRustWord, "]+|[^", kRustWord, "\\s]+"), where), Behavior::removed, true);
   if (type == "WhitespaceSplit") return split(Regex("\\s", where), Behavior::removed, false);
   if (type == "CharDelimiterSplit") return on_character(spec);
   spec.unknown_type({"ByteLevel", "Sequence", "Split", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit",

@@ -40,7 +40,8 @@ Scratch& scratch() {
 
 const Proxy* proxy_of(char32_t code) {
   auto table = proxies();
-  auto after = std::upper_bound(table.begin(), table.end(), code, [](char32_t c, const Proxy& p) { return c < p.first; });
+  auto after =
+      std::upper_bound(table.begin(), table.end(), code, [](char32_t c, const Proxy& p) { return c < p.first; });
   if (after == table.begin()) return nullptr;
   return code <= std::prev(after)->last ? &*std::prev(after) : nullptr;
 }
@@ -77,8 +78,8 @@ struct Regex::Code {
   void compile(const std::string& text, uint32_t options) {
     int error = 0;
     PCRE2_SIZE offset = 0;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | options,
-                         &error, &offset, nullptr);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                         PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | options, &error, &offset, nullptr);
     if (!code) bad_input(where, "the pattern '", pattern, "' does not compile: ", pcre2_message(error));
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it can't, pcre2_match interprets
   }
@@ -102,7 +103,8 @@ struct Regex::Code {
 Regex::Regex(const std::string& pattern, const std::string& where) {
   auto code = std::make_shared<Code>();
   code->pattern = pattern.substr(0, 200), code->where = where;
-  if (pattern.size() > kMaxPattern) bad_input(where, "a pattern may have at most ", kMaxPattern, " bytes; got ", pattern.size());
+  if (pattern.size() > kMaxPattern)
+    bad_input(where, "a pattern may have at most ", kMaxPattern, " bytes; got ", pattern.size());
   if (!is_valid(pattern)) bad_input(where, "a pattern must be valid UTF-8");
   std::string translated = translate_pattern(pattern, where, code->uses_categories);
   code->compile(translated, PCRE2_MULTILINE);  // in Ruby's syntax ^ and $ match at every line
@@ -112,8 +114,10 @@ Regex::Regex(const std::string& pattern, const std::string& where) {
 Regex Regex::exact(const std::string& text, const std::string& where) {
   std::string escaped;
   for (char c : text) {
-    if (static_cast<unsigned char>(c) < 0x80 && !std::isalnum(static_cast<unsigned char>(c))) escaped += cat("\\x{", std::hex, int{c}, "}");
-    else escaped += c;
+    if (static_cast<unsigned char>(c) < 0x80 && !std::isalnum(static_cast<unsigned char>(c)))
+      escaped += cat("\\x{", std::hex, int{c}, "}");
+    else
+      escaped += c;
   }
   return Regex(escaped.empty() ? "(?!)" : escaped, where);
 }

@@ -9,7 +9,8 @@ namespace rft::text {
 
 class Regex {
  public:
-  /// Throws UserError ([where]) where the pattern does not compile, or means one thing to Oniguruma and another to PCRE2.
+  /// Throws UserError ([where]) where the pattern does not compile, or means one thing to Oniguruma and another to
+  /// PCRE2.
   Regex(const std::string& pattern, const std::string& where);
   /// A pattern that matches `text` and nothing else.
   static Regex exact(const std::string& text, const std::string& where);
@@ -23,6 +24,9 @@ class Regex {
   struct Code;
   std::shared_ptr<const Code> code_;
 };
+
+/// What the library takes for a character of a word where it does not ask Oniguruma: the insides of a class.
+inline constexpr char kRustWord[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}";
 
 /// The pattern in PCRE2's syntax. `uses_categories` is set where it names Unicode categories.
 std::string translate_pattern(const std::string& pattern, const std::string& where, bool& uses_categories);

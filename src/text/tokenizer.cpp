@@ -60,7 +60,7 @@ struct Tokenizer::Impl {
         post_processor(text::make_post_processor(file.at("post_processor"))),
         decoder(text::make_decoder(file.at("decoder"))) {
     for (const auto& [token, id] : model.vocabulary()) tokens[id] = token;
-    for (const auto& [id, token] : added.by_id()) tokens[id] = token.content;
+    for (const auto& [id, token] : added.by_id()) tokens[id] = token.shown;
     for (const auto& entry : tokens) size = std::max(size, entry.first + 1);
   }
 
@@ -107,7 +107,8 @@ Tokenizer Tokenizer::parse(const std::string& content, const std::string& where)
 
 Tokenizer Tokenizer::load(const std::string& directory) {
   std::string file = directory + "/tokenizer.json";
-  if (!file_exists(file)) bad_input(file, "a model directory needs a tokenizer.json; there is none (save it with a fast tokenizer)");
+  if (!file_exists(file))
+    bad_input(file, "a model directory needs a tokenizer.json; there is none (save it with a fast tokenizer)");
   json content = parse_json(read_text(file, kMaxFile), file);
   auto impl = std::make_shared<Impl>(Spec(content, file));
   std::string config = directory + "/tokenizer_config.json";
@@ -122,8 +123,10 @@ std::vector<int64_t> Tokenizer::encode(std::string_view content, bool special) c
   if (!text::is_valid(content)) repaired = text::replace_invalid(content), content = repaired;
   std::vector<int64_t> ids;
   for (const auto& stretch : impl_->added.split(content, false)) {
-    if (stretch.id >= 0) ids.push_back(stretch.id);
-    else impl_->encode_stretch(content.substr(stretch.begin, stretch.end - stretch.begin), ids);
+    if (stretch.id >= 0)
+      ids.push_back(stretch.id);
+    else
+      impl_->encode_stretch(content.substr(stretch.begin, stretch.end - stretch.begin), ids);
   }
   return special ? impl_->post_processor(std::move(ids)) : ids;
 }

@@ -10,7 +10,8 @@ namespace {
 
 struct PairHash {
   size_t operator()(const Pair& p) const {
-    return (uint64_t{static_cast<uint32_t>(p.first)} << 32 | static_cast<uint32_t>(p.second)) * 0x9E3779B97F4A7C15ull >> 16;
+    return (uint64_t{static_cast<uint32_t>(p.first)} << 32 | static_cast<uint32_t>(p.second)) * 0x9E3779B97F4A7C15ull >>
+           16;
   }
 };
 

@@ -15,8 +15,9 @@ struct Word {
 
 using Pair = std::pair<int32_t, int32_t>;
 
-/// Joins the most frequent pair (of equal ones that with the smaller ids) again and again, until `vocabulary`, which the
-/// new tokens are appended to, holds `size` or no pair is left. Returns the pairs in order. A token's id is its place.
+/// Joins the most frequent pair (of equal ones that with the smaller ids) again and again, until `vocabulary`, which
+/// the new tokens are appended to, holds `size` or no pair is left. Returns the pairs in order. A token's id is its
+/// place.
 std::vector<Pair> learn_merges(std::vector<Word> words, std::vector<std::string>& vocabulary, size_t size);
 
 }  // namespace rft::text

@@ -6,7 +6,8 @@
 
 namespace rft::text {
 
-/// Code points first..last are newer than PCRE2's Unicode; `proxy` is an older one of the same category and UTF-8 length.
+/// Code points first..last are newer than PCRE2's Unicode; `proxy` is an older one of the same category and UTF-8
+/// length.
 struct Proxy {
   char32_t first, last, proxy;
 };

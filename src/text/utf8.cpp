@@ -2,10 +2,9 @@
 
 namespace rft::text {
 
-Decoded decode_at(std::string_view text, size_t at) {
+Decoded decode_longer(std::string_view text, size_t at) {
   auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   unsigned char lead = byte(at);
-  if (lead < 0x80) return {lead, 1, true, false};
   if (lead < 0xC2 || lead > 0xF4) return {0xFFFD, 1, false, false};
   int size = size_of_lead(lead);
   // The second byte's range is narrower after these, which rules out overlong forms, surrogates and > U+10FFFF.

@@ -16,7 +16,11 @@ struct Decoded {
 
 /// The character at text[at] (at < text.size()); where it is invalid, the longest part of it that could have begun one
 /// (Unicode's recommended practice, "maximal subpart").
-Decoded decode_at(std::string_view text, size_t at);
+Decoded decode_longer(std::string_view text, size_t at);
+inline Decoded decode_at(std::string_view text, size_t at) {
+  auto lead = static_cast<unsigned char>(text[at]);
+  return lead < 0x80 ? Decoded{lead, 1, true, false} : decode_longer(text, at);
+}
 
 void append_code(std::string& out, char32_t code);
 

@@ -27,7 +27,8 @@ TEST(Rows, BlankLinesAreSkippedAndLineNumbersStayRight) {
 }
 
 TEST(Rows, ColumnsKeepTheirTypes) {
-  Rows rows = Rows::parse({R"({"s": "x\n\u00e9\ud83d\ude00", "n": -7, "f": 1.5, "l": [1, 2], "o": {"b": 1, "a": null}, "z": null})"});
+  Rows rows = Rows::parse(
+      {R"({"s": "x\n\u00e9\ud83d\ude00", "n": -7, "f": 1.5, "l": [1, 2], "o": {"b": 1, "a": null}, "z": null})"});
   EXPECT_EQ(rows.text(0, "s"), "x\n\xC3\xA9\xF0\x9F\x98\x80");
   EXPECT_EQ(rows.integer(0, "n"), -7);
   EXPECT_EQ(rows.text(0, "f"), "1.5");
@@ -40,9 +41,9 @@ TEST(Rows, ColumnsKeepTheirTypes) {
 
 TEST(Rows, AWrongTypeIsNamedWithItsLine) {
   Rows rows = Rows::parse({"{\"a\": 1.5, \"b\": [1, true], \"c\": 9223372036854775808}"}, "d");
-  for (auto body : std::vector<std::function<void()>>{
-           [&] { rows.string(0, "a"); }, [&] { rows.integer(0, "a"); }, [&] { rows.ints(0, "a"); },
-           [&] { rows.ints(0, "b"); }, [&] { rows.integer(0, "c"); }}) {
+  for (auto body : std::vector<std::function<void()>>{[&] { rows.string(0, "a"); }, [&] { rows.integer(0, "a"); },
+                                                      [&] { rows.ints(0, "a"); }, [&] { rows.ints(0, "b"); },
+                                                      [&] { rows.integer(0, "c"); }}) {
     EXPECT_TRUE(contains(message_of(body), "[d:1]"));
   }
 }
@@ -57,9 +58,9 @@ TEST(Rows, AMissingColumnIsAnErrorWithTheNearestName) {
 
 TEST(Rows, BrokenRowsAreRefusedWithLineAndColumn) {
   EXPECT_TRUE(contains(message_of([] { Rows::parse({"{}", "{\"a\": tru}"}, "d"); }), "[d:2:10]"));
-  for (std::string text : {"[1]", "1", "\"x\"", "{\"a\": 1} {}", "{\"a\": 1,}", "{\"a\": \"\xff\"}", "{\"a\": \"\xed\xa0\x80\"}",
-                           "{\"a\": \"\\ud800\"}", "{\"a\": NaN}", "{\"a\": 1e999}", "{\"a\": \"x", "{", "\xEF\xBB", "nul",
-                           "{'a': 1}", "{\"a\": \"\t\"}"}) {
+  for (std::string text : {"[1]", "1", "\"x\"", "{\"a\": 1} {}", "{\"a\": 1,}", "{\"a\": \"\xff\"}",
+                           "{\"a\": \"\xed\xa0\x80\"}", "{\"a\": \"\\ud800\"}", "{\"a\": NaN}", "{\"a\": 1e999}",
+                           "{\"a\": \"x", "{", "\xEF\xBB", "nul", "{'a': 1}", "{\"a\": \"\t\"}"}) {
     EXPECT_TRUE(contains(message_of([&] { Rows::parse({text}, "d"); }), "[d:1")) << text;
   }
   EXPECT_THROW(Rows::parse({std::string("{\"a\": 1}\0", 9)}, "d"), UserError);

@@ -31,7 +31,8 @@ TEST(Groups, NanIsLeftOutOfEveryStatistic) {
   EXPECT_EQ(groups.deviation(x)[4].item<double>(), 0);
   EXPECT_TRUE(std::isnan(groups.mean(x)[5].item<double>()));
   EXPECT_NEAR(ops::nan_mean(x).item<double>(), 8.0 / 3, 1e-12);
-  EXPECT_NEAR(ops::nan_deviation(x).item<double>(), std::sqrt((2.7777777777777777 + 0.1111111111111111 + 1.7777777777777777) / 2), 1e-12);
+  EXPECT_NEAR(ops::nan_deviation(x).item<double>(),
+              std::sqrt((2.7777777777777777 + 0.1111111111111111 + 1.7777777777777777) / 2), 1e-12);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -120,6 +121,16 @@ TEST(LinearLogp, EntropyAloneAndOneInputAloneCanBeDifferentiated) {
   auto frozen = ops::linear_logp(in.hidden.detach(), in.weight.detach(), in.target);
   EXPECT_FALSE(frozen.logp.requires_grad());
   EXPECT_FALSE(frozen.entropy.defined());
+}
+
+TEST(LinearLogp, WorksInInferenceModeAndOnStridedInput) {
+  Input in = make_input(6, 4, 9, at::kDouble);
+  auto expected = ops::linear_logp(in.hidden, in.weight, in.target, 1.0, true);
+  c10::InferenceMode inference;
+  Tensor strided = in.hidden.detach().t().contiguous().t();
+  auto got = ops::linear_logp(strided, in.weight, in.target, 1.0, true);
+  EXPECT_LT(largest_difference(got.logp, expected.logp), 1e-14);
+  EXPECT_LT(largest_difference(got.entropy, expected.entropy), 1e-14);
 }
 
 TEST(LinearLogp, LargeLogitsStayFiniteAndNanIsNotHidden) {

@@ -70,11 +70,6 @@ mask[0, 2] = 0  # a tool's token
 advantage = torch.tensor([1.2, -0.7, 0.4, -0.9, 0.0, 2.0])
 truncated = torch.tensor([False, False, True, False, True, False])
 
-TRL_NAMES = {
-    "kl_weight": "beta", "ratio_level": "importance_sampling_level", "entropy_quantile": "top_entropy_quantile",
-    "off_policy_threshold": "off_policy_mask_threshold", "max_completion_length": "max_completion_length",
-}
-
 
 def trainer(options, accumulation=1, steps_per_generation=1, ratio=None):
     o = dict(options)
@@ -149,7 +144,7 @@ def sampler_ratio(options):
 cases = {}
 
 
-def add(name, options, totals=None, accumulation=1, steps_per_generation=1, with_old=True, needs_truncated=False):
+def add(name, options, totals=None, accumulation=1, steps_per_generation=1, with_old=True):
     if options.get("variant") == "dr_grpo":
         options = {**options, "max_completion_length": MAX_LENGTH}
     extra, ratio, m = {}, None, mask
@@ -161,6 +156,8 @@ def add(name, options, totals=None, accumulation=1, steps_per_generation=1, with
         m = mask * ~truncated[:, None]
     self = trainer(options, accumulation, steps_per_generation, ratio)
     case = {"options": {"type": "grpo", **options}, **compute(GRPOTrainer, self, extra, with_old, m)}
+    if options.get("mask_truncated_completions"):
+        case["metrics"].pop("vespo/phi_seq_mean", None)  # TRL counts rows without tokens, as phi = 1; rft leaves them out
     if totals:
         case["totals"] = totals
     if not with_old:

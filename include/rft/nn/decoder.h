@@ -17,6 +17,7 @@ struct DecoderConfig {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t max_positions = 0;      ///< longest sequence
   double norm_eps = 1e-6;
+  double initializer_range = 0.02;
   bool rms_norm = true;           ///< else LayerNorm with bias
   bool rope = true;               ///< else learned position embeddings
   bool gated_mlp = true;          ///< SwiGLU; else a plain MLP
@@ -24,7 +25,6 @@ struct DecoderConfig {
   bool qkv_bias = false, out_bias = false, mlp_bias = false, qk_norm = false;
   bool tied_head = false;
   std::vector<double> rope_inv_freq;  ///< [head_dim / 2], llama3/linear scaling applied
-  double rope_attention_scale = 1;    ///< multiplies cos and sin (yarn); 1 otherwise
   std::string json;                   ///< config.json as read: written back unchanged but for dtype
 
   /// `text` is config.json; `where` names it in errors.
@@ -104,6 +104,10 @@ class Decoder {
   DecoderConfig config_;
   DecoderWeights weights_;
 };
+
+/// A model with the weights transformers gives an untrained one: normal(0, initializer_range) for linear layers and
+/// embeddings, zeros for biases, ones for norms; GPT-2's residual projections scaled by 1 / sqrt(2 layers).
+Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64_t seed);
 
 /// Which modules get adapters and how large they are: PEFT's LoraConfig.
 struct LoraConfig {

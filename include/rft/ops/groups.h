@@ -16,8 +16,8 @@ class Groups {
   const Tensor& index() const { return index_; }
 
   /// Each row's group value, [B]. Sums of nothing are 0, means of nothing NaN.
-  Tensor size() const;                     ///< rows in the group, NaN ones too
-  Tensor valid(const Tensor& x) const;     ///< rows of the group whose x is not NaN
+  Tensor size() const;                  ///< rows in the group, NaN ones too
+  Tensor valid(const Tensor& x) const;  ///< rows of the group whose x is not NaN
   Tensor sum(const Tensor& x) const;
   Tensor mean(const Tensor& x) const;
   Tensor deviation(const Tensor& x) const;  ///< sample standard deviation (n - 1); 0 for fewer than two values
@@ -32,8 +32,8 @@ Tensor nan_mean(const Tensor& x);
 /// The sample standard deviation (n - 1) [] of the values that are not NaN; 0 for fewer than two.
 Tensor nan_deviation(const Tensor& x);
 
-/// [B] float64: each row's reward, NaN = could not be computed. A reward [B, T] is summed under the mask. Throws RunError
-/// where the batch has no reward.
+/// [B] float64: each row's reward, NaN = could not be computed. A reward [B, T] is summed under the mask. Throws
+/// RunError where the batch has no reward.
 Tensor row_rewards(const Experience& batch);
 
 }  // namespace rft::ops

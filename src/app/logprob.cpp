@@ -1,0 +1,100 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "app/commands.h"
+#include "rft/io/files.h"
+#include "rft/io/rows.h"
+#include "rft/policy/causal_lm.h"
+
+namespace rft::app {
+namespace {
+
+/// Tokens that are evaluated at once.
+constexpr int64_t kBatchTokens = 4096;
+
+struct Arguments {
+  std::string model, data, out, dtype = "float32";
+};
+
+using TokenRows = std::vector<CausalLm::TokenRow>;
+
+int64_t tokens_of(const CausalLm::TokenRow& row) { return static_cast<int64_t>(row.prompt.size() + row.completion.size()); }
+
+/// Row numbers in batches of rows of like length, at most kBatchTokens a batch (a longer row is alone).
+std::vector<std::vector<size_t>> batches_of(const TokenRows& rows) {
+  std::vector<size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens_of(rows[a]) > tokens_of(rows[b]); });
+  std::vector<std::vector<size_t>> batches;
+  int64_t tokens = 0;
+  for (size_t i : order) {
+    if (batches.empty() || tokens + tokens_of(rows[i]) > kBatchTokens) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(i);
+    tokens += tokens_of(rows[i]);
+  }
+  return batches;
+}
+
+/// Log-probabilities of each row's completion.
+std::vector<std::vector<float>> score(CausalLm& policy, const TokenRows& rows) {
+  const at::NoGradGuard no_grad;
+  Needs needs;
+  needs.data = Needs::Data::demonstrations;
+  std::vector<std::vector<float>> scores(rows.size());
+  for (const auto& batch : batches_of(rows)) {
+    TokenRows part;
+    for (size_t i : batch) part.push_back(rows[i]);
+    const Tensor logp = policy.evaluate(CausalLm::pack(part), needs).logp.to(at::kFloat).contiguous();
+    for (size_t b = 0; b < batch.size(); ++b) {
+      const float* first = logp.const_data_ptr<float>() + static_cast<int64_t>(b) * logp.size(1);
+      scores[batch[b]].assign(first, first + part[b].completion.size());
+    }
+  }
+  return scores;
+}
+
+void run(const Arguments& arguments) {
+  const Rows rows = Rows::load(arguments.data);
+  CausalLm::Options options;
+  options.path = arguments.model;
+  options.dtype = arguments.dtype;
+  CausalLm policy(options);
+  TokenRows encoded;
+  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(policy.completion_row(rows, i, false));
+  const auto scores = score(policy, encoded);
+  std::string out;
+  for (size_t i = 0; i < encoded.size(); ++i) {
+    nlohmann::json row;
+    row["token_ids"] = encoded[i].completion;
+    row["logprobs"] = scores[i];
+    row["sum"] = std::accumulate(scores[i].begin(), scores[i].end(), 0.0);
+    out += row.dump() + "\n";
+  }
+  write_text(arguments.out, out);
+}
+
+}  // namespace
+
+void add_logprob(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("logprob", "log-probabilities of given completions");
+  command->add_option("model", arguments->model, "Hugging Face model directory, or PEFT adapter directory")->required();
+  command->add_option("--data", arguments->data,
+                      "JSONL: \"prompt\" and \"completion\", or \"input_ids\" and \"prompt_length\" a row")->required();
+  command->add_option("--out", arguments->out, "JSONL: token_ids, logprobs (nats) and their sum a row")->required();
+  command->add_option("--dtype", arguments->dtype, "what weights are kept in")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))->capture_default_str();
+  command->footer("Example: rft logprob models/tiny --data completions.jsonl --out scores.jsonl");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace rft::app

@@ -1,0 +1,172 @@
+#include "app/loss_batch.h"
+
+#include <ATen/ATen.h>
+
+#include <set>
+
+#include "rft/core/error.h"
+#include "rft/core/text.h"
+
+namespace rft::app {
+namespace {
+
+using Tensors = std::map<std::string, Tensor>;
+
+/// Hands out the file's tensors by name and remembers which were asked for.
+class Reader {
+ public:
+  Reader(const Tensors& tensors, std::string where) : tensors_(tensors), where_(std::move(where)) {}
+
+  bool has(const std::string& name) const { return tensors_.count(name) > 0; }
+
+  /// Throws where one of `names` is missing; `missing` is what is known to be so already, as text.
+  void need(const std::vector<std::string>& names, std::vector<std::string> missing = {}) const {
+    std::vector<std::string> present;
+    for (const auto& name : names)
+      if (!has(name)) missing.push_back("`" + name + "`");
+    for (const auto& [name, value] : tensors_) present.push_back(name);
+    if (!missing.empty())
+      bad_input(where_, "the objective needs ", join(missing, ", "), "; the file has ", join(present, ", "));
+  }
+
+  /// The shape that all [B, T] tensors, or [B] ones, must have.
+  void set_shape(const std::string& name) {
+    shape_ = tensors_.at(name).sizes().vec();
+    shape_name_ = name;
+  }
+
+  /// A float tensor of the shape, or undefined where there is none.
+  Tensor values(const std::string& name) {
+    Tensor x = take(name);
+    if (!x.defined()) return x;
+    if (x.scalar_type() != at::kFloat && x.scalar_type() != at::kDouble)
+      bad_input(where_, "`", name, "` must be float32 or float64; got ", x.toString());
+    if (x.sizes().vec() != shape_) misshapen(name, x, cat("as `", shape_name_, "`, ", at::IntArrayRef(shape_)));
+    return x;
+  }
+  /// As values, but one number a row is taken too.
+  Tensor rows_or_values(const std::string& name) {
+    if (!has(name) || tensors_.at(name).dim() != 1) return values(name);
+    Tensor x = take(name);
+    if (!x.is_floating_point() || x.size(0) != shape_[0]) misshapen(name, x, cat("float [", shape_[0], "]"));
+    return x;
+  }
+  /// True where the tensor is not 0.
+  Tensor mask(const std::string& name) {
+    Tensor x = take(name);
+    if (x.sizes().vec() != shape_) misshapen(name, x, cat("as `", shape_name_, "`, ", at::IntArrayRef(shape_)));
+    return x.ne(0);
+  }
+  Tensor group() {
+    Tensor x = take("group");
+    if (!x.defined()) return x;
+    if (x.scalar_type() != at::kLong || x.dim() != 1 || x.size(0) != shape_[0])
+      misshapen("group", x, cat("int64 [", shape_[0], "]"));
+    return x;
+  }
+  /// What nobody asked for, one row a trajectory or pair.
+  Tensors rest() const {
+    Tensors out;
+    for (const auto& [name, value] : tensors_) {
+      if (taken_.count(name)) continue;
+      if (value.dim() == 0 || value.size(0) != shape_[0])
+        misshapen(name, value, cat("one row for each of ", shape_[0]));
+      out[name] = value;
+    }
+    return out;
+  }
+
+ private:
+  Tensor take(const std::string& name) {
+    if (!has(name)) return {};
+    taken_.insert(name);
+    return tensors_.at(name);
+  }
+  [[noreturn]] void misshapen(const std::string& name, const Tensor& x, const std::string& wanted) const {
+    bad_input(where_, "`", name, "` must be ", wanted, "; got ", x.toString(), " ", x.sizes());
+  }
+
+  const Tensors& tensors_;
+  std::string where_, shape_name_;
+  std::vector<int64_t> shape_;
+  std::set<std::string> taken_;
+};
+
+/// Notes `x` as what the model produced: its gradient is written.
+Tensor leaf(LossBatch& out, const std::string& name, const Tensor& x) {
+  if (!x.defined()) return x;
+  out.leaves.emplace_back(name, x.detach().clone().set_requires_grad(true));
+  return out.leaves.back().second;
+}
+
+LossBatch read_rows(Reader& file, const Needs& needs) {
+  std::vector<std::string> wanted{"logp", "mask"}, missing;
+  if (needs.advantage && !file.has("advantage")) {
+    if (file.has("reward") || file.has("group"))
+      wanted.insert(wanted.end(), {"reward", "group"});
+    else
+      missing.push_back("`advantage` (or `reward` and `group`)");
+  }
+  if (needs.ref_logp) wanted.push_back("ref_logp");
+  if (needs.entropy) wanted.push_back("entropy");
+  if (needs.value) wanted.push_back("value");
+  file.need(wanted, missing);
+  file.set_shape("logp");
+  LossBatch out;
+  Experience& b = out.batch;
+  out.now.logp = leaf(out, "logp", file.values("logp"));
+  out.now.entropy = leaf(out, "entropy", file.values("entropy"));
+  out.now.value = leaf(out, "value", file.values("value"));
+  b.mask = file.mask("mask");
+  b.old_logp = file.values("old_logp");
+  b.logp = file.values("sampling_logp");
+  if (!b.logp.defined()) b.logp = b.old_logp.defined() ? b.old_logp : out.now.logp.detach();
+  b.ref_logp = file.values("ref_logp");
+  b.reward = file.rows_or_values("reward");
+  b.group = file.group();
+  b.advantage = file.rows_or_values("advantage");
+  if (b.advantage.defined() && b.advantage.dim() == 1) b.advantage = b.advantage.unsqueeze(1).expand(b.mask.sizes());
+  for (const auto& [name, value] : file.rest()) b.extra.set(name, value);
+  return out;
+}
+
+LossBatch read_pairs(Reader& file, const Needs& needs) {
+  bool scores = file.has("chosen_score") || file.has("rejected_score");
+  std::string produced = scores ? "score" : "logp";
+  std::vector<std::string> wanted{"chosen_" + produced, "rejected_" + produced};
+  if (!scores) wanted.insert(wanted.end(), {"chosen_mask", "rejected_mask"});
+  if (needs.ref_logp) wanted.insert(wanted.end(), {"ref_chosen_logp", "ref_rejected_logp"});
+  if (needs.entropy) wanted.insert(wanted.end(), {"chosen_entropy", "rejected_entropy"});
+  file.need(wanted);
+  LossBatch out;
+  Experience& b = out.batch;
+  // The two halves may differ in T: they are padded to the longer.
+  std::vector<Tensor> logp, entropy, score, ref, mask;
+  for (std::string half : {"chosen_", "rejected_"}) {
+    file.set_shape(half + produced);
+    logp.push_back(leaf(out, half + "logp", file.values(half + "logp")));
+    entropy.push_back(leaf(out, half + "entropy", file.values(half + "entropy")));
+    score.push_back(leaf(out, half + "score", file.values(half + "score")));
+    ref.push_back(file.values("ref_" + half + "logp"));
+    mask.push_back(scores ? at::ones({score.back().size(0), 1}, at::kBool) : file.mask(half + "mask"));
+  }
+  if (mask[0].size(0) != mask[1].size(0)) file.set_shape("chosen_" + produced), file.values("rejected_" + produced);
+  out.now.logp = concat_rows(logp);
+  out.now.entropy = concat_rows(entropy);
+  out.now.score = concat_rows(score);
+  b.ref_logp = concat_rows(ref);
+  b.mask = concat_rows(mask);
+  for (const auto& [name, value] : file.rest()) b.extra.set(name, at::cat({value, value}, 0));
+  return out;
+}
+
+}  // namespace
+
+LossBatch read_loss_batch(const Tensors& tensors, const Needs& needs, const std::string& where) {
+  Reader file(tensors, where);
+  LossBatch out = needs.data == Needs::Data::pairs ? read_pairs(file, needs) : read_rows(file, needs);
+  out.batch.fill_totals();
+  return out;
+}
+
+}  // namespace rft::app

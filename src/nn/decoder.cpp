@@ -1,0 +1,101 @@
+#include "rft/nn/decoder.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <set>
+
+#include "nn/decoder_layout.h"
+#include "rft/core/error.h"
+#include "rft/core/rng.h"
+#include "rft/core/text.h"
+
+namespace rft {
+namespace {
+
+/// Derived tensors that old checkpoints hold: rotary tables and causal masks.
+bool is_derived(const std::string& name) {
+  auto ends = [&](const std::string& end) { return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0; };
+  return ends("rotary_emb.inv_freq") || ends(".attn.bias") || ends(".attn.masked_bias");
+}
+
+/// The tensor as it is named with or without the "transformer." or "model." in front.
+const Tensor* find_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name, std::set<std::string>& used) {
+  for (const std::string& candidate : {name, name.substr(name.find('.') + 1)}) {
+    auto found = tensors.find(candidate);
+    if (found == tensors.end()) continue;
+    used.insert(candidate);
+    return &found->second;
+  }
+  return nullptr;
+}
+
+std::string shape_text(at::IntArrayRef shape) { return cat(shape); }
+
+void fill(const std::vector<TensorPlace>& places, const std::map<std::string, Tensor>& tensors, bool tied, const std::string& where) {
+  at::NoGradGuard no_grad;
+  std::vector<std::string> problems;
+  std::set<std::string> used;
+  for (const auto& [name, place, transposed] : places) {
+    const Tensor* given = find_tensor(tensors, name, used);
+    Tensor target = transposed && place.dim() == 2 ? place.t() : place;
+    if (!given) problems.push_back("'" + name + "' is missing");
+    else if (given->sizes() != target.sizes())
+      problems.push_back(cat("'", name, "' must be ", shape_text(target.sizes()), ", is ", shape_text(given->sizes())));
+    else if (!given->is_floating_point()) problems.push_back("'" + name + "' must hold floating-point numbers");
+    else target.copy_(*given);
+  }
+  for (const auto& [name, value] : tensors)
+    if (!used.count(name) && !is_derived(name) && !(tied && name == "lm_head.weight")) problems.push_back("'" + name + "' belongs to nothing");
+  if (!problems.empty()) bad_input(where, "the tensors do not fit config.json: ", join(problems, "; "));
+}
+
+/// transformers 5 writes "dtype" and older versions "torch_dtype"; what we write must say what we wrote.
+std::string with_dtype(const std::string& text, at::ScalarType dtype) {
+  auto json = nlohmann::ordered_json::parse(text);
+  json[json.contains("torch_dtype") && !json.contains("dtype") ? "torch_dtype" : "dtype"] =
+      dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : dtype == at::kDouble ? "float64" : "float32";
+  return json.dump(2) + "\n";
+}
+
+}  // namespace
+
+Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype, const std::string& where)
+    : config_(std::move(config)), weights_(allocate_weights(config_, dtype)) {
+  config_.json = with_dtype(config_.json, dtype);
+  fill(tensor_places(config_, weights_), tensors, config_.tied_head, where);
+}
+
+std::map<std::string, Tensor> Decoder::hugging_face_tensors() const {
+  std::map<std::string, Tensor> out;
+  for (const auto& [name, place, transposed] : tensor_places(config_, weights_))
+    out[name] = (transposed && place.dim() == 2 ? place.t() : place).detach().contiguous();
+  return out;
+}
+
+Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64_t seed) {
+  DecoderWeights shapes = allocate_weights(config, at::kFloat);
+  std::map<std::string, Tensor> tensors;
+  uint64_t stream = 0;
+  for (const auto& [name, place, transposed] : tensor_places(config, shapes)) {
+    Tensor value = at::empty((transposed && place.dim() == 2 ? place.t() : place).sizes(), at::kFloat);
+    bool is_bias = name.ends_with(".bias");
+    Rng rng(seed, stream++);
+    if (place.dim() == 1) {
+      value.fill_(is_bias ? 0.0 : 1.0);  // biases and norms
+    } else {
+      double std = config.initializer_range;
+      if (config.model_type == "gpt2" && name.ends_with("c_proj.weight")) std /= std::sqrt(2.0 * static_cast<double>(config.layers));
+      float* at = value.data_ptr<float>();
+      for (int64_t i = 0; i < value.numel(); ++i)  // Box-Muller
+        at[i] = static_cast<float>(std * std::sqrt(-2 * std::log(1 - rng.uniform(2 * i))) * std::cos(2 * std::numbers::pi * rng.uniform(2 * i + 1)));
+    }
+    tensors[name] = value;
+  }
+  return Decoder(config, tensors, dtype, "random_decoder");
+}
+
+}  // namespace rft

@@ -1,0 +1,153 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+
+#include "nn/recompute.h"
+#include "rft/core/error.h"
+#include "rft/nn/decoder.h"
+#include "rft/ops/gather_rows.h"
+
+namespace rft {
+namespace {
+
+/// What every layer needs to know of the rows. B rows, T the longest, N tokens in all.
+struct RowLayout {
+  int64_t rows = 0, longest = 0;
+  bool ragged = false;
+  Tensor padded;  ///< [B * T] int64: the packed token of each cell; padding repeats the row's last one
+  Tensor owner;   ///< [B * T] int64: the same, but -1 for padding
+  Tensor packed;  ///< [N] int64: the cell of each packed token
+  Tensor positions;  ///< [N] int64
+  Tensor cos, sin;   ///< [N, 1, head_dim / 2], where rope
+};
+
+RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::TensorOptions& options) {
+  RowLayout out;
+  out.rows = static_cast<int64_t>(rows.lengths.size());
+  for (int64_t length : rows.lengths) {
+    TORCH_CHECK(length > 0, "[Decoder] a row must have at least one token; got ", length);
+    out.longest = std::max(out.longest, length);
+  }
+  int64_t N = rows.ids.numel(), T = out.longest;
+  out.positions = at::empty({N}, at::kLong), out.packed = at::empty({N}, at::kLong), out.padded = at::empty({out.rows * T}, at::kLong);
+  out.owner = at::empty({out.rows * T}, at::kLong);
+  int64_t *owner = out.owner.data_ptr<int64_t>();
+  int64_t *position = out.positions.data_ptr<int64_t>(), *packed = out.packed.data_ptr<int64_t>(), *padded = out.padded.data_ptr<int64_t>();
+  int64_t start = 0;
+  for (int64_t b = 0; b < out.rows; start += rows.lengths[b++]) {
+    int64_t length = rows.lengths[b];
+    out.ragged |= length != T;
+    for (int64_t t = 0; t < T; ++t) {
+      padded[b * T + t] = start + std::min(t, length - 1);
+      owner[b * T + t] = t < length ? start + t : -1;
+    }
+    for (int64_t t = 0; t < length; ++t) position[start + t] = t, packed[start + t] = b * T + t;
+  }
+  TORCH_CHECK(start == N, "[Decoder] the rows' lengths must sum to the number of tokens");
+  if (T > config.max_positions) run_failed("Decoder", "the longest row has ", T, " tokens; the model takes at most ", config.max_positions);
+  if (config.rope) {
+    // In float32 for half-precision weights too, as transformers does it.
+    auto wide = options.dtype() == at::kDouble ? at::kDouble : at::kFloat;
+    auto angles = out.positions.to(wide).unsqueeze(1).mul(at::tensor(config.rope_inv_freq, at::kDouble).to(wide)).unsqueeze(1);
+    out.cos = angles.cos().to(options.dtype()), out.sin = angles.sin().to(options.dtype());
+  }
+  return out;
+}
+
+Tensor apply(const Linear& linear, const Tensor& x, bool adapters) {
+  Tensor y = at::linear(x, linear.weight, linear.bias);
+  if (!adapters || linear.adapters.empty()) return y;
+  std::vector<Tensor> parts;  // of y's columns, with and without an adapter
+  int64_t at = 0;
+  for (const auto& adapter : linear.adapters) {
+    if (adapter.first > at) parts.push_back(y.narrow(1, at, adapter.first - at));
+    auto low = at::linear(at::linear(x, adapter.a), adapter.b);
+    parts.push_back(y.narrow(1, adapter.first, adapter.rows).add(low, adapter.scale));
+    at = adapter.first + adapter.rows;
+  }
+  if (at < y.size(1)) parts.push_back(y.narrow(1, at, y.size(1) - at));
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
+}
+
+Tensor apply(const Norm& norm, const Tensor& x, bool rms, double eps) {
+  if (!rms) return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, eps);
+  auto wide = at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
+  auto scaled = wide.mul(wide.square().mean(-1, true).add(eps).rsqrt()).to(x.scalar_type());
+  return scaled.mul(norm.weight);
+}
+
+/// x [N, H, head_dim]: each pair (x[i], x[i + half]) is turned by its angle (Su et al. 2021, Hugging Face's half layout).
+Tensor rotate(const Tensor& x, const RowLayout& layout) {
+  int64_t half = x.size(2) / 2;
+  auto a = x.narrow(2, 0, half), b = x.narrow(2, half, half);
+  return at::cat({a.mul(layout.cos).sub(b.mul(layout.sin)), b.mul(layout.cos).add(a.mul(layout.sin))}, 2);
+}
+
+/// q [N, H, hd], k and v [N, K, hd] to [N, H * hd]. Rows are padded on the right: under the causal mask no token sees the
+/// padding behind it, so the valid ones are exact.
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const RowLayout& layout) {
+  auto to_rows = [&](const Tensor& x) {
+    auto cells = layout.ragged ? ops::gather_rows(x, layout.padded, layout.packed) : x;
+    return cells.view({layout.rows, layout.longest, x.size(1), x.size(2)}).transpose(1, 2);
+  };
+  bool grouped = q.size(1) != k.size(1);
+  auto out = at::scaled_dot_product_attention(to_rows(q), to_rows(k), to_rows(v), {}, 0.0, /*is_causal=*/true, {}, grouped);
+  auto cells = out.transpose(1, 2).reshape({layout.rows * layout.longest, q.size(1) * q.size(2)});
+  return layout.ragged ? ops::gather_rows(cells, layout.packed, layout.owner) : cells;
+}
+
+Tensor activated(const Tensor& x, const std::string& kind) {
+  if (kind == "silu") return at::silu(x);
+  if (kind == "relu") return at::relu(x);
+  return at::gelu(x, kind == "gelu_new" ? "tanh" : "none");
+}
+
+class LayerForward {
+ public:
+  LayerForward(const DecoderConfig& config, const RowLayout& layout, bool adapters) : c_(config), layout_(layout), adapters_(adapters) {}
+
+  Tensor operator()(const DecoderLayer& layer, const Tensor& x) const {
+    auto h = x.add(attention(layer, apply(layer.attention_norm, x, c_.rms_norm, c_.norm_eps)));
+    return h.add(mlp(layer, apply(layer.mlp_norm, h, c_.rms_norm, c_.norm_eps)));
+  }
+
+ private:
+  Tensor attention(const DecoderLayer& layer, const Tensor& x) const {
+    int64_t q_size = c_.heads * c_.head_dim, kv_size = c_.kv_heads * c_.head_dim, N = x.size(0);
+    auto qkv = apply(layer.qkv, x, adapters_);
+    auto q = qkv.narrow(1, 0, q_size).view({N, c_.heads, c_.head_dim});
+    auto k = qkv.narrow(1, q_size, kv_size).view({N, c_.kv_heads, c_.head_dim});
+    auto v = qkv.narrow(1, q_size + kv_size, kv_size).view({N, c_.kv_heads, c_.head_dim});
+    if (c_.qk_norm) q = apply(layer.q_norm, q, true, c_.norm_eps), k = apply(layer.k_norm, k, true, c_.norm_eps);
+    if (c_.rope) q = rotate(q, layout_), k = rotate(k, layout_);
+    return apply(layer.out, attend(q, k, v, layout_), adapters_);
+  }
+
+  Tensor mlp(const DecoderLayer& layer, const Tensor& x) const {
+    auto wide = apply(layer.gate_up, x, adapters_);
+    if (!c_.gated_mlp) return apply(layer.down, activated(wide, c_.activation), adapters_);
+    auto gate = wide.narrow(1, 0, c_.intermediate_size), up = wide.narrow(1, c_.intermediate_size, c_.intermediate_size);
+    return apply(layer.down, activated(gate, c_.activation).mul(up), adapters_);
+  }
+
+  const DecoderConfig& c_;
+  const RowLayout& layout_;
+  bool adapters_;
+};
+
+}  // namespace
+
+Tensor Decoder::forward(const Packed& rows, const Forward& options) const {
+  auto layout = std::make_shared<RowLayout>(lay_out(rows, config_, weights_.token_embedding.options()));
+  Tensor x = at::embedding(weights_.token_embedding, rows.ids);
+  if (!config_.rope) x = x.add(at::embedding(weights_.position_embedding, layout->positions));
+  for (const DecoderLayer& layer : weights_.layers) {
+    // The recomputation runs in the backward pass, when `layout` here is gone: it keeps its own share of it.
+    auto run = [this, layout, &layer, adapters = options.adapters](const Tensor& in) { return LayerForward(config_, *layout, adapters)(layer, in); };
+    x = options.checkpoint && at::GradMode::is_enabled() ? recompute_in_backward(run, x) : run(x);
+  }
+  return apply(weights_.final_norm, x, config_.rms_norm, config_.norm_eps);
+}
+
+}  // namespace rft

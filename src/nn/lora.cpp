@@ -1,0 +1,170 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "nn/decoder_layout.h"
+#include "rft/core/error.h"
+#include "rft/core/rng.h"
+#include "rft/core/text.h"
+#include "rft/nn/decoder.h"
+
+namespace rft {
+namespace {
+
+/// A linear layer as Hugging Face's model has it: some rows of one of our fused ones.
+struct Module {
+  std::string name;  ///< "model.layers.0.self_attn.q_proj"
+  Linear* linear;
+  int64_t first, rows;
+};
+
+/// Every linear layer but the head, in the order of the directory's tensors; of one Linear in the order of its rows.
+std::vector<Module> linear_modules(Decoder& decoder) {
+  std::vector<Module> out;
+  const std::string end = ".weight";
+  for (const auto& [name, place, transposed] : tensor_places(decoder.config(), decoder.weights())) {
+    if (place.dim() != 2 || !name.ends_with(end)) continue;
+    for (DecoderLayer& layer : decoder.weights().layers)
+      for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) {
+        if (!place.is_alias_of(linear->weight)) continue;
+        int64_t first = (place.storage_offset() - linear->weight.storage_offset()) / place.size(1);
+        out.push_back({name.substr(0, name.size() - end.size()), linear, first, place.size(0)});
+      }
+  }
+  return out;
+}
+
+std::string last_part(const std::string& path) { return path.substr(path.rfind('.') + 1); }
+
+/// As PEFT matches: the whole path, or its last parts.
+bool matches(const std::string& module, const std::string& target) {
+  return module == target || module.ends_with("." + target);
+}
+
+void check_targets(const std::vector<Module>& modules, const std::vector<std::string>& targets) {
+  std::set<std::string> known;
+  for (const Module& module : modules) known.insert(last_part(module.name));
+  for (const std::string& target : targets) {
+    auto hit = [&](const Module& module) { return matches(module.name, target); };
+    if (std::none_of(modules.begin(), modules.end(), hit))
+      bad_input("lora.target_modules", "a target must name linear layers of the model (its head can't have adapters); got '",
+                target, "'", suggestion(target, {known.begin(), known.end()}));
+  }
+}
+
+/// nn.Linear's Kaiming-uniform with a = sqrt(5): uniform in +-1/sqrt(in).
+Tensor random_a(int64_t rank, int64_t in, const at::TensorOptions& options, const Rng& rng) {
+  Tensor a = at::empty({rank, in}, at::kDouble);
+  double bound = 1 / std::sqrt(static_cast<double>(in));
+  double* at = a.data_ptr<double>();
+  for (int64_t i = 0; i < a.numel(); ++i) at[i] = bound * (2 * rng.uniform(static_cast<uint64_t>(i)) - 1);
+  return a.to(options);
+}
+
+/// Calls each(adapter) for every adapter, in the order of the layers.
+template <class DecoderType, class Each>
+void for_adapters(DecoderType& decoder, Each each) {
+  for (auto& layer : decoder.weights().layers)
+    for (auto* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+      for (auto& adapter : linear->adapters) each(adapter);
+}
+
+std::string peft_name(const Adapter& adapter, char side) {
+  return cat("base_model.model.", adapter.module, ".lora_", side, ".weight");
+}
+
+/// A whole number is written as one: PEFT's lora_alpha is an int.
+nlohmann::json number(double value) {
+  if (value == std::floor(value) && std::abs(value) < 1e15) return static_cast<int64_t>(value);
+  return value;
+}
+
+}  // namespace
+
+void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
+  if (config.rank < 1) bad_input("lora.rank", "must be at least 1; got ", config.rank);
+  if (config.dropout != 0) bad_input("lora.dropout", "only 0 is implemented; got ", config.dropout);
+  std::vector<Module> modules = linear_modules(decoder);
+  check_targets(modules, config.target_modules);
+  for_adapters(decoder, [](const Adapter& adapter) { bad_input("lora", adapter.module, " has an adapter already"); });
+  auto rank = static_cast<double>(config.rank);
+  double scale = config.alpha / (config.rslora ? std::sqrt(rank) : rank);
+  for (size_t i = 0; i < modules.size(); ++i) {
+    const Module& module = modules[i];
+    auto hit = [&](const std::string& target) { return matches(module.name, target); };
+    if (!config.target_modules.empty() && std::none_of(config.target_modules.begin(), config.target_modules.end(), hit))
+      continue;
+    const Tensor& weight = module.linear->weight;
+    // The stream is the module's place in the model: it starts the same whichever others have adapters.
+    Tensor a = random_a(config.rank, weight.size(1), weight.options().requires_grad(false), Rng(seed, i));
+    Tensor b = at::zeros({module.rows, config.rank}, a.options());
+    module.linear->adapters.push_back(
+        {module.name, a.requires_grad_(), b.requires_grad_(), module.first, module.rows, scale});
+  }
+  for (auto& [name, value] : decoder.weights().named()) value.requires_grad_(false);
+}
+
+std::map<std::string, Tensor> peft_tensors(const Decoder& decoder) {
+  std::map<std::string, Tensor> out;
+  for_adapters(decoder, [&](const Adapter& adapter) {
+    out[peft_name(adapter, 'A')] = adapter.a.detach().to(at::kCPU).contiguous();
+    out[peft_name(adapter, 'B')] = adapter.b.detach().to(at::kCPU).contiguous();
+  });
+  return out;
+}
+
+void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& tensors, const std::string& where) {
+  std::vector<std::string> problems;
+  std::vector<std::pair<Tensor, Tensor>> copies;  // nothing is changed where anything is wrong
+  std::set<std::string> used;
+  auto match = [&](const std::string& name, const Tensor& target) {
+    auto found = tensors.find(name);
+    used.insert(name);
+    if (found == tensors.end()) {
+      problems.push_back("'" + name + "' is missing");
+    } else if (found->second.sizes() != target.sizes()) {
+      problems.push_back(cat("'", name, "' must be ", target.sizes(), ", is ", found->second.sizes()));
+    } else if (!found->second.is_floating_point()) {
+      problems.push_back("'" + name + "' must hold floating-point numbers");
+    } else {
+      copies.emplace_back(target, found->second);
+    }
+  };
+  for_adapters(decoder, [&](const Adapter& adapter) {
+    match(peft_name(adapter, 'A'), adapter.a);
+    match(peft_name(adapter, 'B'), adapter.b);
+  });
+  for (const auto& [name, value] : tensors)
+    if (!used.count(name)) problems.push_back("'" + name + "' belongs to no adapter");
+  if (!problems.empty()) bad_input(where, "the tensors do not fit the adapters: ", join(problems, "; "));
+  at::NoGradGuard no_grad;
+  for (auto& [target, value] : copies) target.copy_(value);
+}
+
+std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, const std::string& base_model) {
+  std::set<std::string> targets(config.target_modules.begin(), config.target_modules.end());
+  if (targets.empty()) for_adapters(decoder, [&](const Adapter& adapter) { targets.insert(last_part(adapter.module)); });
+  nlohmann::ordered_json json{
+      {"peft_type", "LORA"},
+      {"task_type", "CAUSAL_LM"},
+      {"base_model_name_or_path", base_model},
+      {"r", config.rank},
+      {"lora_alpha", number(config.alpha)},
+      {"lora_dropout", config.dropout},
+      {"use_rslora", config.rslora},
+      {"target_modules", targets},
+      {"fan_in_fan_out", decoder.config().model_type == "gpt2"},  // its linear layers are stored as [in, out]
+      {"bias", "none"},
+      {"init_lora_weights", true},
+      {"modules_to_save", nullptr},
+      {"inference_mode", true},
+  };
+  // A path need not be UTF-8; JSON must.
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace rft
