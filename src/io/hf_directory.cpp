@@ -2,12 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "rft/core/error.h"
+#include "rft/core/json_depth.h"
 #include "rft/io/files.h"
 #include "rft/io/safetensors.h"
 
@@ -17,9 +19,13 @@ namespace {
 
 constexpr char kSingle[] = "model.safetensors";
 constexpr char kIndex[] = "model.safetensors.index.json";
+constexpr size_t kMaxJson = size_t{100} << 20;
+constexpr int kMaxDepth = 64;
 
 nlohmann::json parse_object(const std::string& file) {
-  auto json = nlohmann::json::parse(read_text(file), nullptr, false);
+  std::string text = read_text(file, kMaxJson);
+  if (too_deep_at(text, kMaxDepth)) bad_input(file, "JSON may nest at most ", kMaxDepth, " deep; this nests deeper");
+  auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) bad_input(file, "this is not a JSON object");
   return json;
 }
@@ -56,6 +62,13 @@ void refuse_pickles(const std::string& directory) {
   }
 }
 
+/// A directory written before may hold the other form, and readers would find that one.
+void remove_stale(const std::string& file) {
+  std::error_code error;
+  fs::remove(file, error);
+  if (error) run_failed(file, "the file of an earlier save can't be removed: ", error.message());
+}
+
 std::string shard_name(size_t i, size_t count) {
   char name[64];
   std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, count);
@@ -81,7 +94,10 @@ void save_hf_tensors(const std::string& directory, const std::map<std::string, T
     shards.back()[name] = value;
     filled += bytes, total += bytes;
   }
-  if (shards.size() == 1) return save_safetensors(directory + "/" + kSingle, tensors);
+  if (shards.size() == 1) {
+    save_safetensors(directory + "/" + kSingle, tensors);
+    return remove_stale(directory + "/" + kIndex);
+  }
   nlohmann::json map = nlohmann::json::object();
   for (size_t i = 0; i < shards.size(); ++i) {
     std::string name = shard_name(i, shards.size());
@@ -90,6 +106,7 @@ void save_hf_tensors(const std::string& directory, const std::map<std::string, T
   }
   nlohmann::json index{{"metadata", {{"total_size", total}}}, {"weight_map", map}};
   write_text(directory + "/" + kIndex, index.dump(2) + "\n");
+  remove_stale(directory + "/" + kSingle);
 }
 
 std::vector<int64_t> eos_token_ids(const std::string& directory) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "rft/core/error.h"
+#include "rft/core/json_depth.h"
 #include "rft/core/text.h"
 #include "rft/io/files.h"
 
@@ -27,26 +28,6 @@ struct Row {
   Json value;        // an object
 };
 
-/// The 1-based column where brackets nest deeper than kMaxDepth; 0 where they don't. The parser keeps no such limit.
-size_t too_deep_at(std::string_view text) {
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if ((c == '{' || c == '[') && ++depth > kMaxDepth) {
-      return i + 1;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return 0;
-}
-
 /// nlohmann's message without its own name and place: "syntax error while parsing value - invalid literal; ...".
 std::string plain_message(const std::string& what) {
   size_t place = what.find("parse error"), colon = what.find(": ", place == std::string::npos ? 0 : place);
@@ -54,7 +35,7 @@ std::string plain_message(const std::string& what) {
 }
 
 Json parse_row(std::string_view text, const std::string& where) {
-  if (size_t column = too_deep_at(text))
+  if (size_t column = too_deep_at(text, kMaxDepth))
     bad_input(cat(where, ":", column), "a row may nest at most ", kMaxDepth, " deep; this one nests deeper");
   // The parser takes a zero byte for the end of its input.
   if (size_t zero = text.find('\0'); zero != std::string_view::npos)

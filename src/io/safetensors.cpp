@@ -10,8 +10,11 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
 
 #include "rft/core/error.h"
+#include "rft/core/json_depth.h"
 #include "rft/io/files.h"
 
 namespace rft {
@@ -19,6 +22,7 @@ namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 constexpr size_t kMaxDimensions = 64;
+constexpr int kMaxDepth = 3;  // tensors, one tensor's fields, its shape
 
 struct Dtype {
   const char* name;
@@ -26,7 +30,9 @@ struct Dtype {
 };
 constexpr Dtype kDtypes[] = {{"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
                              {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
-                             {"U8", at::kByte},    {"BOOL", at::kBool}};
+                             {"U64", at::kUInt64}, {"U32", at::kUInt32}, {"U16", at::kUInt16}, {"U8", at::kByte},
+                             {"C64", at::kComplexFloat}, {"F8_E4M3", at::kFloat8_e4m3fn}, {"F8_E5M2", at::kFloat8_e5m2},
+                             {"BOOL", at::kBool}};
 
 /// A private, writable map of a whole file: writing to a tensor copies the page and never changes the file.
 class Map {
@@ -40,7 +46,7 @@ class Map {
       bad_input(file, "the file can't be read: ", reason);
     }
     size_ = static_cast<size_t>(info.st_size);
-    if (size_ > 0) data_ = static_cast<char*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+    if (size_ > 0) data_ = static_cast<char*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0));
     int reason = errno;
     ::close(fd);
     if (data_ == MAP_FAILED) bad_input(file, "the file can't be mapped: ", std::strerror(reason));
@@ -59,27 +65,21 @@ class Map {
 };
 
 /// Parses the header; a name that is given twice (at any level) or nesting deeper than the format has is refused.
-nlohmann::json parse_header(const std::string& file, const char* text, size_t length) {
-  if (length == 0 || text[0] != '{') bad_input(file, "the header must begin with '{'");
-  std::vector<std::vector<std::string>> names;
-  std::string problem;
-  auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
+nlohmann::json parse_header(const std::string& file, std::string_view text) {
+  if (text.empty() || text[0] != '{') bad_input(file, "the header must begin with '{'");
+  if (too_deep_at(text, kMaxDepth)) bad_input(file, "the header nests deeper than the format's ", kMaxDepth);
+  std::vector<std::set<std::string>> names;
+  std::string twice;
+  auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
     using Event = nlohmann::json::parse_event_t;
-    if (depth > 4 && problem.empty()) problem = "it nests too deeply";
     if (event == Event::object_start) names.emplace_back();
-    if (event == Event::object_end && !names.empty()) {
-      auto& keys = names.back();
-      std::sort(keys.begin(), keys.end());
-      auto twice = std::adjacent_find(keys.begin(), keys.end());
-      if (twice != keys.end() && problem.empty()) problem = "the name '" + *twice + "' is given twice";
-      names.pop_back();
-    }
-    if (event == Event::key && !names.empty()) names.back().push_back(value.get<std::string>());
-    return depth <= 4;
+    if (event == Event::object_end) names.pop_back();
+    if (event == Event::key && !names.back().insert(value.get<std::string>()).second) twice = value.get<std::string>();
+    return true;
   };
-  auto header = nlohmann::json::parse(text, text + length, watch, /*allow_exceptions=*/false);
-  if (header.is_discarded() || !header.is_object()) bad_input(file, "the header is not JSON", problem.empty() ? "" : ": " + problem);
-  if (!problem.empty()) bad_input(file, "the header is not valid: ", problem);
+  auto header = nlohmann::json::parse(text, watch, /*allow_exceptions=*/false);
+  if (!header.is_object()) bad_input(file, "the header is not JSON");
+  if (!twice.empty()) bad_input(file, "the header gives the name '", twice, "' twice");
   return header;
 }
 
@@ -100,20 +100,20 @@ Entry read_entry(const std::string& file, const std::string& name, const nlohman
   entry.type = dtype->type;
   const auto &shape = json["shape"], &offsets = json["data_offsets"];
   if (!shape.is_array() || shape.size() > kMaxDimensions) wrong("shape must be a list of sizes");
-  uint64_t bytes = c10::elementSize(entry.type);
+  // A size of 0 does not hide an overflow: strides are products of the other sizes.
+  int64_t bytes = static_cast<int64_t>(c10::elementSize(entry.type));
   bool empty = false;
   for (const auto& size : shape) {
-    if (!size.is_number_unsigned() || size.get<uint64_t>() > uint64_t{1} << 62) wrong("shape must hold whole numbers of at least 0");
-    empty |= size.get<uint64_t>() == 0;
-    entry.shape.push_back(static_cast<int64_t>(size.get<uint64_t>()));
+    if (!size.is_number_unsigned()) wrong("shape must hold whole numbers of at least 0");
+    empty |= size == 0;
+    if (__builtin_mul_overflow(bytes, std::max<uint64_t>(size, 1), &bytes)) wrong("its size overflows");
+    entry.shape.push_back(size);
   }
-  for (int64_t size : entry.shape)
-    if (!empty && __builtin_mul_overflow(bytes, static_cast<uint64_t>(size), &bytes)) wrong("its size overflows");
   if (empty) bytes = 0;
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
     wrong("data_offsets must be two whole numbers");
   entry.begin = offsets[0], entry.end = offsets[1];
-  if (entry.begin > entry.end || entry.end - entry.begin != bytes)
+  if (entry.begin > entry.end || entry.end - entry.begin != static_cast<uint64_t>(bytes))
     wrong(cat("shape and dtype take ", bytes, " bytes, data_offsets say otherwise"));
   return entry;
 }
@@ -133,6 +133,8 @@ Tensor tensor_of(const Entry& entry, const std::shared_ptr<Map>& map, char* data
   auto options = at::TensorOptions().dtype(entry.type);
   char* begin = data + entry.begin;
   if (entry.end == entry.begin) return at::empty(entry.shape, options);
+  // A bool that is neither 0 nor 1 is undefined behaviour.
+  if (entry.type == at::kBool) return at::from_blob(begin, entry.shape, at::kByte).ne(0);
   if (reinterpret_cast<uintptr_t>(begin) % c10::elementSize(entry.type) == 0)
     return at::from_blob(begin, entry.shape, [map](void*) {}, options);
   Tensor copy = at::empty(entry.shape, options);  // old writers did not pad the header
@@ -155,7 +157,7 @@ SafetensorsFile load_safetensors(const std::string& file) {
   std::memcpy(&length, map->data(), 8);
   if (length > kMaxHeader) bad_input(file, "the header may have at most ", kMaxHeader, " bytes; it says ", length);
   if (length > map->size() - 8) bad_input(file, "the header says it has ", length, " bytes, the file has only ", map->size() - 8, " after the length");
-  auto header = parse_header(file, map->data() + 8, length);
+  auto header = parse_header(file, {map->data() + 8, length});
   SafetensorsFile out;
   std::vector<Entry> entries;
   for (const auto& [name, value] : header.items()) {

@@ -11,6 +11,7 @@
 #include "rft/core/extra.h"
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
+#include "rft/core/text.h"
 
 namespace rft {
 namespace {
@@ -89,6 +90,9 @@ void attach_rewards(Experience& batch, RewardModel& model, double max_failures, 
   }
   if (!values.empty()) {
     batch.extra.set(extra::reward_components, at::stack(values, 1));
+    std::vector<std::string> names;
+    for (const auto& component : rewards.components) names.push_back(component.name);
+    batch.extra.set_text(extra::reward_names, std::vector<std::string>(batch.rows(), join(names, ",")));
     batch.extra.set(extra::reward_weights, at::stack(weights, 1));
   }
   add_component_metrics(rewards, prefix, metrics);

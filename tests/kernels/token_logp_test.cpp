@@ -8,7 +8,7 @@
 namespace rft::kernels {
 namespace {
 
-OnlineSoftmax sums_of(const Tensor& row, int threads) {
+OnlineSoftmax sums_of(const at::Tensor& row, int threads) {
   std::vector<OnlineSoftmax> own(threads);
   for (int64_t j = 0; j < row.numel(); ++j) own[j % threads] = merged(own[j % threads], one_logit(row[j].item<float>()));
   for (int offset = threads / 2; offset > 0; offset /= 2)

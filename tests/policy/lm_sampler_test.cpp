@@ -21,7 +21,7 @@ DecoderConfig config_of(const std::string& type, int64_t vocab = kVocab, int64_t
   const std::map<std::string, std::string> classes{{"gpt2", "GPT2LMHeadModel"}, {"llama", "LlamaForCausalLM"},
                                                    {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"}};
   nlohmann::json json{{"model_type", type}, {"architectures", {classes.at(type)}}, {"vocab_size", vocab},
-                      {"initializer_range", 0.35}};
+                      {"initializer_range", 0.2}};
   if (type == "gpt2") {
     json.update({{"n_positions", positions}, {"n_embd", 24}, {"n_layer", 2}, {"n_head", 3},
                  {"activation_function", "gelu_new"}, {"layer_norm_epsilon", 1e-5}});
@@ -100,7 +100,8 @@ TEST(LmSampler, greedy_completions_are_those_of_transformers) {
         const auto logp = cases[i / 2]["logp"].get<std::vector<double>>();
         ASSERT_GE(rows[i].ids.size(), expected.size());
         EXPECT_EQ(std::vector<int64_t>(rows[i].ids.begin(), rows[i].ids.begin() + int64_t(expected.size())), expected);
-        for (size_t t = 0; t < logp.size(); ++t) EXPECT_NEAR(rows[i].logp[t], logp[t], 1e-5);
+        // Against float64: transformers' own float32 is as far from it on these random models.
+        for (size_t t = 0; t < logp.size(); ++t) EXPECT_NEAR(rows[i].logp[t], logp[t], 3e-5);
       }
     });
   }

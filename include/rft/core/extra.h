@@ -4,6 +4,7 @@ namespace rft::extra {
 
 inline constexpr char reward_components[] = "reward_components";  ///< [B, K] float, each reward's value, NaN = failed
 inline constexpr char reward_weights[] = "reward_weights";        ///< [B, K] float, the same in every row
+inline constexpr char reward_names[] = "reward_names";            ///< text [B]: the K rewards' names, joined by commas
 inline constexpr char truncated[] = "truncated";                  ///< [B] bool, ended by the length limit, not by itself
 inline constexpr char entropy[] = "entropy";                      ///< [B, T] float, the sampler's entropy, where it was computed
 inline constexpr char reward_std[] = "reward_std";                ///< [B] float, std of the rewards in the row's group

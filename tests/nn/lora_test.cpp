@@ -1,0 +1,195 @@
+#include <ATen/ATen.h>
+
+#include <set>
+
+#include "decoder_fixtures.h"
+#include "rft/io/safetensors.h"
+
+namespace rft {
+namespace {
+
+using namespace testing;
+
+/// Adapters that tests/parity/make_decoders.py wrote with peft.
+class EachAdapter : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Lora, EachAdapter,
+                         ::testing::Values("qwen2_tied_lora_qv", "llama_biases_lora_all", "gpt2_lora_c_attn", "gpt2_lora_all"),
+                         [](const auto& info) { return info.param; });
+
+LoraConfig lora_config(const std::string& name) {
+  auto json = read_json(decoder_path(name) + "/adapter_config.json");
+  LoraConfig config;
+  config.rank = json["r"], config.alpha = json["lora_alpha"], config.rslora = json["use_rslora"];
+  config.target_modules = json["target_modules"];
+  return config;
+}
+
+std::string base_of(const std::string& name) { return read_json(decoder_path(name) + "/expected.json")["base"]; }
+
+std::map<std::string, Tensor> adapter_tensors(const std::string& name) {
+  return load_safetensors(decoder_path(name) + "/adapter_model.safetensors").tensors;
+}
+
+Decoder adapted(const std::string& name, at::ScalarType dtype) {
+  auto decoder = load_decoder(base_of(name), dtype);
+  add_lora(decoder, lora_config(name), 0);
+  load_peft_tensors(decoder, adapter_tensors(name), name);
+  return decoder;
+}
+
+std::vector<Adapter> adapters_of(const Decoder& decoder) {
+  std::vector<Adapter> out;
+  for (const DecoderLayer& layer : decoder.weights().layers)
+    for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+      out.insert(out.end(), linear->adapters.begin(), linear->adapters.end());
+  return out;
+}
+
+std::set<std::string> modules_with(const std::string& base, const std::vector<std::string>& targets) {
+  auto decoder = load_decoder(base, at::kFloat);
+  add_lora(decoder, {.rank = 2, .target_modules = targets}, 0);
+  std::set<std::string> out;
+  for (const Adapter& adapter : adapters_of(decoder)) out.insert(adapter.module);
+  return out;
+}
+
+TEST_P(EachAdapter, GivesPeftsLogProbabilities) {
+  auto expected = expected_of(GetParam());
+  EXPECT_LT(largest_difference(log_probabilities(adapted(GetParam(), at::kDouble), expected.rows), expected.logp64), 1e-9);
+  EXPECT_LT(largest_difference(log_probabilities(adapted(GetParam(), at::kFloat), expected.rows), expected.logp32), 2e-4);
+}
+
+TEST_P(EachAdapter, GivesPeftsGradientsAndNoneForTheBase) {
+  auto expected = expected_of(GetParam());
+  auto decoder = adapted(GetParam(), at::kDouble);
+  log_probabilities(decoder, expected.rows).mean().neg().backward();
+  auto adapters = adapters_of(decoder);
+  EXPECT_EQ(expected.gradients.size(), 2 * adapters.size());
+  for (const Adapter& adapter : adapters) {
+    std::string at = "base_model.model." + adapter.module;
+    expect_projections(projections(adapter.a.grad()), expected.gradients.at(at + ".lora_A.weight"), 1e-9, at);
+    expect_projections(projections(adapter.b.grad()), expected.gradients.at(at + ".lora_B.weight"), 1e-9, at);
+  }
+  for (const auto& [name, value] : decoder.weights().named()) EXPECT_FALSE(value.requires_grad()) << name;
+}
+
+TEST_P(EachAdapter, GivesBitwiseTheSameGradientsWithCheckpointing) {
+  auto rows = expected_of(GetParam()).rows;
+  auto gradients = [&](bool checkpoint) {
+    auto decoder = adapted(GetParam(), at::kFloat);
+    log_probabilities(decoder, rows, {.checkpoint = checkpoint}).mean().backward();
+    std::vector<Tensor> out;
+    for (const Adapter& adapter : adapters_of(decoder)) out.push_back(adapter.a.grad()), out.push_back(adapter.b.grad());
+    return out;
+  };
+  auto plain = gradients(false), recomputed = gradients(true);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(plain[i].equal(recomputed[i])) << i;
+}
+
+TEST_P(EachAdapter, IsTheBaseModelWhereAdaptersAreOff) {
+  auto rows = expected_of(GetParam()).rows;
+  auto base = log_probabilities(load_decoder(base_of(GetParam()), at::kFloat), rows);
+  EXPECT_TRUE(log_probabilities(adapted(GetParam(), at::kFloat), rows, {.adapters = false}).equal(base));
+}
+
+TEST_P(EachAdapter, WritesTheTensorsItRead) {
+  auto written = peft_tensors(adapted(GetParam(), at::kFloat));
+  auto read = adapter_tensors(GetParam());
+  ASSERT_EQ(written.size(), read.size());
+  for (const auto& [name, value] : read) EXPECT_TRUE(written.at(name).equal(value)) << name;
+}
+
+TEST_P(EachAdapter, WritesTheFieldsThatPeftWrote) {
+  auto config = lora_config(GetParam());
+  auto theirs = read_json(decoder_path(GetParam()) + "/adapter_config.json");
+  auto ours = nlohmann::json::parse(peft_config_json(adapted(GetParam(), at::kFloat), config, base_of(GetParam())));
+  std::set<std::string> our_targets = ours["target_modules"], their_targets = theirs["target_modules"];
+  EXPECT_EQ(our_targets, their_targets);
+  for (const auto& [name, value] : ours.items())
+    if (name != "target_modules") EXPECT_EQ(value, theirs[name]) << name;
+}
+
+TEST(Lora, StartsAsTheBaseModelWithPeftsFirstWeights) {
+  auto decoder = load_decoder("qwen2_tied", at::kFloat);
+  Rows rows = {{3, 1, 4, 1, 5}};
+  auto base = log_probabilities(decoder, rows);
+  add_lora(decoder, {.rank = 8, .alpha = 16}, 7);
+  EXPECT_TRUE(log_probabilities(decoder, rows).equal(base));
+  for (const Adapter& adapter : adapters_of(decoder)) {
+    double bound = 1 / std::sqrt(static_cast<double>(adapter.a.size(1)));
+    EXPECT_LE(adapter.a.abs().max().item<double>(), bound) << adapter.module;
+    EXPECT_NEAR(adapter.a.std().item<double>(), bound / std::sqrt(3.0), 0.1 * bound) << adapter.module;
+    EXPECT_TRUE(adapter.b.equal(at::zeros_like(adapter.b))) << adapter.module;
+    EXPECT_TRUE(adapter.a.requires_grad() && adapter.b.requires_grad());
+    EXPECT_EQ(adapter.scale, 2);
+  }
+}
+
+TEST(Lora, DrawsAModulesFirstWeightsFromTheSeedWhateverTheOtherTargets) {
+  auto first = [](std::vector<std::string> targets, uint64_t seed) {
+    auto decoder = load_decoder("qwen2_tied", at::kFloat);
+    add_lora(decoder, {.rank = 2, .target_modules = targets}, seed);
+    return peft_tensors(decoder).at("base_model.model.model.layers.1.self_attn.v_proj.lora_A.weight");
+  };
+  EXPECT_TRUE(first({"v_proj"}, 5).equal(first({}, 5)));
+  EXPECT_FALSE(first({"v_proj"}, 5).equal(first({"v_proj"}, 6)));
+}
+
+TEST(Lora, ScalesByTheRootOfTheRankWithRslora) {
+  auto decoder = load_decoder("qwen2_tied", at::kFloat);
+  add_lora(decoder, {.rank = 4, .alpha = 6, .rslora = true}, 0);
+  EXPECT_EQ(adapters_of(decoder)[0].scale, 3);
+}
+
+TEST(Lora, MatchesTargetsAsPeftDoes) {
+  EXPECT_EQ(modules_with("gpt2", {"c_proj"}),
+            (std::set<std::string>{"transformer.h.0.attn.c_proj", "transformer.h.0.mlp.c_proj",
+                                   "transformer.h.1.attn.c_proj", "transformer.h.1.mlp.c_proj"}));
+  EXPECT_EQ(modules_with("qwen2_tied", {"model.layers.1.self_attn.k_proj", "0.mlp.up_proj"}),
+            (std::set<std::string>{"model.layers.1.self_attn.k_proj", "model.layers.0.mlp.up_proj"}));
+  EXPECT_EQ(modules_with("qwen2_tied", {}).size(), 14u);
+  EXPECT_EQ(modules_with("gpt2", {}).size(), 8u);
+}
+
+TEST(Lora, RefusesATargetThatNamesNoModule) {
+  EXPECT_EQ(message_of([] { modules_with("qwen2_tied", {"q_proj", "v_prj"}); }),
+            "[lora.target_modules] a target must name linear layers of the model (its head can't have adapters); got "
+            "'v_prj'; did you mean 'v_proj'?");
+  // Parts of a name, the head and the embedding are no linear layers of their own.
+  for (const char* target : {"proj", "lm_head", "embed_tokens", ""})
+    EXPECT_THROW(modules_with("qwen2_tied", {target}), UserError) << target;
+}
+
+TEST(Lora, RefusesWhatItDoesNotImplement) {
+  auto decoder = load_decoder("qwen2_tied", at::kFloat);
+  EXPECT_THROW(add_lora(decoder, {.dropout = 0.1}, 0), UserError);
+  EXPECT_THROW(add_lora(decoder, {.rank = 0}, 0), UserError);
+  add_lora(decoder, {.rank = 2, .target_modules = {"q_proj"}}, 0);
+  EXPECT_THROW(add_lora(decoder, {.rank = 2, .target_modules = {"q_proj"}}, 0), UserError);
+}
+
+TEST(Lora, NamesAllTensorsThatDoNotFitAndChangesNothing) {
+  auto decoder = adapted("qwen2_tied_lora_qv", at::kFloat);
+  auto before = adapter_tensors("qwen2_tied_lora_qv");
+  std::string at = "base_model.model.model.layers.";
+  auto tensors = before;
+  for (auto& [name, value] : tensors) value = at::ones_like(value);
+  tensors.erase(at + "0.self_attn.q_proj.lora_A.weight");
+  tensors[at + "0.self_attn.q_proj.lora_B.weight"] = at::zeros({32, 8});
+  tensors[at + "0.mlp.up_proj.lora_A.weight"] = at::zeros({4, 32});
+  auto message = message_of([&] { load_peft_tensors(decoder, tensors, "FILE"); });
+  EXPECT_EQ(message, "[FILE] the tensors do not fit the adapters: '" + at + "0.self_attn.q_proj.lora_A.weight' is missing; '" + at +
+                         "0.self_attn.q_proj.lora_B.weight' must be [32, 4], is [32, 8]; '" + at +
+                         "0.mlp.up_proj.lora_A.weight' belongs to no adapter");
+  for (const auto& [name, value] : peft_tensors(decoder)) EXPECT_TRUE(value.equal(before.at(name))) << name;
+}
+
+TEST(Lora, KeepsAdaptersInTheTypeOfTheBase) {
+  auto decoder = load_decoder("llama_bf16", at::kBFloat16);
+  add_lora(decoder, {.rank = 2}, 0);
+  for (const auto& [name, value] : peft_tensors(decoder)) EXPECT_EQ(value.scalar_type(), at::kBFloat16) << name;
+  EXPECT_TRUE(log_probabilities(decoder, {{1, 2, 3}}).isfinite().all().item<bool>());
+}
+
+}  // namespace
+}  // namespace rft
