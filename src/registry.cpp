@@ -7,6 +7,10 @@
 #include "rft/objective/rloo.h"
 #include "rft/objective/sft.h"
 #include "rft/policy/causal_lm.h"
+#include "rft/reward/length.h"
+#include "rft/reward/math_answer.h"
+#include "rft/reward/regex.h"
+#include "rft/reward/weighted_sum.h"
 #include "rft/select/all.h"
 #include "rft/select/best_of_n.h"
 #include "rft/select/dynamic_sampling.h"
@@ -22,6 +26,11 @@ void register_policies() {
 }
 
 void register_rewards() {
+  auto& table = registry<RewardModel>();
+  table.add<LengthReward>("length", "by the length of the completion", "DAPO, arXiv:2503.14476; TRL get_soft_overlong_punishment");
+  table.add<MathAnswer>("math_answer", "whether the final answer equals the dataset's", "verifiable rewards, arXiv:2411.15124");
+  table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
+  table.add<WeightedSum>("weighted_sum", "the weighted sum of several rewards", "TRL reward_weights");
 }
 
 void register_objectives() {

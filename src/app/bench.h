@@ -12,7 +12,8 @@ struct GenerateBench {
 
 /// Decoding speed on the CPU, greedy, in float32. Without a model: 64 completions of a one-million-parameter model with
 /// random weights, and the machine's read bandwidth, as a table on stdout. With one: prints "ready", then answers every
-/// line of stdin, `run` with the seconds of one run and `read` with the read bandwidth in GB/s (benchmarks/generate.py).
+/// line of stdin, `run` with the seconds of one run and `read` with the read bandwidth in GB/s
+/// (benchmarks/generate.py).
 void bench_generate(const GenerateBench& options = {});
 
 }  // namespace rft::app

@@ -1,15 +1,16 @@
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
 #include "rft/core/clock.h"
 #include "rft/core/error.h"
-#include "rft/core/log.h"
 #include "rft/io/files.h"
 #include "rft/io/rows.h"
 #include "rft/policy/causal_lm.h"
 #include "rft/policy/lm_sampler.h"
+#include "rft/train/progress.h"
 
 namespace rft::app {
 namespace {
@@ -18,6 +19,7 @@ struct Arguments {
   std::string model, prompts, out, dtype = "float32", device = "cpu";
   int64_t samples = 1;
   uint64_t seed = 0;
+  bool quiet = false;
   SamplerOptions sampler;
 };
 
@@ -33,17 +35,6 @@ std::vector<std::vector<int64_t>> encode(const CausalLm& policy, const Rows& row
     }
   }
   return prompts;
-}
-
-/// Says how far sampling has come, once a second.
-SamplerProgress reporter(int64_t total) {
-  auto since_start = std::make_shared<Clock>(), since_report = std::make_shared<Clock>();
-  return [=](int64_t rows, int64_t tokens) {
-    if (since_report->seconds() < 1 && rows < total) return;
-    since_report->lap();
-    const double rate = static_cast<double>(tokens) / since_start->seconds();
-    log::info(cat("generate: ", rows, " of ", total, " completions, ", tokens, " tokens, ", std::llround(rate), " a second"));
-  };
 }
 
 std::string out_line(const std::string& row, const SampledRow& sampled, const Tokenizer& tokenizer, int64_t sample) {
@@ -66,8 +57,15 @@ void run(const Arguments& arguments) {
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);
   SamplerOptions sampler = arguments.sampler;
   sampler.eos_ids = policy.eos_ids();
+  Progress progress("generate", arguments.quiet);
+  progress.begin("", 0, rows.size() * arguments.samples, "completions");
+  const Clock clock;
+  const auto report = [&](int64_t done, int64_t tokens) {
+    progress.update(done, {{"tokens/s", std::round(static_cast<double>(tokens) / clock.seconds())}});
+  };
   const auto sampled = sample_rows(policy.decoder(), &policy.tokenizer(), prompts, arguments.samples, arguments.seed,
-                                   false, sampler, reporter(rows.size() * arguments.samples));
+                                   false, sampler, report);
+  progress.finish();
   std::string out;
   for (int64_t i = 0; i < rows.size() * arguments.samples; ++i) {
     out += out_line(rows.json(i / arguments.samples), sampled[static_cast<size_t>(i)], policy.tokenizer(),
@@ -79,20 +77,28 @@ void run(const Arguments& arguments) {
 void add_sampler_options(CLI::App& command, SamplerOptions& sampler) {
   const auto at_least_one = CLI::Range(int64_t{1}, int64_t{1} << 40);
   command.add_option("--max-new-tokens", sampler.max_new_tokens, "a completion is cut off after so many tokens")
-      ->check(at_least_one)->capture_default_str();
+      ->check(at_least_one)
+      ->capture_default_str();
   command.add_option("--temperature", sampler.temperature, "logits are divided by it; 0 is greedy")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--top-p", sampler.top_p, "the smallest set of tokens that holds this much probability")
-      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command.add_option("--top-k", sampler.top_k, "the so many likeliest tokens; 0 is all")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--min-p", sampler.min_p, "leave out tokens below this share of the likeliest one's probability")
-      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  command.add_option("--repetition-penalty", sampler.repetition_penalty, "above 1: tokens already seen are less likely")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
+      .add_option("--repetition-penalty", sampler.repetition_penalty, "above 1: tokens already seen are less likely")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command.add_option("--stop", sampler.stop, "a text that ends a completion (may be given several times)");
   command.add_option("--batch-size", sampler.batch_size, "completions decoded at once; 0 is chosen")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -105,14 +111,19 @@ void add_generate(CLI::App& program) {
   command->add_option("--out", arguments->out, "JSONL: the row, completion, token_ids, logprobs, finish_reason, sample")
       ->required();
   command->add_option("--samples", arguments->samples, "completions of each prompt")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))->capture_default_str();
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
   command->add_option("--seed", arguments->seed, "the same seed gives the same completions")->capture_default_str();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))->capture_default_str();
+      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
+      ->capture_default_str();
   command->add_option("--device", arguments->device, "cpu")->capture_default_str();
   add_sampler_options(*command, arguments->sampler);
   command->footer("Example: rft generate models/tiny --prompts prompts.jsonl --out answers.jsonl --temperature 0");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments, &program] {
+    arguments->quiet = program.count("--quiet") > 0;
+    run(*arguments);
+  });
 }
 
 }  // namespace rft::app

@@ -24,13 +24,16 @@ struct Arguments {
 
 using TokenRows = std::vector<CausalLm::TokenRow>;
 
-int64_t tokens_of(const CausalLm::TokenRow& row) { return static_cast<int64_t>(row.prompt.size() + row.completion.size()); }
+int64_t tokens_of(const CausalLm::TokenRow& row) {
+  return static_cast<int64_t>(row.prompt.size() + row.completion.size());
+}
 
 /// Row numbers in batches of rows of like length, at most kBatchTokens a batch (a longer row is alone).
 std::vector<std::vector<size_t>> batches_of(const TokenRows& rows) {
   std::vector<size_t> order(rows.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens_of(rows[a]) > tokens_of(rows[b]); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return tokens_of(rows[a]) > tokens_of(rows[b]); });
   std::vector<std::vector<size_t>> batches;
   int64_t tokens = 0;
   for (size_t i : order) {
@@ -88,11 +91,14 @@ void add_logprob(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("logprob", "log-probabilities of given completions");
   command->add_option("model", arguments->model, "Hugging Face model directory, or PEFT adapter directory")->required();
-  command->add_option("--data", arguments->data,
-                      "JSONL: \"prompt\" and \"completion\", or \"input_ids\" and \"prompt_length\" a row")->required();
+  command
+      ->add_option("--data", arguments->data,
+                   "JSONL: \"prompt\" and \"completion\", or \"input_ids\" and \"prompt_length\" a row")
+      ->required();
   command->add_option("--out", arguments->out, "JSONL: token_ids, logprobs (nats) and their sum a row")->required();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))->capture_default_str();
+      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
+      ->capture_default_str();
   command->footer("Example: rft logprob models/tiny --data completions.jsonl --out scores.jsonl");
   command->callback([arguments] { run(*arguments); });
 }

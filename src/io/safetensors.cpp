@@ -106,8 +106,8 @@ Entry read_entry(const std::string& file, const std::string& name, const nlohman
   for (const auto& size : shape) {
     if (!size.is_number_unsigned()) wrong("shape must hold whole numbers of at least 0");
     empty |= size == 0;
-    if (__builtin_mul_overflow(bytes, std::max<uint64_t>(size, 1), &bytes)) wrong("its size overflows");
-    entry.shape.push_back(size);
+    if (__builtin_mul_overflow(bytes, std::max(size.get<uint64_t>(), uint64_t{1}), &bytes)) wrong("its size overflows");
+    entry.shape.push_back(size.get<int64_t>());
   }
   if (empty) bytes = 0;
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())

@@ -33,24 +33,31 @@ const Tensor* find_tensor(const std::map<std::string, Tensor>& tensors, const st
   return nullptr;
 }
 
-std::string shape_text(at::IntArrayRef shape) { return cat(shape); }
+Tensor as_stored(const TensorPlace& place) { return place.transposed && place.place.dim() == 2 ? place.place.t() : place.place; }
 
-void fill(const std::vector<TensorPlace>& places, const std::map<std::string, Tensor>& tensors, bool tied, const std::string& where) {
-  at::NoGradGuard no_grad;
+/// Before anything is allocated: a hostile config.json may ask for more memory than its tensors have.
+void check_tensors(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors, const std::string& where) {
   std::vector<std::string> problems;
   std::set<std::string> used;
-  for (const auto& [name, place, transposed] : places) {
-    const Tensor* given = find_tensor(tensors, name, used);
-    Tensor target = transposed && place.dim() == 2 ? place.t() : place;
-    if (!given) problems.push_back("'" + name + "' is missing");
-    else if (given->sizes() != target.sizes())
-      problems.push_back(cat("'", name, "' must be ", shape_text(target.sizes()), ", is ", shape_text(given->sizes())));
-    else if (!given->is_floating_point()) problems.push_back("'" + name + "' must hold floating-point numbers");
-    else target.copy_(*given);
+  for (const auto& place : tensor_places(config, allocate_weights(config, at::kMeta))) {
+    const Tensor* given = find_tensor(tensors, place.name, used);
+    Tensor wanted = as_stored(place);
+    if (!given) problems.push_back("'" + place.name + "' is missing");
+    else if (given->sizes() != wanted.sizes()) problems.push_back(cat("'", place.name, "' must be ", wanted.sizes(), ", is ", given->sizes()));
+    else if (!given->is_floating_point()) problems.push_back("'" + place.name + "' must hold floating-point numbers");
   }
   for (const auto& [name, value] : tensors)
-    if (!used.count(name) && !is_derived(name) && !(tied && name == "lm_head.weight")) problems.push_back("'" + name + "' belongs to nothing");
+    if (!used.count(name) && !is_derived(name) && !(config.tied_head && name == "lm_head.weight")) problems.push_back("'" + name + "' belongs to nothing");
   if (!problems.empty()) bad_input(where, "the tensors do not fit config.json: ", join(problems, "; "));
+}
+
+DecoderWeights filled_weights(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype, const std::string& where) {
+  check_tensors(config, tensors, where);
+  at::NoGradGuard no_grad;
+  DecoderWeights weights = allocate_weights(config, dtype);
+  std::set<std::string> used;
+  for (const auto& place : tensor_places(config, weights)) as_stored(place).copy_(*find_tensor(tensors, place.name, used));
+  return weights;
 }
 
 /// transformers 5 writes "dtype" and older versions "torch_dtype"; what we write must say what we wrote.
@@ -64,27 +71,26 @@ std::string with_dtype(const std::string& text, at::ScalarType dtype) {
 }  // namespace
 
 Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype, const std::string& where)
-    : config_(std::move(config)), weights_(allocate_weights(config_, dtype)) {
+    : config_(std::move(config)), weights_(filled_weights(config_, tensors, dtype, where)) {
   config_.json = with_dtype(config_.json, dtype);
-  fill(tensor_places(config_, weights_), tensors, config_.tied_head, where);
 }
 
 std::map<std::string, Tensor> Decoder::hugging_face_tensors() const {
   std::map<std::string, Tensor> out;
-  for (const auto& [name, place, transposed] : tensor_places(config_, weights_))
-    out[name] = (transposed && place.dim() == 2 ? place.t() : place).detach().contiguous();
+  for (const auto& place : tensor_places(config_, weights_)) out[place.name] = as_stored(place).detach().contiguous();
   return out;
 }
 
 Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64_t seed) {
-  DecoderWeights shapes = allocate_weights(config, at::kFloat);
+  DecoderWeights shapes = allocate_weights(config, at::kMeta);
   std::map<std::string, Tensor> tensors;
   uint64_t stream = 0;
-  for (const auto& [name, place, transposed] : tensor_places(config, shapes)) {
-    Tensor value = at::empty((transposed && place.dim() == 2 ? place.t() : place).sizes(), at::kFloat);
+  for (const auto& place : tensor_places(config, shapes)) {
+    const std::string& name = place.name;
+    Tensor value = at::empty(as_stored(place).sizes(), at::kFloat);
     bool is_bias = name.ends_with(".bias");
     Rng rng(seed, stream++);
-    if (place.dim() == 1) {
+    if (value.dim() == 1) {
       value.fill_(is_bias ? 0.0 : 1.0);  // biases and norms
     } else {
       double std = config.initializer_range;

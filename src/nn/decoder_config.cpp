@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
 #include "rft/core/error.h"
+#include "rft/core/json_depth.h"
 #include "rft/core/text.h"
 #include "rft/nn/decoder.h"
 
@@ -10,7 +12,9 @@ namespace rft {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int64_t kLargest = int64_t{1} << 31;
+constexpr int64_t kLargest = int64_t{1} << 28;  // products of two sizes stay far from overflow
+constexpr int64_t kMostLayers = 10000;
+constexpr int kMaxDepth = 64;
 
 /// config.json with errors that name the file and the field.
 class ConfigFields {
@@ -18,19 +22,24 @@ class ConfigFields {
   ConfigFields(const Json& json, const std::string& where) : json_(json), where_(where) {}
 
   bool has(const char* name) const { return json_.contains(name) && !json_[name].is_null(); }
-  /// A whole number in 1 .. 2^31, or `fallback` where the field is missing; a missing one without fallback is an error.
+  /// A whole number in 1 .. 2^28, or `fallback` where the field is missing; a missing one without fallback is an error.
   int64_t size(const char* name, int64_t fallback = 0) const {
     if (!has(name) && fallback > 0) return fallback;
     if (!has(name)) bad_input(where_, "the field '", name, "' is missing");
     const Json& value = json_[name];
     if (!value.is_number_integer() || value.get<double>() < 1 || value.get<double>() > static_cast<double>(kLargest))
-      bad_input(where_, "'", name, "' must be a whole number in 1 .. 2^31; got ", value.dump());
+      bad_input(where_, "'", name, "' must be a whole number in 1 .. 2^28; got ", value.dump());
     return value;
   }
   double number(const char* name, double fallback) const {
     if (!has(name)) return fallback;
     if (!json_[name].is_number()) bad_input(where_, "'", name, "' must be a number; got ", json_[name].dump());
     return json_[name];
+  }
+  double positive(const char* name, double fallback) const {
+    double value = number(name, fallback);
+    if (!(value > 0)) bad_input(where_, "'", name, "' must be above 0; got ", value);
+    return value;
   }
   bool flag(const char* name, bool fallback) const {
     if (!has(name)) return fallback;
@@ -65,8 +74,8 @@ std::string activation(const ConfigFields& in, const char* name, const char* fal
 /// Llama 3's scaling (transformers' _compute_llama3_parameters): long wavelengths are slowed down, short ones left, those
 /// between blended.
 void scale_llama3(const ConfigFields& rope, std::vector<double>& inv_freq) {
-  double factor = rope.number("factor", 1), low = rope.number("low_freq_factor", 1), high = rope.number("high_freq_factor", 4);
-  double original = rope.number("original_max_position_embeddings", 8192);
+  double factor = rope.positive("factor", 1), low = rope.positive("low_freq_factor", 1), high = rope.positive("high_freq_factor", 4);
+  double original = rope.positive("original_max_position_embeddings", 8192);
   if (!(high > low)) bad_input(rope.where(), "rope scaling: high_freq_factor must be above low_freq_factor");
   for (double& f : inv_freq) {
     double wavelength = 2 * std::numbers::pi / f;
@@ -85,14 +94,13 @@ void read_rope(const ConfigFields& in, DecoderConfig& config) {
   Json rope = in.has("rope_parameters") ? in.json()["rope_parameters"] : in.has("rope_scaling") ? in.json()["rope_scaling"] : Json::object();
   if (!rope.is_object()) bad_input(in.where(), "the rope settings must be a JSON object; got ", rope.dump());
   ConfigFields fields(rope, in.where());
-  double theta = fields.number("rope_theta", in.number("rope_theta", 10000.0));
+  double theta = fields.positive("rope_theta", in.positive("rope_theta", 10000.0));
   std::string type = fields.text("rope_type", fields.text("type", "default"));
   if (fields.number("partial_rotary_factor", in.number("partial_rotary_factor", 1.0)) != 1.0) bad_input(in.where(), "partial_rotary_factor is not implemented");
-  if (!(theta > 0)) bad_input(in.where(), "rope_theta must be above 0; got ", theta);
   for (int64_t i = 0; i < config.head_dim / 2; ++i)
     config.rope_inv_freq.push_back(1.0 / std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim)));
   if (type == "linear") {
-    for (double& f : config.rope_inv_freq) f /= fields.number("factor", 1);
+    for (double& f : config.rope_inv_freq) f /= fields.positive("factor", 1);
   } else if (type == "llama3") {
     scale_llama3(fields, config.rope_inv_freq);
   } else if (type != "default") {
@@ -113,7 +121,7 @@ void read_llama_like(const ConfigFields& in, DecoderConfig& config) {
   config.intermediate_size = in.size("intermediate_size");
   config.head_dim = in.size("head_dim", config.model_type == "qwen3" ? 128 : std::max<int64_t>(1, config.hidden_size / config.heads));
   config.max_positions = in.size("max_position_embeddings");
-  config.norm_eps = in.number("rms_norm_eps", 1e-6);
+  config.norm_eps = in.positive("rms_norm_eps", 1e-6);
   config.activation = activation(in, "hidden_act", "silu");
   config.tied_head = in.flag("tie_word_embeddings", false);
   config.qkv_bias = config.model_type == "qwen2" || in.flag("attention_bias", false);
@@ -129,7 +137,7 @@ void read_gpt2(const ConfigFields& in, DecoderConfig& config) {
   config.kv_heads = config.heads, config.head_dim = config.hidden_size / config.heads;
   config.intermediate_size = in.size("n_inner", 4 * config.hidden_size);
   config.max_positions = in.size("n_positions");
-  config.norm_eps = in.number("layer_norm_epsilon", 1e-5);
+  config.norm_eps = in.positive("layer_norm_epsilon", 1e-5);
   config.activation = activation(in, "activation_function", "gelu_new");
   config.rms_norm = config.rope = config.gated_mlp = false;
   config.qkv_bias = config.out_bias = config.mlp_bias = true;
@@ -141,6 +149,7 @@ void read_gpt2(const ConfigFields& in, DecoderConfig& config) {
 }  // namespace
 
 DecoderConfig DecoderConfig::from_json(const std::string& text, const std::string& where) {
+  if (too_deep_at(text, kMaxDepth)) bad_input(where, "JSON may nest at most ", kMaxDepth, " deep; this nests deeper");
   Json json = Json::parse(text, nullptr, false);
   if (!json.is_object()) bad_input(where, "this is not a JSON object");
   ConfigFields in(json, where);
@@ -159,9 +168,12 @@ DecoderConfig DecoderConfig::from_json(const std::string& text, const std::strin
   }
   if (std::find(names.begin(), names.end(), config.architecture) == names.end())
     bad_input(where, "the architecture '", config.architecture.empty() ? config.model_type : config.architecture, "' is not known; known: ", join(names, ", "));
+  if (in.has("quantization_config")) bad_input(where, "'quantization_config': quantized weights are not read; dequantize and save them first");
   config.vocab_size = in.size("vocab_size");
   config.initializer_range = in.number("initializer_range", 0.02);
   config.model_type == "gpt2" ? read_gpt2(in, config) : read_llama_like(in, config);
+  if (config.layers > kMostLayers) bad_input(where, "a model may have at most ", kMostLayers, " layers; got ", config.layers);
+  if (config.heads * config.head_dim > kLargest) bad_input(where, "the heads are too large: ", config.heads, " of ", config.head_dim);
   if (config.heads % config.kv_heads) bad_input(where, "num_attention_heads must be a multiple of num_key_value_heads; got ", config.heads, " and ", config.kv_heads);
   if (config.rope && config.head_dim % 2) bad_input(where, "head_dim must be even; got ", config.head_dim);
   return config;

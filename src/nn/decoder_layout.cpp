@@ -54,8 +54,7 @@ void place_llama_layer(Places& places, const std::string& at, const DecoderLayer
 
 }  // namespace
 
-DecoderWeights allocate_weights(const DecoderConfig& c, at::ScalarType dtype) {
-  auto options = at::TensorOptions().dtype(dtype);
+DecoderWeights allocate_weights(const DecoderConfig& c, const at::TensorOptions& options) {
   int64_t D = c.hidden_size, q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   bool norm_bias = !c.rms_norm;
   DecoderWeights w;

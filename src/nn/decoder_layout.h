@@ -13,8 +13,8 @@ struct TensorPlace {
   bool transposed = false;  ///< GPT-2 keeps its linear layers as [in, out]
 };
 
-/// Empty weights of the right shapes.
-DecoderWeights allocate_weights(const DecoderConfig& config, at::ScalarType dtype);
+/// Empty weights of the right shapes; on the meta device they take no memory.
+DecoderWeights allocate_weights(const DecoderConfig& config, const at::TensorOptions& options);
 /// Every tensor of the directory, once. A tied head has no place of its own.
 std::vector<TensorPlace> tensor_places(const DecoderConfig& config, const DecoderWeights& weights);
 

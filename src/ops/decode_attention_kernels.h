@@ -121,15 +121,31 @@ void attend(const AttendArgs& a) {
   for (int64_t page = 0; page < a.pages; ++page) positions += a.counts[page];
   for (int64_t query = 0; query < a.queries; query += kQueries) {
     switch (std::min<int64_t>(kQueries, a.queries - query)) {
-      case 1: attend_queries<1>(a, query, positions); break;
-      case 2: attend_queries<2>(a, query, positions); break;
-      case 3: attend_queries<3>(a, query, positions); break;
-      case 4: attend_queries<4>(a, query, positions); break;
+      case 1:
+        attend_queries<1>(a, query, positions);
+        break;
+      case 2:
+        attend_queries<2>(a, query, positions);
+        break;
+      case 3:
+        attend_queries<3>(a, query, positions);
+        break;
+      case 4:
+        attend_queries<4>(a, query, positions);
+        break;
 #if RFT_LANES == 16
-      case 5: attend_queries<5>(a, query, positions); break;
-      case 6: attend_queries<6>(a, query, positions); break;
-      case 7: attend_queries<7>(a, query, positions); break;
-      case 8: attend_queries<8>(a, query, positions); break;
+      case 5:
+        attend_queries<5>(a, query, positions);
+        break;
+      case 6:
+        attend_queries<6>(a, query, positions);
+        break;
+      case 7:
+        attend_queries<7>(a, query, positions);
+        break;
+      case 8:
+        attend_queries<8>(a, query, positions);
+        break;
 #endif
     }
   }

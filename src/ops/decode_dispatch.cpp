@@ -15,8 +15,8 @@ const std::vector<const DecodeKernels*>& decode_kernel_sets() {
   static const std::vector<const DecodeKernels*> sets = [] {
     std::vector<const DecodeKernels*> found;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
       found.push_back(&avx512_kernels());
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2_kernels());

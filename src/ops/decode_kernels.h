@@ -9,10 +9,10 @@ namespace rft::ops {
 struct LinearArgs {
   const float* x;  ///< [rows, in], `x_stride` apart
   int64_t rows, x_stride, in;
-  const float* weight_float;       ///< [out, in]; else
-  const uint16_t* weight_bfloat;   ///< [out, in] bfloat16
-  const float* bias;               ///< [out] or null
-  float* y;                        ///< [rows, out], `y_stride` apart
+  const float* weight_float;      ///< [out, in]; else
+  const uint16_t* weight_bfloat;  ///< [out, in] bfloat16
+  const float* bias;              ///< [out] or null
+  float* y;                       ///< [rows, out], `y_stride` apart
   int64_t y_stride;
   bool add;  ///< y += instead of y =
 };
@@ -41,6 +41,8 @@ constexpr int64_t kSumBlock = 256;  ///< logits that share one partial sum
 
 struct DecodeKernels {
   std::string name;
+  /// From so many rows on, at::linear is faster with float32 weights (measured on x86 against MKL).
+  int64_t library_rows;
   /// Output columns [first, last).
   void (*linear)(const LinearArgs& args, int64_t first, int64_t last);
   void (*attend)(const AttendArgs& args);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,8 +32,12 @@
 namespace rft::ops {
 
 const DecodeKernels& avx2_kernels() {
-  static const DecodeKernels kernels{"avx2",    linear,    attend,   rms_norm, layer_norm, gated_silu,
-                                     gelu_tanh, gelu_erf, silu, exp_sums, row_max};
+  static const DecodeKernels kernels{"avx2",     std::numeric_limits<int64_t>::max(),
+                                     linear,     attend,
+                                     rms_norm,   layer_norm,
+                                     gated_silu, gelu_tanh,
+                                     gelu_erf,   silu,
+                                     exp_sums,   row_max};
   return kernels;
 }
 

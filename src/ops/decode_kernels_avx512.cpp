@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,7 +14,8 @@
 
 // The library headers above stay outside: their inline functions are shared with files for other CPUs.
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
@@ -31,8 +33,12 @@
 namespace rft::ops {
 
 const DecodeKernels& avx512_kernels() {
-  static const DecodeKernels kernels{"avx512",    linear,    attend,   rms_norm, layer_norm, gated_silu,
-                                     gelu_tanh, gelu_erf, silu, exp_sums, row_max};
+  static const DecodeKernels kernels{"avx512",   std::numeric_limits<int64_t>::max(),
+                                     linear,     attend,
+                                     rms_norm,   layer_norm,
+                                     gated_silu, gelu_tanh,
+                                     gelu_erf,   silu,
+                                     exp_sums,   row_max};
   return kernels;
 }
 

@@ -15,9 +15,15 @@ int64_t row_grain(int64_t width) { return std::max<int64_t>(1, (int64_t{1} << 13
 
 void activate(Activation activation, float* x, int64_t n) {
   switch (activation) {
-    case Activation::silu: decode_kernels().silu(x, n); break;
-    case Activation::gelu_erf: decode_kernels().gelu_erf(x, n); break;
-    case Activation::gelu_tanh: decode_kernels().gelu_tanh(x, n); break;
+    case Activation::silu:
+      decode_kernels().silu(x, n);
+      break;
+    case Activation::gelu_erf:
+      decode_kernels().gelu_erf(x, n);
+      break;
+    case Activation::gelu_tanh:
+      decode_kernels().gelu_tanh(x, n);
+      break;
     case Activation::relu:
       for (int64_t i = 0; i < n; ++i) x[i] = std::max(x[i], 0.f);
       break;

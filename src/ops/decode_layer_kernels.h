@@ -87,8 +87,8 @@ void gelu_erf(float* x, int64_t n) {
     const Vec v = load_up_to(x + i, count);
     const Vec z = (v < 0.f ? -v : v) * 0.70710678f;
     const Vec t = 1.f / (1.f + 0.3275911f * z);
-    const Vec poly = t * (0.254829592f +
-                          t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    const Vec poly =
+        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
     const Vec tail = poly * exp(-z * z);  // 1 - erf(z)
     store_up_to(x + i, 0.5f * v * (v < 0.f ? tail : 2.f - tail), count);
   });

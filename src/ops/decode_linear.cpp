@@ -1,6 +1,9 @@
 #include "rft/ops/decode_linear.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+
+#include <algorithm>
 
 #include "ops/decode_kernels.h"
 #include "rft/core/error.h"
@@ -16,6 +19,21 @@ MatrixView MatrixView::of(const Tensor& weight) {
   return {weight.const_data_ptr(), weight.scalar_type() == at::kBFloat16, weight.size(0), weight.size(1)};
 }
 
+namespace {
+
+/// The same by at::linear.
+void library_linear(const LinearArgs& a, int64_t out) {
+  const auto view = [](const float* data, int64_t rows, int64_t columns, int64_t stride) {
+    return at::from_blob(const_cast<float*>(data), {rows, columns}, {stride, 1}, at::kFloat);
+  };
+  Tensor y = view(a.y, a.rows, out, a.y_stride);
+  const Tensor bias = a.bias ? view(a.bias, 1, out, out).squeeze(0) : Tensor();
+  const Tensor product = at::linear(view(a.x, a.rows, a.in, a.x_stride), view(a.weight_float, out, a.in, a.in), bias);
+  a.add ? y.add_(product) : y.copy_(product);
+}
+
+}  // namespace
+
 void decode_linear(const float* x, int64_t x_stride, int64_t rows, const MatrixView& weight, const float* bias,
                    float* y, int64_t y_stride, bool add) {
   if (rows == 0) return;
@@ -27,6 +45,7 @@ void decode_linear(const float* x, int64_t x_stride, int64_t rows, const MatrixV
     args.weight_float = static_cast<const float*>(weight.data);
   }
   args.bias = bias, args.y = y, args.y_stride = y_stride, args.add = add;
+  if (args.weight_float && rows >= decode_kernels().library_rows) return library_linear(args, weight.out);
   const auto kernel = decode_kernels().linear;
   // A thread's share is worth waking it for from about 30 microseconds of work on.
   const int64_t products = rows * weight.in;

@@ -10,9 +10,8 @@
 namespace rft::ops {
 namespace {
 
-/// Rows of x that one dot tile takes, and the rows up to which dot tiles beat outer tiles.
-constexpr int kDotRows = kLanes == 16 ? 8 : 4;
-constexpr int kDotLimit = 8;
+/// Up to so many rows of x, dot tiles; beyond, outer tiles are faster although they round rows up to kLanes (measured).
+constexpr int kDotRows = 4;
 /// Vectors of x rows that one outer tile takes.
 constexpr int kOuterVectors = kLanes == 16 ? 4 : 2;
 
@@ -55,13 +54,12 @@ RFT_INLINE void dot_tile(const float* x, int64_t x_stride, const W* w, int64_t i
   }
 }
 
-/// Writes a tile [outputs][width], of which `rows` columns count, to y[row0 .. row0 + rows)[first ..).
-RFT_INLINE void write_tile(const LinearArgs& a, const float* tile, int outputs, int64_t width, int64_t row0,
-                           int64_t rows, int64_t first) {
-  for (int64_t m = 0; m < rows; ++m) {
-    float* y = a.y + (row0 + m) * a.y_stride + first;
+/// Writes a tile [outputs][rows] to y[0 .. rows)[first ..).
+RFT_INLINE void write_tile(const LinearArgs& a, const float* tile, int outputs, int rows, int64_t first) {
+  for (int m = 0; m < rows; ++m) {
+    float* y = a.y + m * a.y_stride + first;
     for (int r = 0; r < outputs; ++r) {
-      float value = tile[r * width + m];
+      float value = tile[r * rows + m];
       if (a.bias) value += a.bias[first + r];
       y[r] = a.add ? y[r] + value : value;
     }
@@ -69,41 +67,35 @@ RFT_INLINE void write_tile(const LinearArgs& a, const float* tile, int outputs, 
 }
 
 template <int M, class W>
-void dot_rows(const LinearArgs& a, const W* weight, int64_t row0, int64_t first, int64_t last) {
+void dot_rows(const LinearArgs& a, const W* weight, int64_t first, int64_t last) {
   constexpr int R = dot_outputs(M);
-  const float* x = a.x + row0 * a.x_stride;
   float tile[R * M];
   int64_t o = first;
   for (; o + R <= last; o += R) {
-    dot_tile<R, M>(x, a.x_stride, weight + o * a.in, a.in, tile);
-    write_tile(a, tile, R, M, row0, M, o);
+    dot_tile<R, M>(a.x, a.x_stride, weight + o * a.in, a.in, tile);
+    write_tile(a, tile, R, M, o);
   }
   for (; o < last; ++o) {
-    dot_tile<1, M>(x, a.x_stride, weight + o * a.in, a.in, tile);
-    write_tile(a, tile, 1, M, row0, M, o);
+    dot_tile<1, M>(a.x, a.x_stride, weight + o * a.in, a.in, tile);
+    write_tile(a, tile, 1, M, o);
   }
 }
 
 template <class W>
 void dot_linear(const LinearArgs& a, const W* weight, int64_t first, int64_t last) {
-  // Blocks of x rows share the weights of a strip that stays in the first-level cache.
-  const int64_t strip = a.rows <= kDotRows ? last - first : 8;
-  for (int64_t o = first; o < last; o += strip) {
-    const int64_t end = std::min(last, o + strip);
-    for (int64_t row = 0; row < a.rows; row += kDotRows) {
-      switch (std::min<int64_t>(kDotRows, a.rows - row)) {
-        case 1: dot_rows<1>(a, weight, row, o, end); break;
-        case 2: dot_rows<2>(a, weight, row, o, end); break;
-        case 3: dot_rows<3>(a, weight, row, o, end); break;
-        case 4: dot_rows<4>(a, weight, row, o, end); break;
-#if RFT_LANES == 16
-        case 5: dot_rows<5>(a, weight, row, o, end); break;
-        case 6: dot_rows<6>(a, weight, row, o, end); break;
-        case 7: dot_rows<7>(a, weight, row, o, end); break;
-        case 8: dot_rows<8>(a, weight, row, o, end); break;
-#endif
-      }
-    }
+  switch (a.rows) {
+    case 1:
+      dot_rows<1>(a, weight, first, last);
+      break;
+    case 2:
+      dot_rows<2>(a, weight, first, last);
+      break;
+    case 3:
+      dot_rows<3>(a, weight, first, last);
+      break;
+    case 4:
+      dot_rows<4>(a, weight, first, last);
+      break;
   }
 }
 
@@ -230,18 +222,26 @@ void outer_linear(const LinearArgs& a, int64_t first, int64_t last) {
     const int64_t vectors = (rows + kLanes - 1) / kLanes;
     transpose_rows(a, row, rows, vectors * kLanes, transposed.data());
     switch (vectors) {
-      case 1: outer_rows<1>(a, transposed.data(), row, rows, first, last, widened); break;
-      case 2: outer_rows<2>(a, transposed.data(), row, rows, first, last, widened); break;
+      case 1:
+        outer_rows<1>(a, transposed.data(), row, rows, first, last, widened);
+        break;
+      case 2:
+        outer_rows<2>(a, transposed.data(), row, rows, first, last, widened);
+        break;
 #if RFT_LANES == 16
-      case 3: outer_rows<3>(a, transposed.data(), row, rows, first, last, widened); break;
-      case 4: outer_rows<4>(a, transposed.data(), row, rows, first, last, widened); break;
+      case 3:
+        outer_rows<3>(a, transposed.data(), row, rows, first, last, widened);
+        break;
+      case 4:
+        outer_rows<4>(a, transposed.data(), row, rows, first, last, widened);
+        break;
 #endif
     }
   }
 }
 
 void linear(const LinearArgs& a, int64_t first, int64_t last) {
-  if (a.rows > kDotLimit) return outer_linear(a, first, last);
+  if (a.rows > kDotRows) return outer_linear(a, first, last);
   if (a.weight_float) return dot_linear(a, a.weight_float, first, last);
   dot_linear(a, a.weight_bfloat, first, last);
 }

@@ -26,7 +26,9 @@ void read_row(const ops::MatrixView& table, int64_t id, float* out) {
 
 }  // namespace
 
-void DecodeBatch::clear() { ids.clear(), positions.clear(), pages.clear(), slots.clear(), tiles.clear(), outputs.clear(); }
+void DecodeBatch::clear() {
+  ids.clear(), positions.clear(), pages.clear(), slots.clear(), tiles.clear(), outputs.clear();
+}
 
 DecodeModel::DecodeModel(const Decoder& decoder)
     : config_(decoder.config()),

@@ -13,7 +13,7 @@ namespace rft {
 /// New tokens of any number of sequences, a sequence's own in order of their positions.
 struct DecodeBatch {
   std::vector<int64_t> ids, positions;
-  std::vector<float*> pages;    ///< token n's keys and values go to pages[n] at its slots[n]
+  std::vector<float*> pages;  ///< token n's keys and values go to pages[n] at its slots[n]
   std::vector<int64_t> slots;
   std::vector<ops::AttentionTile> tiles;  ///< together they hold every token once
   std::vector<int64_t> outputs;           ///< the tokens whose logits are wanted

@@ -261,7 +261,8 @@ void Sampler::retire() {
 void check(const Decoder& decoder, const Tokenizer* tokenizer, const std::vector<std::vector<int64_t>>& prompts,
            const SamplerOptions& options) {
   const DecoderConfig& config = decoder.config();
-  if (options.max_new_tokens < 1) bad_input("sampler", "max_new_tokens must be at least 1; got ", options.max_new_tokens);
+  if (options.max_new_tokens < 1)
+    bad_input("sampler", "max_new_tokens must be at least 1; got ", options.max_new_tokens);
   if (!options.stop.empty() && !tokenizer) run_failed("sampler", "stop texts need a tokenizer");
   for (const std::string& stop : options.stop) {
     if (stop.empty()) bad_input("sampler", "a stop text must not be empty");

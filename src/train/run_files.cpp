@@ -4,59 +4,67 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "rft/core/error.h"
-#include "rft/core/options.h"
 #include "rft/io/files.h"
 
 namespace rft {
 namespace {
 
-/// The whole lines of `content` up to and including `last_step`.
-std::string kept_lines(const std::string& content, int64_t last_step) {
-  std::string kept;
-  size_t from = 0;
-  for (size_t end; (end = content.find('\n', from)) != std::string::npos; from = end + 1) {
-    std::string line = content.substr(from, end - from + 1);
-    auto json = nlohmann::json::parse(line, nullptr, false);
-    if (json.is_object() && json.contains("step") && json["step"].is_number_integer() && json["step"].get<int64_t>() <= last_step) kept += line;
-  }
-  return kept;
+constexpr size_t kMaxBytes = size_t{64} << 30;
+
+int64_t step_of(std::string_view line, const std::string& where) {
+  auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!row.is_object() || !row.contains("step") || !row["step"].is_number_integer())
+    bad_input(where, "a run that is resumed has one JSON object with a whole \"step\" in each line; got ", line.substr(0, 80));
+  return row["step"].get<int64_t>();
 }
 
 }  // namespace
 
-JsonLines::JsonLines(const std::string& file, int64_t last_step) : file_(file) {
-  if (file_exists(file)) {
-    std::string content = read_text(file, size_t{1} << 40), kept = kept_lines(content, last_step);
-    if (kept != content) write_text(file, kept);
-  }
-  descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) run_failed(file, "the file can't be opened for writing: ", std::strerror(errno));
+AppendedFile::AppendedFile(std::string file, Open mode) : file_(std::move(file)) {
+  int how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (mode == Open::new_file ? O_EXCL : 0);
+  fd_ = ::open(file_.c_str(), how, 0666);
+  if (fd_ < 0) run_failed(file_, "the file can't be opened for writing: ", std::strerror(errno));
 }
 
-JsonLines::~JsonLines() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+AppendedFile::~AppendedFile() { ::close(fd_); }
 
-void JsonLines::append(const std::string& object) {
-  std::string line = object + "\n";
-  size_t done = 0;
-  while (done < line.size()) {
-    ssize_t n = ::write(descriptor_, line.data() + done, line.size() - done);
+void AppendedFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    ssize_t n = ::write(fd_, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) run_failed(file_, "the file can't be written: ", std::strerror(errno));
-    done += static_cast<size_t>(n);
+    bytes.remove_prefix(static_cast<size_t>(n));
   }
 }
 
-std::string metrics_line(int64_t step, const std::string& stage, int64_t stage_step, const std::map<std::string, double>& values) {
-  std::string out = cat("{\"step\":", step, ",\"stage\":", nlohmann::json(stage).dump(), ",\"stage_step\":", stage_step);
-  for (const auto& [name, value] : values)
-    out += "," + nlohmann::json(name).dump() + ":" + (std::isfinite(value) ? number_text(value) : "null");
+void keep_json_lines(const std::string& file, int64_t last_step) {
+  if (!file_exists(file)) return;
+  std::string content = read_text(file, kMaxBytes), kept;
+  int64_t number = 1;
+  for (size_t begin = 0; begin < content.size(); ++number) {
+    size_t end = content.find('\n', begin);
+    if (end == std::string::npos) break;  // the run was killed while it wrote this line
+    std::string_view line(content.data() + begin, end - begin);
+    if (step_of(line, cat(file, ":", number)) <= last_step) kept.append(line).append("\n");
+    begin = end + 1;
+  }
+  if (kept.size() != content.size()) write_text(file, kept);
+}
+
+JsonLines::JsonLines(const std::string& file, int64_t last_step)
+    : file_((keep_json_lines(file, last_step), file), AppendedFile::Open::append) {}
+
+std::string metrics_line(int64_t step, const std::string& stage, int64_t stage_step,
+                         const std::map<std::string, double>& values) {
+  auto json = [](const auto& value) {
+    return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  };
+  std::string out = cat("{\"step\":", step, ",\"stage\":", json(stage), ",\"stage_step\":", stage_step);
+  for (const auto& [name, value] : values) out += "," + json(name) + ":" + json(value);
   return out + "}";
 }
 

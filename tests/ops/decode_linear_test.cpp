@@ -48,7 +48,9 @@ TEST(DecodeLinear, splits_large_products_over_threads) {
 }
 
 TEST(DecodeLinear, refuses_weights_it_cannot_read) {
-  EXPECT_NE(testing::message_of<RunError>([] { ops::MatrixView::of(at::zeros({2, 2}, at::kDouble)); }).find("float32"),
+  EXPECT_NE(testing::message_of<RunError>([] {
+              ops::MatrixView::of(at::zeros({2, 2}, at::kDouble));
+            }).find("float32"),
             std::string::npos);
   EXPECT_THROW(ops::MatrixView::of(at::zeros({2, 4}).t()), RunError);
 }

@@ -15,7 +15,9 @@ namespace {
 using ops::TokenSampling;
 using testing::with_every_kernel_set;
 
-std::vector<float> values_of(const Tensor& x) { return {x.const_data_ptr<float>(), x.const_data_ptr<float>() + x.numel()}; }
+std::vector<float> values_of(const Tensor& x) {
+  return {x.const_data_ptr<float>(), x.const_data_ptr<float>() + x.numel()};
+}
 
 /// Pearson's chi-square of `counts` against `probability`; categories that expect less than 5 are pooled.
 /// Returns (statistic - degrees of freedom) / sqrt(2 * degrees of freedom), about standard normal.

@@ -18,17 +18,30 @@ namespace {
 constexpr int64_t kVocab = 90;
 
 DecoderConfig config_of(const std::string& type, int64_t vocab = kVocab, int64_t positions = 1024) {
-  const std::map<std::string, std::string> classes{{"gpt2", "GPT2LMHeadModel"}, {"llama", "LlamaForCausalLM"},
-                                                   {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"}};
-  nlohmann::json json{{"model_type", type}, {"architectures", {classes.at(type)}}, {"vocab_size", vocab},
-                      {"initializer_range", 0.2}};
+  const std::map<std::string, std::string> classes{{"gpt2", "GPT2LMHeadModel"},
+                                                   {"llama", "LlamaForCausalLM"},
+                                                   {"qwen2", "Qwen2ForCausalLM"},
+                                                   {"qwen3", "Qwen3ForCausalLM"}};
+  nlohmann::json json{
+      {"model_type", type}, {"architectures", {classes.at(type)}}, {"vocab_size", vocab}, {"initializer_range", 0.2}};
   if (type == "gpt2") {
-    json.update({{"n_positions", positions}, {"n_embd", 24}, {"n_layer", 2}, {"n_head", 3},
-                 {"activation_function", "gelu_new"}, {"layer_norm_epsilon", 1e-5}});
+    json.update({{"n_positions", positions},
+                 {"n_embd", 24},
+                 {"n_layer", 2},
+                 {"n_head", 3},
+                 {"activation_function", "gelu_new"},
+                 {"layer_norm_epsilon", 1e-5}});
   } else {
-    json.update({{"max_position_embeddings", positions}, {"hidden_size", 32}, {"intermediate_size", 40},
-                 {"num_hidden_layers", 2}, {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 8},
-                 {"hidden_act", "silu"}, {"rms_norm_eps", 1e-6}, {"rope_theta", 10000.0},
+    json.update({{"max_position_embeddings", positions},
+                 {"hidden_size", 32},
+                 {"intermediate_size", 40},
+                 {"num_hidden_layers", 2},
+                 {"num_attention_heads", 4},
+                 {"num_key_value_heads", 2},
+                 {"head_dim", 8},
+                 {"hidden_act", "silu"},
+                 {"rms_norm_eps", 1e-6},
+                 {"rope_theta", 10000.0},
                  {"tie_word_embeddings", type == "qwen2"}});
   }
   return DecoderConfig::from_json(json.dump(), "test");
@@ -72,8 +85,9 @@ ops::LinearLogp trained(const Decoder& decoder, const std::vector<int64_t>& prom
                           at::tensor(row.ids, at::kLong), temperature, true);
 }
 
-void expect_logp_as_trained(const Decoder& decoder, const std::vector<std::vector<int64_t>>& prompts, int64_t group_size,
-                            const std::vector<SampledRow>& rows, double temperature, double tolerance = 1e-5) {
+void expect_logp_as_trained(const Decoder& decoder, const std::vector<std::vector<int64_t>>& prompts,
+                            int64_t group_size, const std::vector<SampledRow>& rows, double temperature,
+                            double tolerance = 1e-5) {
   ASSERT_EQ(rows.size(), prompts.size() * static_cast<size_t>(group_size));
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto expected = trained(decoder, prompts[i / static_cast<size_t>(group_size)], rows[i], temperature);
@@ -84,7 +98,8 @@ void expect_logp_as_trained(const Decoder& decoder, const std::vector<std::vecto
 }
 
 TEST(LmSampler, greedy_completions_are_those_of_transformers) {
-  const auto all = nlohmann::json::parse(testing::read_file(testing::fixture("parity/data/generations/generations.json")));
+  const auto all =
+      nlohmann::json::parse(testing::read_file(testing::fixture("parity/data/generations/generations.json")));
   ASSERT_GE(all.size(), 4u);
   for (const auto& [name, cases] : all.items()) {
     SCOPED_TRACE(name);
@@ -231,7 +246,8 @@ TEST(LmSampler, options_reach_the_draw) {
 
 TEST(LmSampler, a_stop_text_is_found_across_token_borders) {
   testing::TempDir directory;
-  make_tokenizer(directory.path(), {"the cat sat on the mat and that was that", "a dog ran to the red barn"}, 60, false);
+  make_tokenizer(directory.path(), {"the cat sat on the mat and that was that", "a dog ran to the red barn"}, 60,
+                 false);
   const Tokenizer tokenizer = Tokenizer::load(directory.path());
   const Decoder decoder = random_decoder(config_of("llama", tokenizer.size()), at::kFloat, 8);
   const std::vector<std::vector<int64_t>> prompts{tokenizer.encode("the cat")};

@@ -48,9 +48,13 @@ class Registry {
     entry.visit = [](OptionVisitor& v) { typename T::Options().visit(v); };
     if constexpr (requires { typename T::Rollout; })
       entry.visit_rollout = [](OptionVisitor& v) { typename T::Rollout().visit(v); };
+    add(std::move(entry));
+  }
+  /// A ready-made entry; replaces one of the same name.
+  void add(Entry entry) {
     for (auto& existing : entries_)
-      if (existing.name == name) return void(existing = entry);
-    entries_.push_back(entry);
+      if (existing.name == entry.name) return void(existing = std::move(entry));
+    entries_.push_back(std::move(entry));
   }
 
   const std::vector<Entry>& entries() const { return entries_; }

@@ -14,8 +14,8 @@ struct MatrixView {
   static MatrixView of(const Tensor& weight);
 };
 
-/// y[m, :] = x[m, :] W^T + bias, or += where `add`; sums in float32. x [rows, in] and y [rows, out] have rows `x_stride`
-/// and `y_stride` floats apart; bias [out] may be null.
+/// y[m, :] = x[m, :] W^T + bias, or += where `add`; sums in float32. x [rows, in] and y [rows, out] have rows
+/// `x_stride` and `y_stride` floats apart; bias [out] may be null.
 void decode_linear(const float* x, int64_t x_stride, int64_t rows, const MatrixView& weight, const float* bias,
                    float* y, int64_t y_stride, bool add = false);
 

@@ -5,7 +5,8 @@
 
 namespace rft::ops {
 
-/// Filters act as transformers' logits processors, in their order: repetition penalty, temperature, top-k, top-p, min-p.
+/// Filters act as transformers' logits processors, in their order: repetition penalty, temperature, top-k, top-p,
+/// min-p.
 struct TokenSampling {
   double temperature = 1;         ///< >= 0; 0 takes the likeliest token (the lowest id of several)
   int64_t top_k = 0;              ///< 0 = off; tokens as likely as the k-th stay

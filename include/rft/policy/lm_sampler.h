@@ -12,9 +12,9 @@ namespace rft {
 
 struct SamplerOptions {
   int64_t max_new_tokens = 512;
-  double temperature = 1;         ///< 0 = greedy
+  double temperature = 1;  ///< 0 = greedy
   double top_p = 1;
-  int64_t top_k = 0;              ///< 0 = off
+  int64_t top_k = 0;  ///< 0 = off
   double min_p = 0;
   double repetition_penalty = 1;  ///< applies to the prompt's and the completion's tokens
   int64_t batch_size = 0;         ///< rows decoded at once; 0 = up to 64, as 2 GiB of keys and values allow

@@ -1,0 +1,35 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "rft/core/options.h"
+#include "rft/reward/reward_model.h"
+
+namespace rft {
+
+/// sum_k weight_k r_k over the rewards that could be computed (TRL's nansum); NaN where none could. A reward that throws is
+/// NaN for all its rows, with its message in `errors`. A recipe's `reward:` list is one of these.
+class WeightedSum : public RewardModel {
+ public:
+  struct Options {
+    std::vector<Config> rewards;
+    void visit(OptionVisitor& v);
+  };
+  /// Components are named by `name`, else by their type, with _2, _3 where a name comes again.
+  explicit WeightedSum(const Options& options);
+
+  Rewards score(const Experience& batch) override;
+  std::vector<std::string> columns() const override;
+  State state() const override;
+  void load_state(const State& state) override;
+
+ private:
+  struct Part {
+    std::string name;
+    double weight;
+    std::unique_ptr<RewardModel> model;
+  };
+  std::vector<Part> parts_;
+};
+
+}  // namespace rft

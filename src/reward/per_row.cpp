@@ -1,0 +1,26 @@
+#include "reward/per_row.h"
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+namespace rft {
+
+Rewards score_rows(const Experience& batch, const std::string& name, const std::function<double(int64_t)>& score) {
+  int64_t rows = batch.rows();
+  Rewards out;
+  out.value = at::full({rows}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  out.errors.assign(rows, "");
+  float* value = out.value.data_ptr<float>();
+  for (int64_t i = 0; i < rows; ++i) {
+    try {
+      value[i] = static_cast<float>(score(i));
+    } catch (const std::exception& error) {
+      out.errors[i] = error.what();
+    }
+  }
+  out.components = {{name, out.value, 1.0}};
+  return out;
+}
+
+}  // namespace rft

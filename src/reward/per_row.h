@@ -1,0 +1,13 @@
+#pragma once
+/// Rewards that look at one row at a time.
+#include <functional>
+#include <string>
+
+#include "rft/reward/reward_model.h"
+
+namespace rft {
+
+/// Calls `score` for every row; a row whose call throws is NaN with the message. The result's only component is itself.
+Rewards score_rows(const Experience& batch, const std::string& name, const std::function<double(int64_t row)>& score);
+
+}  // namespace rft

@@ -1,0 +1,115 @@
+#include "rft/reward/weighted_sum.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "rft/core/registry.h"
+
+namespace rft {
+namespace {
+
+struct PartOptions {
+  double weight = 1;
+  std::string name;
+  void visit(OptionVisitor& v) {
+    v.option("weight", weight, "factor of this reward");
+    v.option("name", name, "its name in metrics");
+  }
+};
+
+/// weight and name of a part; its other keys are the reward's own.
+PartOptions part_options(const Config& block) {
+  PartOptions options;
+  OptionReader reader(block);
+  options.visit(reader);
+  if (!std::isfinite(options.weight)) bad_input(block.find("weight")->place(), "must be finite; got ", block.find("weight")->text());
+  return options;
+}
+
+std::string unique_name(const std::string& wanted, std::set<std::string>& taken) {
+  std::string name = wanted;
+  for (int i = 2; !taken.insert(name).second; ++i) name = wanted + "_" + std::to_string(i);
+  return name;
+}
+
+Rewards failed(int64_t rows, const std::string& message) {
+  Rewards out;
+  out.value = at::full({rows}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  out.errors.assign(rows, message);
+  return out;
+}
+
+void add_errors(std::vector<std::string>& into, const std::vector<std::string>& errors, const std::string& name) {
+  for (size_t i = 0; i < errors.size(); ++i)
+    if (!errors[i].empty()) into.at(i) += (into[i].empty() ? "" : "; ") + name + ": " + errors[i];
+}
+
+}  // namespace
+
+void WeightedSum::Options::visit(OptionVisitor& v) {
+  v.option("rewards", rewards, "blocks {type, weight: 1, name, ...}; each is scored and reported by itself", required());
+}
+
+WeightedSum::WeightedSum(const Options& options) {
+  if (options.rewards.empty()) bad_input("reward", "the list of rewards is empty");
+  std::set<std::string> taken;
+  for (const auto& block : options.rewards) {
+    PartOptions part = part_options(block);
+    auto model = registry<RewardModel>().make(block, {"weight", "name"});
+    std::string name = part.name.empty() ? block.find("type")->text() : part.name;
+    if (name.find(',') != std::string::npos) bad_input(block.find("name")->place(), "a name has no commas; got '", name, "'");
+    parts_.push_back({unique_name(name, taken), part.weight, std::move(model)});
+  }
+}
+
+Rewards WeightedSum::score(const Experience& batch) {
+  int64_t rows = batch.rows();
+  Rewards out;
+  out.errors.assign(rows, "");
+  auto sum = at::zeros({rows}, at::kFloat), known = at::zeros({rows}, at::kBool);
+  for (auto& part : parts_) {
+    Rewards own;
+    try {
+      own = part.model->score(batch);
+      if (!own.value.defined() || own.value.dim() != 1 || own.value.size(0) != rows)
+        run_failed("reward", "'", part.name, "' must give one value a row, ", rows, " in all; got ", own.value.defined() ? own.value.numel() : 0);
+    } catch (const std::exception& error) {
+      own = failed(rows, error.what());
+    }
+    auto value = own.value.to(at::kFloat);
+    sum = sum.add(value.nan_to_num(0.0), part.weight);
+    known = known.logical_or(value.isnan().logical_not());
+    add_errors(out.errors, own.errors, part.name);
+    out.components.push_back({part.name, value, part.weight});
+  }
+  out.value = sum.masked_fill(known.logical_not(), std::numeric_limits<float>::quiet_NaN());
+  return out;
+}
+
+std::vector<std::string> WeightedSum::columns() const {
+  std::vector<std::string> out;
+  for (const auto& part : parts_)
+    for (const auto& column : part.model->columns()) out.push_back(column);
+  return out;
+}
+
+State WeightedSum::state() const {
+  State out;
+  for (const auto& part : parts_)
+    for (const auto& [name, value] : part.model->state()) out[part.name + "." + name] = value;
+  return out;
+}
+
+void WeightedSum::load_state(const State& state) {
+  for (auto& part : parts_) {
+    State own;
+    for (const auto& [name, value] : state)
+      if (name.rfind(part.name + ".", 0) == 0) own[name.substr(part.name.size() + 1)] = value;
+    part.model->load_state(own);
+  }
+}
+
+}  // namespace rft
