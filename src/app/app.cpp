@@ -1,6 +1,7 @@
 #include "rft/app/app.h"
 
 #include <CLI/CLI.hpp>
+#include <c10/util/Exception.h>
 
 #include <cstdio>
 #include <exception>
@@ -21,7 +22,7 @@ int fail(int code, const std::string& message) {
 
 void add_commands(CLI::App& program) {
   using namespace app;
-  for (auto* add : {add_train, add_check, add_list, add_tokenize, add_loss, add_data}) add(program);
+  for (auto* add : {add_train, add_check, add_list, add_generate, add_logprob, add_tokenize, add_loss, add_data}) add(program);
 }
 
 void add_common_options(CLI::App& program) {
@@ -54,6 +55,8 @@ int run(int argc, char** argv) {
     return fail(130, error.what());
   } catch (const std::bad_alloc&) {
     return fail(1, "[memory] there was not enough memory; a smaller train.micro_batch_size or rollout.decode_batch_size needs less");
+  } catch (const c10::Error& error) {
+    return fail(1, error.what_without_backtrace());
   } catch (const std::exception& error) {
     return fail(1, error.what());
   }

@@ -7,6 +7,7 @@
 #include "rft/core/error.h"
 #include "rft/nn/decoder.h"
 #include "rft/ops/gather_rows.h"
+#include "rft/ops/linear.h"
 
 namespace rft {
 namespace {
@@ -56,17 +57,28 @@ RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::Ten
 }
 
 Tensor apply(const Linear& linear, const Tensor& x, bool adapters) {
-  Tensor y = at::linear(x, linear.weight, linear.bias);
+  Tensor y = ops::linear(x, linear.weight, linear.bias);
   if (!adapters || linear.adapters.empty()) return y;
-  std::vector<Tensor> parts;  // of y's columns, with and without an adapter
-  int64_t at = 0;
+  // y's columns with and without an adapter. One split: its gradient is one concatenation, narrow's a padded sum a part.
+  std::vector<int64_t> widths;
+  int64_t end = 0;
   for (const auto& adapter : linear.adapters) {
-    if (adapter.first > at) parts.push_back(y.narrow(1, at, adapter.first - at));
-    auto low = at::linear(at::linear(x, adapter.a), adapter.b);
-    parts.push_back(y.narrow(1, adapter.first, adapter.rows).add(low, adapter.scale));
-    at = adapter.first + adapter.rows;
+    if (adapter.first > end) widths.push_back(adapter.first - end);
+    widths.push_back(adapter.rows);
+    end = adapter.first + adapter.rows;
   }
-  if (at < y.size(1)) parts.push_back(y.narrow(1, at, y.size(1) - at));
+  if (end < y.size(1)) widths.push_back(y.size(1) - end);
+  auto parts = y.split_with_sizes(widths, 1);
+  int64_t at = 0;
+  auto adapter = linear.adapters.begin();
+  for (Tensor& part : parts) {
+    int64_t width = part.size(1);
+    if (adapter != linear.adapters.end() && adapter->first == at) {
+      part = part.add(at::linear(at::linear(x, adapter->a), adapter->b), adapter->scale);
+      ++adapter;
+    }
+    at += width;
+  }
   return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
 }
 
@@ -79,8 +91,8 @@ Tensor apply(const Norm& norm, const Tensor& x, bool rms, double eps) {
 
 /// x [N, H, head_dim]: each pair (x[i], x[i + half]) is turned by its angle (Su et al. 2021, Hugging Face's half layout).
 Tensor rotate(const Tensor& x, const RowLayout& layout) {
-  int64_t half = x.size(2) / 2;
-  auto a = x.narrow(2, 0, half), b = x.narrow(2, half, half);
+  auto halves = x.chunk(2, 2);
+  const Tensor &a = halves[0], &b = halves[1];
   return at::cat({a.mul(layout.cos).sub(b.mul(layout.sin)), b.mul(layout.cos).add(a.mul(layout.sin))}, 2);
 }
 
@@ -115,10 +127,8 @@ class LayerForward {
  private:
   Tensor attention(const DecoderLayer& layer, const Tensor& x) const {
     int64_t q_size = c_.heads * c_.head_dim, kv_size = c_.kv_heads * c_.head_dim, N = x.size(0);
-    auto qkv = apply(layer.qkv, x, adapters_);
-    auto q = qkv.narrow(1, 0, q_size).view({N, c_.heads, c_.head_dim});
-    auto k = qkv.narrow(1, q_size, kv_size).view({N, c_.kv_heads, c_.head_dim});
-    auto v = qkv.narrow(1, q_size + kv_size, kv_size).view({N, c_.kv_heads, c_.head_dim});
+    auto qkv = apply(layer.qkv, x, adapters_).split_with_sizes({q_size, kv_size, kv_size}, 1);
+    auto q = qkv[0].view({N, c_.heads, c_.head_dim}), k = qkv[1].view({N, c_.kv_heads, c_.head_dim}), v = qkv[2].view({N, c_.kv_heads, c_.head_dim});
     if (c_.qk_norm) q = apply(layer.q_norm, q, true, c_.norm_eps), k = apply(layer.k_norm, k, true, c_.norm_eps);
     if (c_.rope) q = rotate(q, layout_), k = rotate(k, layout_);
     return apply(layer.out, attend(q, k, v, layout_), adapters_);
@@ -127,8 +137,8 @@ class LayerForward {
   Tensor mlp(const DecoderLayer& layer, const Tensor& x) const {
     auto wide = apply(layer.gate_up, x, adapters_);
     if (!c_.gated_mlp) return apply(layer.down, activated(wide, c_.activation), adapters_);
-    auto gate = wide.narrow(1, 0, c_.intermediate_size), up = wide.narrow(1, c_.intermediate_size, c_.intermediate_size);
-    return apply(layer.down, activated(gate, c_.activation).mul(up), adapters_);
+    auto halves = wide.chunk(2, 1);
+    return apply(layer.down, activated(halves[0], c_.activation).mul(halves[1]), adapters_);
   }
 
   const DecoderConfig& c_;

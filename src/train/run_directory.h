@@ -6,14 +6,17 @@
 #include <string>
 
 #include "rft/core/experience.h"
+#include "rft/train/progress.h"
 #include "rft/train/recipe.h"
 
 namespace rft {
 
 class RunDirectory {
  public:
-  /// Nothing is written before open(); nothing at all in a dry run.
+  /// Nothing is written before open(); nothing at all in a dry run. Throws UserError where open() would have to move
+  /// aside what the recipe reads.
   RunDirectory(const Recipe& recipe, bool resume, bool dry_run, bool quiet);
+  /// As close(), without errors.
   ~RunDirectory();
 
   const std::string& path() const { return path_; }
@@ -23,7 +26,7 @@ class RunDirectory {
   /// and not resumed is moved to PATH.old-1, -2, ... Throws RunError where the directory can't be written.
   void open(int64_t resumed_at);
   void begin_stage(const std::string& stage, int64_t done, int64_t total, int64_t parameters);
-  /// One line of metrics.jsonl, TensorBoard and the progress bar.
+  /// One line of metrics.jsonl, TensorBoard and the progress bar. `step` counts over all stages.
   void step(int64_t step, const std::string& stage, int64_t stage_step, const std::map<std::string, double>& values);
   /// Writes the first `count` rows of a rollout to samples.jsonl.
   void samples(int64_t step, const std::string& stage, const Experience& batch, int64_t count);
@@ -33,8 +36,9 @@ class RunDirectory {
  private:
   struct Files;
   std::string path_, name_, config_yaml_;
-  bool resume_, dry_run_, quiet_;
-  std::unique_ptr<Files> files_;
+  bool resume_, dry_run_;
+  Progress progress_;
+  std::unique_ptr<Files> files_;  ///< nullptr before open() and in a dry run
 };
 
 }  // namespace rft

@@ -5,7 +5,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "rft/core/error.h"
 #include "rft/io/files.h"
@@ -42,7 +44,8 @@ void AppendedFile::append(std::string_view bytes) {
 }
 
 void keep_json_lines(const std::string& file, int64_t last_step) {
-  if (!file_exists(file)) return;
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) return;  // none yet, or a pipe
   std::string content = read_text(file, kMaxBytes), kept;
   int64_t number = 1;
   for (size_t begin = 0; begin < content.size(); ++number) {

@@ -36,6 +36,7 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
     : config_(config), seed_(seed), objective_(make_objective(config)), reward_(make_reward(config)),
       credit_(make_credit(config)), selector_(make_selector(config)), policy_(make_policy(config)), cursor_(1, false, 0) {
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
+  needs_.entropy = true;  // a metric of every run
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
   data_ = encode(*policy_, needs_, rows, reward_.get());

@@ -1,0 +1,235 @@
+// Whole runs of the program: reproducible, resumable at any moment, and clear about what is wrong.
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <set>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include "support.h"
+
+namespace rft {
+namespace {
+namespace fs = std::filesystem;
+using testing::Ran;
+using testing::read_file;
+using testing::TempDir;
+using testing::write_file;
+
+/// A tiny task and a recipe of two stages on it.
+class Task {
+ public:
+  Task() {
+    Ran made = testing::rft("data --out " + dir_ / "data" + " --seed 3 --hidden-size 32 --layers 1 --demonstrations 300 --train 100 --test 20");
+    EXPECT_EQ(made.code, 0) << made.err;
+    write_file(recipe(), R"(
+run: {name: tiny, seed: 5, threads: 1, output: )" + dir_ / "run" + R"(}
+policy: {type: causal_lm, path: )" + dir_ / "data/model" + R"(}
+rollout: {group_size: 4, max_new_tokens: 16}
+reward:
+  - {type: math_answer}
+  - {type: length, form: linear, scale: 50, weight: 0.5}
+stages:
+  - objective: {type: sft}
+    data: {train: )" + dir_ / "data/sft.jsonl" + R"(}
+    train: {steps: 8, batch_size: 16, checkpoint_every: 3, optimizer: {lr: 1.0e-3}}
+  - objective: {type: grpo, kl_weight: 0.01}
+    data: {prompts: )" + dir_ / "data/train.jsonl" + ", eval: " + dir_ / "data/test.jsonl" + R"(}
+    rollout: {group_size: 4, max_new_tokens: 16, batch_size: 32}
+    train: {steps: 12, batch_size: 16, iterations: 2, eval_every: 5, checkpoint_every: 2, optimizer: {lr: 1.0e-3}}
+)");
+  }
+  std::string recipe() const { return dir_ / "recipe.yaml"; }
+  std::string data(const std::string& name) const { return dir_ / ("data/" + name); }
+  std::string output(const std::string& name) const { return dir_ / name; }
+  Ran train(const std::string& run, const std::string& more = "") const {
+    return testing::rft("train " + recipe() + " run.output=" + output(run) + " " + more + " --quiet");
+  }
+
+ private:
+  TempDir dir_;
+};
+
+/// metrics.jsonl without what depends on the clock and the machine.
+std::string steady_metrics(const std::string& run) {
+  std::string out;
+  std::istringstream lines(read_file(run + "/metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    auto json = nlohmann::json::parse(line);
+    for (const char* name : {"step_time", "time/rollout", "time/reward", "time/judge", "time/train", "tokens_per_second", "memory/peak_bytes"}) json.erase(name);
+    out += json.dump() + "\n";
+  }
+  return out;
+}
+
+std::string weights(const std::string& run) { return read_file(run + "/final/model.safetensors"); }
+
+TEST(Train, WritesTheRunDirectory) {
+  Task task;
+  Ran ran = task.train("a");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  std::string run = task.output("a");
+  for (const char* name : {"config.yaml", "metrics.jsonl", "samples.jsonl", "curves.svg", "checkpoints/latest/model.safetensors", "final/model.safetensors",
+                           "final/config.json", "final/tokenizer.json", "stages/sft/model.safetensors"})
+    EXPECT_TRUE(fs::exists(run + "/" + name)) << name;
+  EXPECT_EQ(fs::read_symlink(run + "/checkpoints/latest"), "step-20");
+  EXPECT_EQ(testing::rft("check " + run + "/config.yaml").code, 0) << "the resolved config is itself a recipe";
+  std::istringstream lines(read_file(run + "/metrics.jsonl"));
+  std::string line;
+  for (int step = 1; step <= 20; ++step) {
+    ASSERT_TRUE(std::getline(lines, line));
+    auto json = nlohmann::json::parse(line);
+    EXPECT_EQ(json["step"], step);
+    EXPECT_TRUE(json.contains("loss") && json.contains("grad_norm") && json.contains("learning_rate"));
+    if (json.contains("logp_mismatch")) EXPECT_LT(json["logp_mismatch"].get<double>(), 1e-5);
+  }
+  auto last = nlohmann::json::parse(line);
+  for (const char* name : {"kl", "entropy", "eval/reward", "eval/rewards/math_answer/mean", "num_tokens"}) EXPECT_TRUE(last.contains(name)) << name;
+}
+
+TEST(Train, TheSameSeedGivesTheSameRunBitForBit) {
+  Task task;
+  ASSERT_EQ(task.train("a").code, 0);
+  ASSERT_EQ(task.train("b").code, 0);
+  EXPECT_EQ(steady_metrics(task.output("a")), steady_metrics(task.output("b")));
+  EXPECT_EQ(weights(task.output("a")), weights(task.output("b")));
+  ASSERT_EQ(task.train("c", "run.seed=6").code, 0);
+  EXPECT_NE(weights(task.output("a")), weights(task.output("c")));
+}
+
+/// Starts a run and kills it after `delay`; true where it had ended by itself.
+bool run_and_kill(const Task& task, const std::string& run, std::chrono::milliseconds delay, int signal, bool resume) {
+  std::string recipe = task.recipe(), output = "run.output=" + task.output(run);
+  pid_t child = fork();
+  if (child == 0) {
+    if (!freopen("/dev/null", "w", stderr) || !freopen("/dev/null", "w", stdout)) _exit(3);
+    execl(RFT_PROGRAM, RFT_PROGRAM, "train", recipe.c_str(), output.c_str(), "--quiet", resume ? "--resume" : nullptr, nullptr);
+    _exit(3);
+  }
+  std::this_thread::sleep_for(delay);
+  kill(child, signal);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+TEST(Train, ARunKilledAtAnyMomentAndResumedEndsTheSame) {
+  Task task;
+  ASSERT_EQ(task.train("whole").code, 0);
+  std::mt19937 random(11);
+  int kills = 0;
+  for (int round = 0; kills < 50 && round < 12; ++round) {
+    std::string run = "killed" + std::to_string(round);
+    bool ended = false;
+    for (int attempt = 0; !ended && attempt < 12; ++attempt) {
+      ended = run_and_kill(task, run, std::chrono::milliseconds(150 + random() % 500), SIGKILL, attempt > 0);
+      kills += !ended;
+    }
+    Ran last = task.train(run, "--resume");
+    ASSERT_EQ(last.code, 0) << last.err;
+    EXPECT_EQ(weights(task.output("whole")), weights(task.output(run)));
+    EXPECT_EQ(steady_metrics(task.output("whole")), steady_metrics(task.output(run)));
+    EXPECT_EQ(read_file(task.output("whole") + "/samples.jsonl"), read_file(task.output(run) + "/samples.jsonl"));
+  }
+  EXPECT_GE(kills, 20);
+}
+
+TEST(Train, ASignalSavesAndAResumedRunGoesOn) {
+  Task task;
+  ASSERT_EQ(task.train("whole").code, 0);
+  for (int signal : {SIGINT, SIGTERM}) {
+    std::string run = "signal" + std::to_string(signal), recipe = task.recipe(), output = "run.output=" + task.output(run);
+    pid_t child = fork();
+    if (child == 0) {
+      if (!freopen("/dev/null", "w", stderr)) _exit(3);
+      execl(RFT_PROGRAM, RFT_PROGRAM, "train", recipe.c_str(), output.c_str(), "--quiet", nullptr);
+      _exit(3);
+    }
+    while (!fs::exists(task.output(run) + "/metrics.jsonl")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    kill(child, signal);
+    int status = 0;
+    waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 130);
+    EXPECT_TRUE(fs::exists(task.output(run) + "/checkpoints/latest/model.safetensors"));
+    ASSERT_EQ(task.train(run, "--resume").code, 0);
+    EXPECT_EQ(weights(task.output("whole")), weights(task.output(run)));
+  }
+}
+
+TEST(Train, AnEarlierRunIsMovedAsideNotOverwritten) {
+  Task task;
+  ASSERT_EQ(task.train("a").code, 0);
+  std::string first = read_file(task.output("a") + "/metrics.jsonl");
+  ASSERT_EQ(task.train("a").code, 0);
+  EXPECT_EQ(read_file(task.output("a.old-1") + "/metrics.jsonl"), first);
+}
+
+TEST(Train, ADryRunWritesNothing) {
+  Task task;
+  Ran ran = task.train("dry", "--dry-run");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("s a step, peak memory"), std::string::npos);
+  EXPECT_FALSE(fs::exists(task.output("dry")));
+}
+
+TEST(Train, ResumingOnOtherDataIsRefused) {
+  Task task;
+  ASSERT_EQ(task.train("a").code, 0);
+  write_file(task.data("train.jsonl"), read_file(task.data("train.jsonl")) + "{\"prompt\": \"1+1=\", \"answer\": \"2\"}\n");
+  Ran ran = task.train("a", "--resume stages.1.train.steps=14");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("not the rows that the checkpoint"), std::string::npos) << ran.err;
+}
+
+struct Mistake {
+  const char *arguments, *message;
+};
+
+TEST(Train, NamesTheUsersMistakeBeforeAnyWork) {
+  Task task;
+  const Mistake mistakes[] = {
+      {"stages.1.train.stesp=5", "did you mean 'steps'?"},
+      {"stages.1.objective.type=gropo", "did you mean 'grpo'?"},
+      {"stages.1.objective.clip_low=-1", "must be >= 0; got -1"},
+      {"policy.path=/no/such/model", "there is no model directory '/no/such/model'"},
+      {"stages.1.data.prompts=/no/such.jsonl", "there is no file '/no/such.jsonl'"},
+      {"stages.1.rollout.batch_size=30", "must be a multiple of group_size 4"},
+      {"reward.1.typ=x", "did you mean 'type'?"},
+      {"reward.0.column=solution", "solution"},
+  };
+  for (const auto& mistake : mistakes) {
+    Ran ran = task.train("bad", mistake.arguments);
+    EXPECT_EQ(ran.code, 2) << mistake.arguments;
+    EXPECT_NE(ran.err.find(mistake.message), std::string::npos) << mistake.arguments << ": " << ran.err;
+  }
+  EXPECT_FALSE(fs::exists(task.output("bad") + "/final"));
+}
+
+TEST(Train, NamesTheLineOfABadRow) {
+  Task task;
+  write_file(task.data("sft.jsonl"), "{\"prompt\": \"1+1=\", \"completion\": \"2\"}\n{\"prompt\": \"1+1=\", \"completion\": 2\n");
+  Ran ran = task.train("bad");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("sft.jsonl:2"), std::string::npos) << ran.err;
+  write_file(task.data("sft.jsonl"), "{\"prompt\": \"1+1=\", \"completion\": \"2\"}\n\n{\"prompt\": \"1+1=\"}\n");
+  ran = task.train("bad");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("sft.jsonl:3"), std::string::npos) << ran.err;
+  write_file(task.data("sft.jsonl"), "");
+  EXPECT_EQ(task.train("bad").code, 2);
+}
+
+TEST(Train, AnUnwritableOutputIsNamed) {
+  Task task;
+  write_file(task.output("file"), "in the way");
+  Ran ran = testing::rft("train " + task.recipe() + " run.output=" + task.output("file") + "/run --quiet");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.err.find(task.output("file")), std::string::npos) << ran.err;
+  EXPECT_EQ(read_file(task.output("file")), "in the way");
+}
+
+}  // namespace
+}  // namespace rft
