@@ -22,7 +22,7 @@ int fail(int code, const std::string& message) {
 
 void add_commands(CLI::App& program) {
   using namespace app;
-  for (auto* add : {add_train, add_check, add_list, add_generate, add_logprob, add_tokenize, add_loss, add_data}) add(program);
+  for (auto* add : {add_train, add_check, add_list, add_generate, add_logprob, add_tokenize, add_score, add_loss, add_plot, add_bench, add_data}) add(program);
 }
 
 void add_common_options(CLI::App& program) {

@@ -16,4 +16,7 @@ struct GenerateBench {
 /// (benchmarks/generate.py).
 void bench_generate(const GenerateBench& options = {});
 
+/// Forward and backward of a model of about a million weights over ragged rows, as a table on stdout.
+void bench_train();
+
 }  // namespace rft::app

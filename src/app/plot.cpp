@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -34,7 +33,9 @@ std::vector<std::string> names_of(const std::vector<std::string>& runs) {
   for (const auto& run : runs) {
     auto path = std::filesystem::weakly_canonical(run);
     std::string name = path.filename().string();
-    auto same = [&](const std::string& other) { return std::filesystem::weakly_canonical(other).filename() == path.filename(); };
+    auto same = [&](const std::string& other) {
+      return std::filesystem::weakly_canonical(other).filename() == path.filename();
+    };
     names.push_back(std::count_if(runs.begin(), runs.end(), same) > 1 ? run : name);
   }
   return names;
@@ -55,7 +56,8 @@ void add_plot(CLI::App& program) {
   command->footer("Example: rft plot runs/grpo runs/rloo --out curves.svg --keys reward,kl");
   command->add_option("RUN_DIR", arguments->runs, "run directories, or metrics.jsonl files")->required();
   command->add_option("--out", arguments->out, "the drawing, an SVG file")->required();
-  command->add_option("--keys", arguments->keys, "metrics to draw, separated by commas; default: those that say most")->delimiter(',');
+  command->add_option("--keys", arguments->keys, "metrics to draw, separated by commas; default: those that say most")
+      ->delimiter(',');
   command->callback([arguments] { plot(*arguments); });
 }
 

@@ -49,8 +49,11 @@ struct DecodeKernels {
   /// y = x / sqrt(mean(x^2) + eps) * weight
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
-  /// y = silu(gate) * up, and its kin for other activations
+  /// y = silu(gate) * up
   void (*gated_silu)(const float* gate, const float* up, int64_t n, float* y);
+  /// its gradient, for training
+  void (*gated_silu_gradient)(const float* gate, const float* up, const float* dy, int64_t n, float* dgate, float* dup);
+  /// x = activation(x)
   void (*gelu_tanh)(float* x, int64_t n);
   void (*gelu_erf)(float* x, int64_t n);
   void (*silu)(float* x, int64_t n);

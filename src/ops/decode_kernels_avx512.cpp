@@ -36,9 +36,10 @@ const DecodeKernels& avx512_kernels() {
   static const DecodeKernels kernels{"avx512",   std::numeric_limits<int64_t>::max(),
                                      linear,     attend,
                                      rms_norm,   layer_norm,
-                                     gated_silu, gelu_tanh,
-                                     gelu_erf,   silu,
-                                     exp_sums,   row_max};
+                                     gated_silu, gated_silu_gradient,
+                                     gelu_tanh,  gelu_erf,
+                                     silu,       exp_sums,
+                                     row_max};
   return kernels;
 }
 

@@ -19,8 +19,8 @@
 namespace rft::ops {
 
 const DecodeKernels& portable_kernels() {
-  static const DecodeKernels kernels{"portable", 9,         linear,   attend, rms_norm, layer_norm,
-                                     gated_silu, gelu_tanh, gelu_erf, silu,   exp_sums, row_max};
+  static const DecodeKernels kernels{"portable",          9,         linear,   attend, rms_norm, layer_norm, gated_silu,
+                                     gated_silu_gradient, gelu_tanh, gelu_erf, silu,   exp_sums, row_max};
   return kernels;
 }
 

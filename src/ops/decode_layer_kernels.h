@@ -66,6 +66,16 @@ void gated_silu(const float* gate, const float* up, int64_t n, float* y) {
   });
 }
 
+/// silu'(z) = s (1 + z (1 - s)) with s = sigmoid(z).
+void gated_silu_gradient(const float* gate, const float* up, const float* dy, int64_t n, float* dgate, float* dup) {
+  for_vectors(n, [&](int64_t i, int64_t count) {
+    const Vec z = load_up_to(gate + i, count), g = load_up_to(dy + i, count);
+    const Vec s = sigmoid(z);
+    store_up_to(dup + i, g * z * s, count);
+    store_up_to(dgate + i, g * load_up_to(up + i, count) * s * (1.f + z * (1.f - s)), count);
+  });
+}
+
 void silu(float* x, int64_t n) {
   for_vectors(n, [&](int64_t i, int64_t count) {
     const Vec v = load_up_to(x + i, count);

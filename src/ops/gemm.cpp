@@ -25,7 +25,8 @@ struct Freed {
 /// A block of b, panel after panel, each [depth][32].
 class PackedBlock {
  public:
-  PackedBlock() : data_(static_cast<float*>(::operator new[](kDepth * kColumns * sizeof(float), std::align_val_t(64)))) {}
+  PackedBlock()
+      : data_(static_cast<float*>(::operator new[](kDepth* kColumns * sizeof(float), std::align_val_t(64)))) {}
 
   void pack(const MatrixOf& b, int64_t row, int64_t depth, int64_t column, int64_t columns) {
     depth_ = depth;
@@ -57,23 +58,26 @@ void gemm(int64_t m, int64_t n, int64_t k, MatrixOf a, MatrixOf b, const float* 
   PackedBlock block;
   for (int64_t column = 0; column < n; column += kColumns) {
     int64_t columns = std::min(kColumns, n - column), panels = divide_up(columns, kPanel);
-    for (int64_t row = 0; row < k; row += kDepth) {
+    for (int64_t row = 0; row == 0 || row < k; row += kDepth) {
       int64_t depth = std::min(kDepth, k - row);
       block.pack(b, row, depth, column, columns);
       // A piece of work: some rows of a against half of the panels.
       int64_t halves = panels > 1 ? 2 : 1;
-      int64_t grain = std::max<int64_t>(1, (int64_t{1} << 19) / (kTileRows * columns * depth));
+      int64_t grain = std::max<int64_t>(1, (int64_t{1} << 19) / (kTileRows * columns * (depth + 1)));
       at::parallel_for(0, divide_up(m, kTileRows) * halves, grain, [&](int64_t first, int64_t last) {
         alignas(64) float packed[kDepth * kTileStride];
         int64_t packed_rows = -1;
         for (int64_t work = first; work < last; ++work) {
           int64_t i = work / halves * kTileRows, rows = std::min(kTileRows, m - i);
-          if (i != packed_rows) gemm_pack_avx512(a.data + i * a.row_stride + row * a.column_stride, a.row_stride, a.column_stride, std::min(kTileStride, m - i), depth, kTileStride, packed);
+          if (i != packed_rows)
+            gemm_pack_avx512(a.data + i * a.row_stride + row * a.column_stride, a.row_stride, a.column_stride,
+                             std::min(kTileStride, m - i), depth, kTileStride, packed);
           packed_rows = i;
           int64_t half = work % halves, middle = panels / 2;
           for (int64_t p = half ? middle : 0; p < (halves == 1 || half ? panels : middle); ++p) {
             int64_t j = column + p * kPanel;
-            gemm_tile_avx512({packed, block.panel(p), depth, rows, std::min(kPanel, n - j), bias ? bias + j : nullptr, row > 0, c + i * n + j, n});
+            gemm_tile_avx512({packed, block.panel(p), depth, rows, std::min(kPanel, n - j), bias ? bias + j : nullptr,
+                              row > 0, c + i * n + j, n});
           }
         }
       });

@@ -31,6 +31,7 @@ struct GemmTile {
 void gemm_tile_avx512(const GemmTile& tile);
 
 /// out[j * width + i] = data[i * stride + j * step] for i < lanes, 0 for lanes <= i < width; j < k. width 16 or 32.
-void gemm_pack_avx512(const float* data, int64_t stride, int64_t step, int64_t lanes, int64_t k, int64_t width, float* out);
+void gemm_pack_avx512(const float* data, int64_t stride, int64_t step, int64_t lanes, int64_t k, int64_t width,
+                      float* out);
 
 }  // namespace rft::ops

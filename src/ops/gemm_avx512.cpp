@@ -8,7 +8,8 @@
 #include "ops/gemm.h"
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
@@ -32,7 +33,7 @@ void tile_of(const GemmTile& t) {
       sum[i][1] += x * high;
     }
   }
-  float bias[kPanel] = {}, edge[kPanel];
+  float bias[kPanel] = {}, edge[kPanel] = {};
   if (t.bias) std::copy_n(t.bias, t.columns, bias);
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
@@ -51,30 +52,12 @@ constexpr auto tiles_of(std::integer_sequence<int, rows...>) {
   return std::array{&tile_of<rows + 1>...};
 }
 
-template <int width>
-RFT_INLINE void interleave(const Vec* in, Vec* out) {
-  // Element (i, j) of a 16 x 16 block goes to (j, i) in four rounds, each of which swaps halves `width` apart.
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) {
-    if (i & width) continue;
-    const Vec a = in[i], b = in[i + width];
-    IntVec first, second;
-    for (int lane = 0; lane < 16; ++lane) {
-      const bool far = lane & width;
-      first[lane] = far ? 16 + lane - width : lane;
-      second[lane] = far ? 16 + lane : lane + width;
-    }
-    out[i] = __builtin_shuffle(a, b, first);
-    out[i + width] = __builtin_shuffle(a, b, second);
-  }
-}
-
 /// 16 lanes and 16 columns of a matrix whose columns lie side by side.
 RFT_INLINE void transpose_block(const float* data, int64_t stride, int64_t lanes, float* out, int64_t width) {
-  Vec x[16], y[16];
+  Vec x[16];
 #pragma GCC unroll 16
   for (int64_t i = 0; i < 16; ++i) x[i] = i < lanes ? load(data + i * stride) : Vec{};
-  interleave<8>(x, y), interleave<4>(y, x), interleave<2>(x, y), interleave<1>(y, x);
+  transpose(x);
 #pragma GCC unroll 16
   for (int64_t j = 0; j < 16; ++j) store(out + j * width, x[j]);
 }
@@ -86,7 +69,8 @@ void gemm_tile_avx512(const GemmTile& tile) {
   tiles[static_cast<size_t>(tile.rows - 1)](tile);
 }
 
-void gemm_pack_avx512(const float* data, int64_t stride, int64_t step, int64_t lanes, int64_t k, int64_t width, float* out) {
+void gemm_pack_avx512(const float* data, int64_t stride, int64_t step, int64_t lanes, int64_t k, int64_t width,
+                      float* out) {
   int64_t done = 0;
   if (step == 1) {
     for (; done + 16 <= k; done += 16)

@@ -35,8 +35,8 @@ DrawnLine thinned(const std::vector<CurvePoint>& points, size_t begin, size_t en
   return out;
 }
 
-/// The line that fits the neighbours of point i best (Gaussian weights), read at i. Unlike a running average it does not
-/// lag behind, and unlike a plain mean it keeps the slope at the ends.
+/// The line that fits the neighbours of point i best (Gaussian weights), read at i. Unlike a running average it does
+/// not lag behind, and unlike a plain mean it keeps the slope at the ends.
 double local_fit(const DrawnLine& line, ptrdiff_t i, double width) {
   auto reach = static_cast<ptrdiff_t>(3 * width), n = static_cast<ptrdiff_t>(line.size());
   double w = 0, wx = 0, wxx = 0, wy = 0, wxy = 0;
@@ -53,7 +53,8 @@ void smooth(DrawnLine& line) {
   bool few = line.size() < kSmoothedFrom;
   double width = std::max(1.0, static_cast<double>(line.size()) / 40);
   for (size_t i = 0; i < line.size(); ++i)
-    if (!std::isnan(line[i].mean)) line[i].smooth = few ? line[i].mean : local_fit(line, static_cast<ptrdiff_t>(i), width);
+    if (!std::isnan(line[i].mean))
+      line[i].smooth = few ? line[i].mean : local_fit(line, static_cast<ptrdiff_t>(i), width);
 }
 
 std::string decimal(double value, int decimals) {
@@ -85,7 +86,8 @@ std::vector<DrawnLine> drawn_lines(const CurveRun& run, const std::string& key, 
     size_t end = points.size();
     if (stage + 1 < run.stages.size()) {
       auto before = [&](const CurvePoint& point) { return point.step < run.stages[stage + 1].step; };
-      end = static_cast<size_t>(std::find_if_not(points.begin() + static_cast<ptrdiff_t>(begin), points.end(), before) - points.begin());
+      end = static_cast<size_t>(std::find_if_not(points.begin() + static_cast<ptrdiff_t>(begin), points.end(), before) -
+                                points.begin());
     }
     if (end == begin) continue;
     out.push_back(thinned(points, begin, end, most));
@@ -102,19 +104,23 @@ Range value_range(const std::vector<DrawnLine>& lines) {
       if (!std::isnan(point.mean)) ends.push_back(point.low), ends.push_back(point.high);
   if (ends.empty()) return {0, 1};
   std::sort(ends.begin(), ends.end());
-  auto quantile = [&](double q) { return ends[static_cast<size_t>(std::lround(q * static_cast<double>(ends.size() - 1)))]; };
+  auto quantile = [&](double q) {
+    return ends[static_cast<size_t>(std::lround(q * static_cast<double>(ends.size() - 1)))];
+  };
   Range all{ends.front(), ends.back()}, most{quantile(0.02), quantile(0.98)};
   if (most.high > most.low && all.high - all.low > 4 * (most.high - most.low)) {
     // The smoothed line always stays in sight.
     double room = (most.high - most.low) / 4;
     most.low -= room, most.high += room;
     for (const auto& line : lines)
-      for (const auto& point : line) most.low = std::fmin(most.low, point.smooth), most.high = std::fmax(most.high, point.smooth);
+      for (const auto& point : line)
+        most.low = std::fmin(most.low, point.smooth), most.high = std::fmax(most.high, point.smooth);
     all = {std::max(all.low, most.low), std::min(all.high, most.high)};
   }
   double air = 0.06 * (all.high - all.low);
   // Differences below a double's own precision are no differences.
-  if (!(air > 1e-12 * std::max(std::abs(all.low), std::abs(all.high)))) air = all.low == 0 ? 1 : 0.1 * std::abs(all.low);
+  if (!(air > 1e-12 * std::max(std::abs(all.low), std::abs(all.high))))
+    air = all.low == 0 ? 1 : 0.1 * std::abs(all.low);
   return {all.low - air, all.high + air};
 }
 

@@ -18,7 +18,8 @@ void add_row(CurveRun& run, std::string_view line, const std::string& where) {
   auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!row.is_object()) bad_input(where, "a line of metrics must be a JSON object; got ", line.substr(0, 80));
   auto step = row.find("step");
-  if (step == row.end() || !step->is_number_integer()) bad_input(where, "a line of metrics must have a whole \"step\"; got ", line.substr(0, 80));
+  if (step == row.end() || !step->is_number_integer())
+    bad_input(where, "a line of metrics must have a whole \"step\"; got ", line.substr(0, 80));
   std::map<std::string, double> values;
   for (const auto& [key, value] : row.items()) {
     if (key == "step" || key == "stage_step") continue;
@@ -31,8 +32,8 @@ void add_row(CurveRun& run, std::string_view line, const std::string& where) {
 
 bool has_values(const CurveRun& run, const std::string& key) {
   auto found = run.curves.find(key);
-  return found != run.curves.end() &&
-         std::any_of(found->second.begin(), found->second.end(), [](const CurvePoint& p) { return std::isfinite(p.value); });
+  return found != run.curves.end() && std::any_of(found->second.begin(), found->second.end(),
+                                                  [](const CurvePoint& p) { return std::isfinite(p.value); });
 }
 
 }  // namespace
@@ -61,11 +62,12 @@ std::vector<std::string> default_curve_keys(const std::vector<CurveRun>& runs) {
     for (const auto& [key, points] : run.curves)
       if (has_values(run, key)) known.insert(key);
   std::vector<std::string> keys;
-  for (const char* key : {"eval/reward", "reward", "eval/loss", "loss", "rewards/accuracies", "rewards/margins", "kl", "entropy",
-                          "completions/mean_length", "grad_norm", "learning_rate", "tokens_per_second", "logp_mismatch",
-                          "reward_std", "clip_ratio/region_mean", "step_time"})
+  for (const char* key : {"eval/reward", "reward", "eval/loss", "loss", "rewards/accuracies", "rewards/margins", "kl",
+                          "entropy", "completions/mean_length", "grad_norm", "learning_rate", "tokens_per_second",
+                          "logp_mismatch", "reward_std", "clip_ratio/region_mean", "step_time"})
     if (keys.size() < kDefaultPanels && known.erase(key)) keys.push_back(key);
-  if (keys.empty()) keys.assign(known.begin(), std::next(known.begin(), static_cast<long>(std::min(known.size(), kDefaultPanels))));
+  if (keys.empty())
+    keys.assign(known.begin(), std::next(known.begin(), static_cast<long>(std::min(known.size(), kDefaultPanels))));
   return keys;
 }
 

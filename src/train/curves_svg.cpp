@@ -14,7 +14,7 @@ namespace {
 
 // Pixels.
 constexpr double kPanelWidth = 360, kPanelHeight = 224, kGap = 14, kMargin = 20, kTitleHeight = 34, kLegendRow = 20;
-constexpr double kLeft = 50, kRight = 14, kTop = 42, kBottom = 28;  // from a panel's edge to its plot
+constexpr double kLeft = 56, kRight = 14, kTop = 42, kBottom = 28;  // from a panel's edge to its plot
 constexpr double kPlotWidth = kPanelWidth - kLeft - kRight, kPlotHeight = kPanelHeight - kTop - kBottom;
 constexpr size_t kMostPoints = 400, kDotsUpTo = 40;
 
@@ -37,14 +37,20 @@ std::string px(double value) {
 
 /// Text that XML takes: valid UTF-8, no control characters, markup escaped.
 std::string escaped(const std::string& raw) {
-  auto text = nlohmann::json::parse(nlohmann::json(raw).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).get<std::string>();
+  auto text = nlohmann::json::parse(nlohmann::json(raw).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+                  .get<std::string>();
   std::string out;
   for (char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
+    else
+      out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   }
   return out;
 }
@@ -56,7 +62,8 @@ std::string text_at(double x, double y, const std::string& attributes, const std
 }
 
 std::string line_at(double x1, double y1, double x2, double y2, const std::string& attributes) {
-  return cat("<line x1=\"", px(x1), "\" y1=\"", px(y1), "\" x2=\"", px(x2), "\" y2=\"", px(y2), "\" ", attributes, "/>\n");
+  return cat("<line x1=\"", px(x1), "\" y1=\"", px(y1), "\" x2=\"", px(x2), "\" y2=\"", px(y2), "\" ", attributes,
+             "/>\n");
 }
 
 /// A panel's plot, in its own coordinates.
@@ -88,18 +95,22 @@ std::string path_of(const DrawnLine& line, const Axes& axes, Each each) {
 }
 
 std::string draw_path(const std::string& path, size_t run, const std::string& attributes) {
-  return cat("<path d=\"", path, "\" fill=\"none\" stroke=\"", colour(run), "\" stroke-linejoin=\"round\" ", attributes, dash(run), "/>\n");
+  return cat("<path d=\"", path, "\" fill=\"none\" stroke=\"", colour(run), "\" stroke-linejoin=\"round\" ", attributes,
+             dash(run), "/>\n");
 }
 
 std::string draw_line(const DrawnLine& line, size_t run, const Axes& axes) {
-  auto values = [](const DrawnPoint& p) { return p.low == p.high ? std::vector<double>{p.mean} : std::vector<double>{p.low, p.high}; };
+  auto values = [](const DrawnPoint& p) {
+    return p.low == p.high ? std::vector<double>{p.mean} : std::vector<double>{p.low, p.high};
+  };
   auto smoothed = [](const DrawnPoint& p) { return std::vector<double>{p.smooth}; };
   std::string out = draw_path(path_of(line, axes, values), run, "stroke-width=\"1\" stroke-opacity=\"0.3\"");
   out += draw_path(path_of(line, axes, smoothed), run, "stroke-width=\"2\" stroke-linecap=\"round\"");
   if (line.size() > kDotsUpTo) return out;
   for (const auto& point : line)
     if (!std::isnan(point.mean))
-      out += cat("<circle cx=\"", px(axes.across(point.step)), "\" cy=\"", px(axes.down(point.mean)), "\" r=\"2.2\" fill=\"", colour(run), "\"/>\n");
+      out += cat("<circle cx=\"", px(axes.across(point.step)), "\" cy=\"", px(axes.down(point.mean)),
+                 "\" r=\"2.2\" fill=\"", colour(run), "\"/>\n");
   return out;
 }
 
@@ -139,9 +150,11 @@ std::string draw_stages(const std::vector<CurveStage>& stages, const Axes& axes)
   std::string out;
   for (size_t i = 0; i < stages.size(); ++i) {
     double x = std::max(axes.across(static_cast<double>(stages[i].step) - 0.5), kLeft);
-    double end = i + 1 < stages.size() ? axes.across(static_cast<double>(stages[i + 1].step) - 0.5) : kLeft + kPlotWidth;
+    double end =
+        i + 1 < stages.size() ? axes.across(static_cast<double>(stages[i + 1].step) - 0.5) : kLeft + kPlotWidth;
     if (x > kLeft) out += line_at(x, kTop - 10, x, kTop + kPlotHeight, "stroke=\"#888888\" stroke-dasharray=\"3 3\"");
-    if (text_width(stages[i].name, 10) + 6 < end - x) out += text_at(x + 4, kTop - 4, "class=\"stage\"", stages[i].name);
+    if (text_width(stages[i].name, 10) + 6 < end - x)
+      out += text_at(x + 4, kTop - 4, "class=\"stage\"", stages[i].name);
   }
   return out;
 }
@@ -168,13 +181,16 @@ std::string draw_panel(const Sheet& sheet, const std::string& key, size_t number
     all.insert(all.end(), of_run.back().begin(), of_run.back().end());
   }
   Axes axes{sheet.steps, value_range(all)};
-  std::string out = cat("<rect width=\"", px(kPanelWidth), "\" height=\"", px(kPanelHeight), "\" rx=\"6\" fill=\"#FFFFFF\" stroke=\"#DDDDDD\"/>\n");
+  std::string out = cat("<rect width=\"", px(kPanelWidth), "\" height=\"", px(kPanelHeight),
+                        "\" rx=\"6\" fill=\"#FFFFFF\" stroke=\"#DDDDDD\"/>\n");
   out += text_at(14, 21, "class=\"name\"", key);
   if (sheet.runs.size() == 1)
-    out += text_at(kPanelWidth - kRight, 21, cat("class=\"last\" text-anchor=\"end\" fill=\"", colour(0), "\""), last_value(all));
+    out += text_at(kPanelWidth - kRight, 21, cat("class=\"last\" text-anchor=\"end\" fill=\"", colour(0), "\""),
+                   last_value(all));
   out += draw_axes(axes) + draw_stages(sheet.stages, axes);
-  out += cat("<clipPath id=\"plot", number, "\"><rect x=\"", px(kLeft), "\" y=\"", px(kTop - 3), "\" width=\"", px(kPlotWidth + 3),
-             "\" height=\"", px(kPlotHeight + 6), "\"/></clipPath>\n<g clip-path=\"url(#plot", number, ")\">\n");
+  out += cat("<clipPath id=\"plot", number, "\"><rect x=\"", px(kLeft), "\" y=\"", px(kTop - 3), "\" width=\"",
+             px(kPlotWidth + 3), "\" height=\"", px(kPlotHeight + 6), "\"/></clipPath>\n<g clip-path=\"url(#plot",
+             number, ")\">\n");
   for (size_t run = 0; run < of_run.size(); ++run)
     for (const auto& line : of_run[run]) out += draw_line(line, run, axes);
   return out + "</g>\n";
@@ -215,7 +231,8 @@ void check_keys(const std::vector<CurveRun>& runs, const std::vector<std::string
   for (const auto& run : runs)
     for (const auto& [key, points] : run.curves) known.insert(key);
   for (const auto& key : keys)
-    if (!known.count(key)) bad_input("keys", "there is no metric '", key, "'", suggestion(key, {known.begin(), known.end()}));
+    if (!known.count(key))
+      bad_input("keys", "there is no metric '", key, "'", suggestion(key, {known.begin(), known.end()}));
 }
 
 constexpr char kStyle[] =
@@ -230,19 +247,25 @@ std::string curves_svg(const std::vector<CurveRun>& runs, const std::vector<std:
   check_keys(runs, wanted);
   std::vector<std::string> keys = wanted.empty() ? default_curve_keys(runs) : wanted;
   Sheet sheet{runs, stage_borders(runs), step_range(runs, keys)};
-  size_t columns = keys.size() == 4 ? 2 : std::clamp<size_t>(keys.size(), 1, 3), rows = std::max<size_t>((keys.size() + columns - 1) / columns, 1);
+  size_t columns = keys.size() == 4 ? 2 : std::clamp<size_t>(keys.size(), 1, 3),
+         rows = std::max<size_t>((keys.size() + columns - 1) / columns, 1);
   auto across = [&](size_t column) { return kMargin + static_cast<double>(column) * (kPanelWidth + kGap); };
   double width = across(columns) - kGap + kMargin, legend_height;
   std::string legend = draw_legend(runs, width, legend_height);
   double top = kMargin + kTitleHeight + legend_height;
   double height = top + static_cast<double>(rows) * (kPanelHeight + kGap) - kGap + kMargin;
 
-  std::string out = cat("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", px(width), "\" height=\"", px(height), "\" viewBox=\"0 0 ",
-                        px(width), " ", px(height), "\">\n", kStyle, "<rect width=\"100%\" height=\"100%\" fill=\"#FAFAFA\"/>\n");
-  out += text_at(kMargin, kTitleHeight, "class=\"title\"", runs.size() == 1 ? runs[0].name : cat(runs.size(), " runs")) + legend;
-  out += text_at(width - kMargin, kTitleHeight, "class=\"tick\" text-anchor=\"end\"", "over optimizer steps; bold: smoothed");
+  std::string out = cat("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", px(width), "\" height=\"", px(height),
+                        "\" viewBox=\"0 0 ", px(width), " ", px(height), "\">\n", kStyle,
+                        "<rect width=\"100%\" height=\"100%\" fill=\"#FAFAFA\"/>\n");
+  out +=
+      text_at(kMargin, kTitleHeight, "class=\"title\"", runs.size() == 1 ? runs[0].name : cat(runs.size(), " runs")) +
+      legend;
+  out += text_at(width - kMargin, kTitleHeight, "class=\"tick\" text-anchor=\"end\"",
+                 "over optimizer steps; bold: smoothed");
   for (size_t i = 0; i < keys.size(); ++i)
-    out += cat("<g transform=\"translate(", px(across(i % columns)), " ", px(top + static_cast<double>(i / columns) * (kPanelHeight + kGap)), ")\">\n",
+    out += cat("<g transform=\"translate(", px(across(i % columns)), " ",
+               px(top + static_cast<double>(i / columns) * (kPanelHeight + kGap)), ")\">\n",
                draw_panel(sheet, keys[i], i), "</g>\n");
   if (keys.empty()) out += text_at(kMargin, top + 30, "class=\"legend\"", "No metrics yet.");
   return out + "</svg>\n";

@@ -45,7 +45,9 @@ std::string short_number(double value) {
 bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
 
 /// Columns that UTF-8 text takes: one a character.
-int columns(const std::string& text) { return static_cast<int>(std::count_if(text.begin(), text.end(), starts_character)); }
+int columns(const std::string& text) {
+  return static_cast<int>(std::count_if(text.begin(), text.end(), starts_character));
+}
 
 std::string cut(const std::string& text, int width) {
   size_t i = 0;
@@ -119,7 +121,8 @@ std::string progress_bar_line(const ProgressState& state, int width) {
 
 std::string progress_plain_line(const ProgressState& state) {
   std::string head = title(state);
-  std::string line = head + (head.empty() ? "" : ": ") + count(state) + " " + state.unit + ", " + duration(state.elapsed) + " elapsed";
+  std::string line =
+      head + (head.empty() ? "" : ": ") + count(state) + " " + state.unit + ", " + duration(state.elapsed) + " elapsed";
   if (state.left >= 0 && state.done != state.total) line += ", " + duration(state.left) + " left";
   for (const auto& [name, value] : state.values) line += ", " + printable(name) + " " + short_number(value);
   return line;
@@ -174,7 +177,8 @@ void Progress::show(bool last) {
   state_.elapsed = now - began_;
   int64_t moved = state_.done - started_at_;
   bool known = state_.total > 0 && moved > 0 && state_.done <= state_.total;
-  state_.left = known ? state_.elapsed / static_cast<double>(moved) * static_cast<double>(state_.total - state_.done) : -1;
+  state_.left =
+      known ? state_.elapsed / static_cast<double>(moved) * static_cast<double>(state_.total - state_.done) : -1;
   if (output_.terminal) {
     // The last column stays free: some terminals wrap as soon as it is written.
     output_.write("\r" + progress_bar_line(state_, output_.width() - 1) + "\033[K");

@@ -104,8 +104,9 @@ std::string sample_row(int64_t step, const std::string& stage, const Experience&
 
 /// What a progress line has room for, under short names.
 ProgressValues shown(const std::map<std::string, double>& values) {
-  static const std::pair<const char*, const char*> names[] = {{"reward", "reward"}, {"rewards/accuracies", "accuracy"},
-      {"loss", "loss"}, {"kl", "kl"}, {"eval/reward", "eval reward"}, {"tokens_per_second", "tokens/s"}};
+  static const std::pair<const char*, const char*> names[] = {
+      {"reward", "reward"}, {"rewards/accuracies", "accuracy"}, {"loss", "loss"},
+      {"kl", "kl"},         {"eval/reward", "eval reward"},     {"tokens_per_second", "tokens/s"}};
   ProgressValues out;
   for (const auto& [metric, label] : names)
     if (auto found = values.find(metric); found != values.end()) out.emplace_back(label, found->second);
@@ -116,8 +117,10 @@ ProgressValues shown(const std::map<std::string, double>& values) {
 
 struct RunDirectory::Files {
   Files(const std::string& path, const std::string& name, int64_t resumed_at)
-      : metrics(path + "/metrics.jsonl", resumed_at), samples(path + "/samples.jsonl", resumed_at),
-        events((keep_events(path, resumed_at), path)), curves(read_curves(path + "/metrics.jsonl", name)),
+      : metrics(path + "/metrics.jsonl", resumed_at),
+        samples(path + "/samples.jsonl", resumed_at),
+        events((keep_events(path, resumed_at), path)),
+        curves(read_curves(path + "/metrics.jsonl", name)),
         curves_file(path + "/curves.svg") {}
 
   void draw() {
@@ -184,8 +187,7 @@ void RunDirectory::step(int64_t step, const std::string& stage, int64_t stage_st
 
 void RunDirectory::samples(int64_t step, const std::string& stage, const Experience& batch, int64_t count) {
   if (!files_) return;
-  for (int64_t i = 0; i < std::min(count, batch.rows()); ++i)
-    files_->samples.append(sample_row(step, stage, batch, i));
+  for (int64_t i = 0; i < std::min(count, batch.rows()); ++i) files_->samples.append(sample_row(step, stage, batch, i));
 }
 
 void RunDirectory::close() {

@@ -20,7 +20,8 @@ constexpr size_t kMaxBytes = size_t{64} << 30;
 int64_t step_of(std::string_view line, const std::string& where) {
   auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!row.is_object() || !row.contains("step") || !row["step"].is_number_integer())
-    bad_input(where, "a run that is resumed has one JSON object with a whole \"step\" in each line; got ", line.substr(0, 80));
+    bad_input(where, "a run that is resumed has one JSON object with a whole \"step\" in each line; got ",
+              line.substr(0, 80));
   return row["step"].get<int64_t>();
 }
 

@@ -139,8 +139,10 @@ int64_t step_of(std::string_view event) {
     if (*key % 8 == varint || *key % 8 == bytes) {
       auto value = take_varint(event);
       if (!value) break;
-      if (*key % 8 == bytes) skip = *value;
-      else if (*key >> 3 == 2) step = static_cast<int64_t>(*value);
+      if (*key % 8 == bytes)
+        skip = *value;
+      else if (*key >> 3 == 2)
+        step = static_cast<int64_t>(*value);
     }
     if (skip > event.size()) break;
     event.remove_prefix(skip);
@@ -164,8 +166,8 @@ std::string host_name() {
   return *name ? name : "localhost";
 }
 
-/// TensorBoard reads a directory's files in the order of their names: the time comes first. The counter keeps two writers
-/// of one second apart.
+/// TensorBoard reads a directory's files in the order of their names: the time comes first. The counter keeps two
+/// writers of one second apart.
 std::string new_file_name(const std::string& directory) {
   static std::atomic<int> counter{0};
   using namespace std::chrono;
@@ -227,7 +229,8 @@ void keep_events(const std::string& directory, int64_t last_step) {
   std::error_code error;
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(directory, error))
-    if (entry.is_regular_file() && entry.path().filename().string().rfind(kPrefix, 0) == 0) files.push_back(entry.path().string());
+    if (entry.is_regular_file() && entry.path().filename().string().rfind(kPrefix, 0) == 0)
+      files.push_back(entry.path().string());
   if (error) run_failed(directory, "the directory can't be read: ", error.message());
   for (const auto& file : files) keep_file(file, last_step);
 }

@@ -112,6 +112,7 @@ class Run {
     directory_.begin_stage(stage.config().name, stage.steps_done(), stage.steps_total(), stage.parameter_count());
     Metrics metrics;
     Clock since_log;
+    tokens_logged_ = at.tokens_before + stage.tokens_seen();
     while (stage.steps_done() < stage.steps_total()) {
       int64_t step = at.steps_before + stage.steps_done() + 1;
       stage.step(metrics, request_.dry_run ? "" : directory_.path() + "/nonfinite-step-" + std::to_string(step));

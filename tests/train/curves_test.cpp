@@ -73,7 +73,8 @@ TEST(Curves, AnUnknownMetricIsNamedWithItsNeighbour) {
 TEST(Curves, TheDefaultsAreWhatExistsWithEvaluationFirstAndAtMostNine) {
   CurveRun run{"run", {}, {}};
   run.add(1, "", {{"loss", 1}, {"eval/reward", 1}, {"kl", NAN}, {"odd", 1}});
-  EXPECT_EQ(default_curve_keys({run}), (std::vector<std::string>{"eval/reward", "loss"})) << "a metric that is never finite shows nothing";
+  EXPECT_EQ(default_curve_keys({run}), (std::vector<std::string>{"eval/reward", "loss"}))
+      << "a metric that is never finite shows nothing";
   CurveRun odd{"odd", {}, {}};
   for (char c = 'a'; c < 'z'; ++c) odd.add(1, "", {{std::string(1, c), 1}});
   EXPECT_EQ(default_curve_keys({odd}).size(), 9u);
@@ -90,7 +91,8 @@ TEST(Curves, SeveralRunsHaveALegendAndTheirOwnColours) {
 
 TEST(Curves, StageBordersAreMarkedAndNothingIsSmoothedAcrossThem) {
   CurveRun run{"run", {}, {}};
-  for (int step = 1; step <= 100; ++step) run.add(step, step <= 50 ? "sft" : "grpo", {{"loss", step <= 50 ? 1.0 : 0.0}});
+  for (int step = 1; step <= 100; ++step)
+    run.add(step, step <= 50 ? "sft" : "grpo", {{"loss", step <= 50 ? 1.0 : 0.0}});
   std::string svg = curves_svg({run});
   EXPECT_EQ(count(svg, "stroke-dasharray=\"3 3\""), 1);
   EXPECT_EQ(count(svg, ">sft<") + count(svg, ">grpo<"), 2);
@@ -122,7 +124,9 @@ TEST(Curves, ALongRunIsThinnedButKeepsItsExtremes) {
 }
 
 TEST(Curves, AxesFitWhatIsShown) {
-  auto range = [](const std::function<double(int)>& f) { return value_range(drawn_lines(run_of(200, f), "loss", 400)); };
+  auto range = [](const std::function<double(int)>& f) {
+    return value_range(drawn_lines(run_of(200, f), "loss", 400));
+  };
   Range one_stray = range([](int i) { return i == 1 ? 1e6 : i % 10; });
   EXPECT_LT(one_stray.high, 6e5) << "one stray value does not squeeze the rest";
   Range constant = range([](int) { return 5.0; });
@@ -135,8 +139,10 @@ TEST(Curves, AxesFitWhatIsShown) {
 }
 
 TEST(Curves, TicksAreRound) {
-  EXPECT_EQ(tick_labels(ticks({-0.06, 1.06}, 4, false)), (std::vector<std::string>{"0", "0.2", "0.4", "0.6", "0.8", "1.0"}));
-  EXPECT_EQ(tick_labels(ticks({0, 2.1e-5}, 4, false)), (std::vector<std::string>{"0", "0.5e-5", "1.0e-5", "1.5e-5", "2.0e-5"}));
+  EXPECT_EQ(tick_labels(ticks({-0.06, 1.06}, 4, false)),
+            (std::vector<std::string>{"0", "0.2", "0.4", "0.6", "0.8", "1.0"}));
+  EXPECT_EQ(tick_labels(ticks({0, 2.1e-5}, 4, false)),
+            (std::vector<std::string>{"0", "0.5e-5", "1.0e-5", "1.5e-5", "2.0e-5"}));
   EXPECT_EQ(tick_labels(ticks({9800, 14300}, 4, false)), (std::vector<std::string>{"10k", "11k", "12k", "13k", "14k"}));
   EXPECT_EQ(tick_labels(ticks({1, 3}, 5, true)), (std::vector<std::string>{"1", "2", "3"}));
   EXPECT_EQ(short_value(0.87314), "0.8731");

@@ -16,7 +16,8 @@ struct Screen {
   int columns = 80;
 
   ProgressOutput output(bool terminal) {
-    return {terminal, [this] { return columns; }, [this] { return now; }, [this](const std::string& more) { text += more; }};
+    return {terminal, [this] { return columns; }, [this] { return now; },
+            [this](const std::string& more) { text += more; }};
   }
   /// What was written since the last call.
   std::string take() { return std::exchange(text, ""); }
@@ -25,12 +26,14 @@ struct Screen {
 int lines_in(const std::string& text) { return static_cast<int>(std::count(text.begin(), text.end(), '\n')); }
 
 ProgressState halfway() {
-  return {"arithmetic", "grpo", "steps", 50, 100, 60, 60, {{"reward", 0.53125}, {"loss", -0.00312}, {"tokens/s", 12345}}};
+  return {"arithmetic", "grpo", "steps", 50,
+          100,          60,     60,      {{"reward", 0.53125}, {"loss", -0.00312}, {"tokens/s", 12345}}};
 }
 
 TEST(Progress, ABarShowsNameStageCountTimesAndValues) {
-  EXPECT_EQ(progress_bar_line(halfway(), 120),
-            "arithmetic grpo [===============>              ] 50/100 01:00<01:00 reward 0.531 loss -0.00312 tokens/s 12.3k");
+  EXPECT_EQ(
+      progress_bar_line(halfway(), 120),
+      "arithmetic grpo [===============>              ] 50/100 01:00<01:00 reward 0.531 loss -0.00312 tokens/s 12.3k");
 }
 
 TEST(Progress, ALineIsNeverWiderThanTheTerminal) {

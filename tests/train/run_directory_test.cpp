@@ -59,7 +59,9 @@ TEST(RunDirectory, ARunLeavesItsFiles) {
   EXPECT_EQ(rows[2]["loss"].get<double>(), 1.0 / 3) << "bit for bit";
   EXPECT_TRUE(rows[1]["kl"].is_null());
   EXPECT_EQ(rows[1]["stage_step"], 2);
-  EXPECT_EQ(read_file(dir / "new/run/metrics.jsonl").rfind("{\"step\":1,\"stage\":\"sft\",\"stage_step\":1,\"kl\":0.5,\"loss\":1.0}\n", 0), 0u);
+  EXPECT_EQ(read_file(dir / "new/run/metrics.jsonl")
+                .rfind("{\"step\":1,\"stage\":\"sft\",\"stage_step\":1,\"kl\":0.5,\"loss\":1.0}\n", 0),
+            0u);
   EXPECT_NE(read_file(dir / "new/run/curves.svg").find(">loss<"), std::string::npos);
   EXPECT_EQ(event_files(dir / "new/run").size(), 1u);
 }

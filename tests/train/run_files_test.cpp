@@ -34,7 +34,8 @@ TEST(RunFiles, AResumedRunLosesLaterRowsAndTheHalfWrittenOne) {
 }
 
 TEST(RunFiles, NumbersReadBackBitForBit) {
-  std::map<std::string, double> values{{"a", 0.1}, {"b", -0.0}, {"c", 5e-324}, {"d", 1e22}, {"e", -1.0 / 3}, {"f", 3.0}};
+  std::map<std::string, double> values{{"a", 0.1},  {"b", -0.0},     {"c", 5e-324},
+                                       {"d", 1e22}, {"e", -1.0 / 3}, {"f", 3.0}};
   auto row = nlohmann::json::parse(metrics_line(1, "s\"ft", 1, values));
   EXPECT_EQ(row["stage"], "s\"ft");
   for (const auto& [name, value] : values) {

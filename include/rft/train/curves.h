@@ -29,15 +29,15 @@ struct CurveRun {
 };
 
 /// Reads a metrics.jsonl: every number of a row is a metric, null is a gap, anything else is passed over; a last line
-/// without its end is still being written and is left out. Throws UserError with file:line where another line is no JSON
-/// object with a "step".
+/// without its end is still being written and is left out. Throws UserError with file:line where another line is no
+/// JSON object with a "step".
 CurveRun read_curves(const std::string& file, const std::string& name);
 
 /// The metrics of `runs` that say most, at most nine: the evaluation, rewards and losses first.
 std::vector<std::string> default_curve_keys(const std::vector<CurveRun>& runs);
 
-/// An SVG with one panel for each of `keys` (empty: default_curve_keys): values thin, a smoothed line bold, the borders of
-/// stages marked, and a legend where there are several runs. Throws UserError where no run has one of `keys`.
+/// An SVG with one panel for each of `keys` (empty: default_curve_keys): values thin, a smoothed line bold, the borders
+/// of stages marked, and a legend where there are several runs. Throws UserError where no run has one of `keys`.
 std::string curves_svg(const std::vector<CurveRun>& runs, const std::vector<std::string>& keys = {});
 
 }  // namespace rft

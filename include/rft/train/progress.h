@@ -15,9 +15,9 @@ using ProgressValues = std::vector<std::pair<std::string, double>>;
 /// Where progress goes. Tests give their own.
 struct ProgressOutput {
   bool terminal = false;
-  std::function<int()> width;                      ///< columns of the terminal
-  std::function<double()> seconds;                 ///< a clock that never goes back
-  std::function<void(const std::string&)> write;   ///< empty: nothing is shown
+  std::function<int()> width;                     ///< columns of the terminal
+  std::function<double()> seconds;                ///< a clock that never goes back
+  std::function<void(const std::string&)> write;  ///< empty: nothing is shown
 };
 
 /// stderr; nothing where `quiet`.
@@ -33,8 +33,8 @@ struct ProgressState {
   ProgressValues values;
 };
 
-/// "grpo [=====>    ] 45/200 02:13<07:40 reward 0.531", at most `width` columns: values that don't fit are left out, from
-/// the last, then the bar shrinks, then the text is cut.
+/// "grpo [=====>    ] 45/200 02:13<07:40 reward 0.531", at most `width` columns: values that don't fit are left out,
+/// from the last, then the bar shrinks, then the text is cut.
 std::string progress_bar_line(const ProgressState& state, int width);
 /// "grpo: 45/200 steps, 2:13 elapsed, 7:40 left, reward 0.531"
 std::string progress_plain_line(const ProgressState& state);

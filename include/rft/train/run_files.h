@@ -38,13 +38,13 @@ class JsonLines {
   AppendedFile file_;
 };
 
-/// Rewrites `file` to its rows with "step" <= `last_step`, atomically; a half-written last line goes too. Nothing happens
-/// where there is no file, or nothing to drop. Throws UserError with file:line where another line is no JSON object with
-/// a whole "step".
+/// Rewrites `file` to its rows with "step" <= `last_step`, atomically; a half-written last line goes too. Nothing
+/// happens where there is no file, or nothing to drop. Throws UserError with file:line where another line is no JSON
+/// object with a whole "step".
 void keep_json_lines(const std::string& file, int64_t last_step);
 
-/// {"step":3,"stage":"sft","stage_step":3,...}: names in order, doubles in the shortest form that reads back bit for bit,
-/// null where not finite.
+/// {"step":3,"stage":"sft","stage_step":3,...}: names in order, doubles in the shortest form that reads back bit for
+/// bit, null where not finite.
 std::string metrics_line(int64_t step, const std::string& stage, int64_t stage_step,
                          const std::map<std::string, double>& values);
 

@@ -8,8 +8,8 @@
 
 namespace rft {
 
-/// Adds to a directory what TensorBoard shows: curves and texts. Every writer opens a file of its own; TensorBoard merges
-/// those of one directory. Throws RunError naming the file where it can't be written.
+/// Adds to a directory what TensorBoard shows: curves and texts. Every writer opens a file of its own; TensorBoard
+/// merges those of one directory. Throws RunError naming the file where it can't be written.
 class TensorBoardWriter {
  public:
   explicit TensorBoardWriter(const std::string& directory);
@@ -30,8 +30,8 @@ class TensorBoardWriter {
   std::string waiting_;
 };
 
-/// Rewrites the event files of `directory` to the events with step <= `last_step`, each atomically; what follows a broken
-/// record (a killed run's last) goes too. A resumed run calls it before it opens a writer.
+/// Rewrites the event files of `directory` to the events with step <= `last_step`, each atomically; what follows a
+/// broken record (a killed run's last) goes too. A resumed run calls it before it opens a writer.
 void keep_events(const std::string& directory, int64_t last_step);
 
 /// CRC-32C (Castagnoli), as in RFC 3720.

@@ -1,0 +1,77 @@
+#include <ATen/ATen.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/core/registry.h"
+#include "rft/io/files.h"
+#include "rft/io/rows.h"
+#include "rft/train/recipe.h"
+
+namespace rft::app {
+namespace {
+
+struct Arguments {
+  std::string file, data, out;
+};
+
+/// The file's `reward:` block, or the file itself: one block or a list.
+std::unique_ptr<RewardModel> load_reward(const std::string& file) {
+  Config config = Config::load(file);
+  const Config* inside = config.find("reward");
+  return registry<RewardModel>().make(reward_as_sum(inside ? *inside : config), {"weight", "name"});
+}
+
+Experience scored_rows(const Rows& rows) {
+  Experience batch;
+  batch.context = rows.columns();
+  if (!batch.context.has_text(extra::prompt)) batch.context.set_text(extra::prompt, std::vector<std::string>(rows.size()));
+  return batch;
+}
+
+nlohmann::json number(const Tensor& value) {
+  double x = value.item<double>();
+  return std::isfinite(x) ? nlohmann::json(x) : nlohmann::json();
+}
+
+std::string out_line(const std::string& row, const Rewards& rewards, int64_t i) {
+  auto json = nlohmann::json::parse(row);
+  json["reward"] = number(rewards.value[i]);
+  json["components"] = nlohmann::json::object();
+  for (const auto& component : rewards.components) json["components"][component.name] = number(component.value[i]);
+  if (!rewards.errors.empty() && !rewards.errors[i].empty()) json["error"] = rewards.errors[i];
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+void run(const Arguments& arguments) {
+  auto reward = load_reward(arguments.file);
+  Rows rows = Rows::load(arguments.data);
+  rows.require(extra::completion);
+  for (const auto& column : reward->columns()) rows.require(column);
+  Rewards rewards = reward->score(scored_rows(rows));
+  std::string out;
+  for (int64_t i = 0; i < rows.size(); ++i) out += out_line(rows.json(i), rewards, i);
+  write_text(arguments.out, out);
+}
+
+}  // namespace
+
+void add_score(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  auto* command = program.add_subcommand("score", "run rewards on given completions");
+  command->footer("Example: rft score reward.yaml --data completions.jsonl --out scored.jsonl\n"
+                  "reward.yaml is a recipe, or just its `reward:` block. A reward that could not be computed is null, with the\n"
+                  "reason in \"error\".");
+  command->add_option("REWARD", arguments->file, "the rewards, a YAML file")->required();
+  command->add_option("--data", arguments->data, "rows with \"completion\" and what the rewards read (.jsonl)")->required();
+  command->add_option("--out", arguments->out, "the rows with \"reward\" and \"components\"")->required();
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace rft::app
