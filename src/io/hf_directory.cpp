@@ -117,7 +117,8 @@ std::vector<int64_t> eos_token_ids(const std::string& directory) {
     auto found = json.find("eos_token_id");
     if (found == json.end() || found->is_null()) continue;
     if (found->is_number_integer()) return {found->get<int64_t>()};
-    bool integers = found->is_array() && std::all_of(found->begin(), found->end(), [](const auto& id) { return id.is_number_integer(); });
+    bool integers = found->is_array() &&
+                    std::all_of(found->begin(), found->end(), [](const auto& id) { return id.is_number_integer(); });
     if (!integers) bad_input(file, "eos_token_id must be a number or a list of numbers; got ", found->dump());
     return found->get<std::vector<int64_t>>();
   }
@@ -125,8 +126,9 @@ std::vector<int64_t> eos_token_ids(const std::string& directory) {
 }
 
 void copy_text_files(const std::string& from, const std::string& to) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-                           "tokenizer.model", "generation_config.json", "chat_template.jinja", "chat_template.json"}) {
+  for (const char* name :
+       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+        "merges.txt", "tokenizer.model", "generation_config.json", "chat_template.jinja", "chat_template.json"}) {
     std::string file = from + "/" + name;
     if (file_exists(file)) write_text(to + "/" + name, read_text(file));
   }

@@ -28,10 +28,21 @@ struct Dtype {
   const char* name;
   at::ScalarType type;
 };
-constexpr Dtype kDtypes[] = {{"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
-                             {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
-                             {"U64", at::kUInt64}, {"U32", at::kUInt32}, {"U16", at::kUInt16}, {"U8", at::kByte},
-                             {"C64", at::kComplexFloat}, {"F8_E4M3", at::kFloat8_e4m3fn}, {"F8_E5M2", at::kFloat8_e5m2},
+constexpr Dtype kDtypes[] = {{"F64", at::kDouble},
+                             {"F32", at::kFloat},
+                             {"F16", at::kHalf},
+                             {"BF16", at::kBFloat16},
+                             {"I64", at::kLong},
+                             {"I32", at::kInt},
+                             {"I16", at::kShort},
+                             {"I8", at::kChar},
+                             {"U64", at::kUInt64},
+                             {"U32", at::kUInt32},
+                             {"U16", at::kUInt16},
+                             {"U8", at::kByte},
+                             {"C64", at::kComplexFloat},
+                             {"F8_E4M3", at::kFloat8_e4m3fn},
+                             {"F8_E5M2", at::kFloat8_e5m2},
                              {"BOOL", at::kBool}};
 
 /// A private, writable map of a whole file: writing to a tensor copies the page and never changes the file.
@@ -46,7 +57,8 @@ class Map {
       bad_input(file, "the file can't be read: ", reason);
     }
     size_ = static_cast<size_t>(info.st_size);
-    if (size_ > 0) data_ = static_cast<char*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0));
+    if (size_ > 0)
+      data_ = static_cast<char*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0));
     int reason = errno;
     ::close(fd);
     if (data_ == MAP_FAILED) bad_input(file, "the file can't be mapped: ", std::strerror(reason));
@@ -91,11 +103,15 @@ struct Entry {
 };
 
 Entry read_entry(const std::string& file, const std::string& name, const nlohmann::json& json) {
-  auto wrong = [&](const std::string& rule) { bad_input(file, "tensor '", name, "': ", rule, "; got ", json.dump().substr(0, 200)); };
-  if (!json.is_object() || json.size() != 3 || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets"))
+  auto wrong = [&](const std::string& rule) {
+    bad_input(file, "tensor '", name, "': ", rule, "; got ", json.dump().substr(0, 200));
+  };
+  if (!json.is_object() || json.size() != 3 || !json.contains("dtype") || !json.contains("shape") ||
+      !json.contains("data_offsets"))
     wrong("needs dtype, shape and data_offsets");
   Entry entry{name, at::kFloat, {}, 0, 0};
-  const auto* dtype = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return json["dtype"] == d.name; });
+  const auto* dtype =
+      std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return json["dtype"] == d.name; });
   if (dtype == std::end(kDtypes)) wrong("its dtype is not known");
   entry.type = dtype->type;
   const auto &shape = json["shape"], &offsets = json["data_offsets"];
@@ -110,7 +126,8 @@ Entry read_entry(const std::string& file, const std::string& name, const nlohman
     entry.shape.push_back(size.get<int64_t>());
   }
   if (empty) bytes = 0;
-  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned())
     wrong("data_offsets must be two whole numbers");
   entry.begin = offsets[0], entry.end = offsets[1];
   if (entry.begin > entry.end || entry.end - entry.begin != static_cast<uint64_t>(bytes))
@@ -120,13 +137,18 @@ Entry read_entry(const std::string& file, const std::string& name, const nlohman
 
 /// The tensors must follow each other without overlap or hole and end with the file.
 void check_layout(const std::string& file, std::vector<Entry>& entries, uint64_t data_size) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
   uint64_t at = 0;
   for (const auto& entry : entries) {
-    if (entry.begin != at) bad_input(file, "tensor '", entry.name, "' must begin at byte ", at, " of the data; its data_offsets say ", entry.begin, entry.begin < at ? " (overlap)" : " (hole)");
+    if (entry.begin != at)
+      bad_input(file, "tensor '", entry.name, "' must begin at byte ", at, " of the data; its data_offsets say ",
+                entry.begin, entry.begin < at ? " (overlap)" : " (hole)");
     at = entry.end;
   }
-  if (at != data_size) bad_input(file, "the tensors take ", at, " bytes, the file holds ", data_size, at > data_size ? ": it is cut short" : ": it has bytes that belong to none");
+  if (at != data_size)
+    bad_input(file, "the tensors take ", at, " bytes, the file holds ", data_size,
+              at > data_size ? ": it is cut short" : ": it has bytes that belong to none");
 }
 
 Tensor tensor_of(const Entry& entry, const std::shared_ptr<Map>& map, char* data) {
@@ -136,7 +158,8 @@ Tensor tensor_of(const Entry& entry, const std::shared_ptr<Map>& map, char* data
   // A bool that is neither 0 nor 1 is undefined behaviour.
   if (entry.type == at::kBool) return at::from_blob(begin, entry.shape, at::kByte).ne(0);
   if (reinterpret_cast<uintptr_t>(begin) % c10::elementSize(entry.type) == 0)
-    return at::from_blob(begin, entry.shape, [map](void*) {}, options);
+    return at::from_blob(
+        begin, entry.shape, [map](void*) {}, options);
   Tensor copy = at::empty(entry.shape, options);  // old writers did not pad the header
   std::memcpy(copy.data_ptr(), begin, entry.end - entry.begin);
   return copy;
@@ -156,7 +179,9 @@ SafetensorsFile load_safetensors(const std::string& file) {
   uint64_t length = 0;
   std::memcpy(&length, map->data(), 8);
   if (length > kMaxHeader) bad_input(file, "the header may have at most ", kMaxHeader, " bytes; it says ", length);
-  if (length > map->size() - 8) bad_input(file, "the header says it has ", length, " bytes, the file has only ", map->size() - 8, " after the length");
+  if (length > map->size() - 8)
+    bad_input(file, "the header says it has ", length, " bytes, the file has only ", map->size() - 8,
+              " after the length");
   auto header = parse_header(file, {map->data() + 8, length});
   SafetensorsFile out;
   std::vector<Entry> entries;
@@ -183,10 +208,13 @@ void save_safetensors(const std::string& file, const std::map<std::string, Tenso
   // Wider elements first, so that every tensor is aligned to its own.
   std::vector<std::pair<std::string, Tensor>> ordered;
   for (const auto& [name, value] : tensors) ordered.emplace_back(name, value.detach().to(at::kCPU).contiguous());
-  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
   uint64_t at = 0;
   for (const auto& [name, value] : ordered) {
-    header[name] = {{"dtype", dtype_name(value.scalar_type(), file)}, {"shape", value.sizes().vec()}, {"data_offsets", {at, at + value.nbytes()}}};
+    header[name] = {{"dtype", dtype_name(value.scalar_type(), file)},
+                    {"shape", value.sizes().vec()},
+                    {"data_offsets", {at, at + value.nbytes()}}};
     at += value.nbytes();
   }
   std::string text = header.dump();

@@ -18,12 +18,15 @@ namespace {
 
 /// Derived tensors that old checkpoints hold: rotary tables and causal masks.
 bool is_derived(const std::string& name) {
-  auto ends = [&](const std::string& end) { return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0; };
+  auto ends = [&](const std::string& end) {
+    return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
+  };
   return ends("rotary_emb.inv_freq") || ends(".attn.bias") || ends(".attn.masked_bias");
 }
 
 /// The tensor as it is named with or without the "transformer." or "model." in front.
-const Tensor* find_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name, std::set<std::string>& used) {
+const Tensor* find_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
+                          std::set<std::string>& used) {
   for (const std::string& candidate : {name, name.substr(name.find('.') + 1)}) {
     auto found = tensors.find(candidate);
     if (found == tensors.end()) continue;
@@ -33,30 +36,39 @@ const Tensor* find_tensor(const std::map<std::string, Tensor>& tensors, const st
   return nullptr;
 }
 
-Tensor as_stored(const TensorPlace& place) { return place.transposed && place.place.dim() == 2 ? place.place.t() : place.place; }
+Tensor as_stored(const TensorPlace& place) {
+  return place.transposed && place.place.dim() == 2 ? place.place.t() : place.place;
+}
 
 /// Before anything is allocated: a hostile config.json may ask for more memory than its tensors have.
-void check_tensors(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors, const std::string& where) {
+void check_tensors(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors,
+                   const std::string& where) {
   std::vector<std::string> problems;
   std::set<std::string> used;
   for (const auto& place : tensor_places(config, allocate_weights(config, at::kMeta))) {
     const Tensor* given = find_tensor(tensors, place.name, used);
     Tensor wanted = as_stored(place);
-    if (!given) problems.push_back("'" + place.name + "' is missing");
-    else if (given->sizes() != wanted.sizes()) problems.push_back(cat("'", place.name, "' must be ", wanted.sizes(), ", is ", given->sizes()));
-    else if (!given->is_floating_point()) problems.push_back("'" + place.name + "' must hold floating-point numbers");
+    if (!given)
+      problems.push_back("'" + place.name + "' is missing");
+    else if (given->sizes() != wanted.sizes())
+      problems.push_back(cat("'", place.name, "' must be ", wanted.sizes(), ", is ", given->sizes()));
+    else if (!given->is_floating_point())
+      problems.push_back("'" + place.name + "' must hold floating-point numbers");
   }
   for (const auto& [name, value] : tensors)
-    if (!used.count(name) && !is_derived(name) && !(config.tied_head && name == "lm_head.weight")) problems.push_back("'" + name + "' belongs to nothing");
+    if (!used.count(name) && !is_derived(name) && !(config.tied_head && name == "lm_head.weight"))
+      problems.push_back("'" + name + "' belongs to nothing");
   if (!problems.empty()) bad_input(where, "the tensors do not fit config.json: ", join(problems, "; "));
 }
 
-DecoderWeights filled_weights(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype, const std::string& where) {
+DecoderWeights filled_weights(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors,
+                              at::ScalarType dtype, const std::string& where) {
   check_tensors(config, tensors, where);
   at::NoGradGuard no_grad;
   DecoderWeights weights = allocate_weights(config, dtype);
   std::set<std::string> used;
-  for (const auto& place : tensor_places(config, weights)) as_stored(place).copy_(*find_tensor(tensors, place.name, used));
+  for (const auto& place : tensor_places(config, weights))
+    as_stored(place).copy_(*find_tensor(tensors, place.name, used));
   return weights;
 }
 
@@ -64,13 +76,17 @@ DecoderWeights filled_weights(const DecoderConfig& config, const std::map<std::s
 std::string with_dtype(const std::string& text, at::ScalarType dtype) {
   auto json = nlohmann::ordered_json::parse(text);
   json[json.contains("torch_dtype") && !json.contains("dtype") ? "torch_dtype" : "dtype"] =
-      dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : dtype == at::kDouble ? "float64" : "float32";
+      dtype == at::kBFloat16 ? "bfloat16"
+      : dtype == at::kHalf   ? "float16"
+      : dtype == at::kDouble ? "float64"
+                             : "float32";
   return json.dump(2) + "\n";
 }
 
 }  // namespace
 
-Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype, const std::string& where)
+Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype,
+                 const std::string& where)
     : config_(std::move(config)), weights_(filled_weights(config_, tensors, dtype, where)) {
   config_.json = with_dtype(config_.json, dtype);
 }
@@ -94,10 +110,12 @@ Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64
       value.fill_(is_bias ? 0.0 : 1.0);  // biases and norms
     } else {
       double std = config.initializer_range;
-      if (config.model_type == "gpt2" && name.ends_with("c_proj.weight")) std /= std::sqrt(2.0 * static_cast<double>(config.layers));
+      if (config.model_type == "gpt2" && name.ends_with("c_proj.weight"))
+        std /= std::sqrt(2.0 * static_cast<double>(config.layers));
       float* at = value.data_ptr<float>();
       for (int64_t i = 0; i < value.numel(); ++i)  // Box-Muller
-        at[i] = static_cast<float>(std * std::sqrt(-2 * std::log(1 - rng.uniform(2 * i))) * std::cos(2 * std::numbers::pi * rng.uniform(2 * i + 1)));
+        at[i] = static_cast<float>(std * std::sqrt(-2 * std::log(1 - rng.uniform(2 * i))) *
+                                   std::cos(2 * std::numbers::pi * rng.uniform(2 * i + 1)));
     }
     tensors[name] = value;
   }

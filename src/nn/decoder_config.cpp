@@ -53,7 +53,8 @@ class ConfigFields {
   }
   /// Throws where a field that would change the computation has another value than the one that is implemented.
   void only(const char* name, bool value) const {
-    if (flag(name, value) != value) bad_input(where_, "'", name, "': ", !value ? "true" : "false", " is not implemented");
+    if (flag(name, value) != value)
+      bad_input(where_, "'", name, "': ", !value ? "true" : "false", " is not implemented");
   }
   const Json& json() const { return json_; }
   const std::string& where() const { return where_; }
@@ -71,10 +72,11 @@ std::string activation(const ConfigFields& in, const char* name, const char* fal
   bad_input(in.where(), "'", name, "' must be silu, gelu, gelu_new or relu; got '", given, "'");
 }
 
-/// Llama 3's scaling (transformers' _compute_llama3_parameters): long wavelengths are slowed down, short ones left, those
-/// between blended.
+/// Llama 3's scaling (transformers' _compute_llama3_parameters): long wavelengths are slowed down, short ones left,
+/// those between blended.
 void scale_llama3(const ConfigFields& rope, std::vector<double>& inv_freq) {
-  double factor = rope.positive("factor", 1), low = rope.positive("low_freq_factor", 1), high = rope.positive("high_freq_factor", 4);
+  double factor = rope.positive("factor", 1), low = rope.positive("low_freq_factor", 1),
+         high = rope.positive("high_freq_factor", 4);
   double original = rope.positive("original_max_position_embeddings", 8192);
   if (!(high > low)) bad_input(rope.where(), "rope scaling: high_freq_factor must be above low_freq_factor");
   for (double& f : inv_freq) {
@@ -91,14 +93,18 @@ void scale_llama3(const ConfigFields& rope, std::vector<double>& inv_freq) {
 
 /// transformers 5 writes rope_parameters; directories on the Hub have rope_theta and rope_scaling.
 void read_rope(const ConfigFields& in, DecoderConfig& config) {
-  Json rope = in.has("rope_parameters") ? in.json()["rope_parameters"] : in.has("rope_scaling") ? in.json()["rope_scaling"] : Json::object();
+  Json rope = in.has("rope_parameters") ? in.json()["rope_parameters"]
+              : in.has("rope_scaling")  ? in.json()["rope_scaling"]
+                                        : Json::object();
   if (!rope.is_object()) bad_input(in.where(), "the rope settings must be a JSON object; got ", rope.dump());
   ConfigFields fields(rope, in.where());
   double theta = fields.positive("rope_theta", in.positive("rope_theta", 10000.0));
   std::string type = fields.text("rope_type", fields.text("type", "default"));
-  if (fields.number("partial_rotary_factor", in.number("partial_rotary_factor", 1.0)) != 1.0) bad_input(in.where(), "partial_rotary_factor is not implemented");
+  if (fields.number("partial_rotary_factor", in.number("partial_rotary_factor", 1.0)) != 1.0)
+    bad_input(in.where(), "partial_rotary_factor is not implemented");
   for (int64_t i = 0; i < config.head_dim / 2; ++i)
-    config.rope_inv_freq.push_back(1.0 / std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim)));
+    config.rope_inv_freq.push_back(
+        1.0 / std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim)));
   if (type == "linear") {
     for (double& f : config.rope_inv_freq) f /= fields.positive("factor", 1);
   } else if (type == "llama3") {
@@ -109,7 +115,8 @@ void read_rope(const ConfigFields& in, DecoderConfig& config) {
 }
 
 void refuse_sliding_window(const ConfigFields& in, const DecoderConfig& config) {
-  bool on = in.flag("use_sliding_window", false) && in.has("sliding_window") && in.size("sliding_window") < config.max_positions;
+  bool on = in.flag("use_sliding_window", false) && in.has("sliding_window") &&
+            in.size("sliding_window") < config.max_positions;
   if (in.has("layer_types"))
     for (const auto& type : in.json()["layer_types"]) on |= type != "full_attention" && in.has("sliding_window");
   if (on) bad_input(in.where(), "sliding-window attention is not implemented");
@@ -119,7 +126,8 @@ void read_llama_like(const ConfigFields& in, DecoderConfig& config) {
   config.hidden_size = in.size("hidden_size"), config.layers = in.size("num_hidden_layers");
   config.heads = in.size("num_attention_heads"), config.kv_heads = in.size("num_key_value_heads", config.heads);
   config.intermediate_size = in.size("intermediate_size");
-  config.head_dim = in.size("head_dim", config.model_type == "qwen3" ? 128 : std::max<int64_t>(1, config.hidden_size / config.heads));
+  config.head_dim =
+      in.size("head_dim", config.model_type == "qwen3" ? 128 : std::max<int64_t>(1, config.hidden_size / config.heads));
   config.max_positions = in.size("max_position_embeddings");
   config.norm_eps = in.positive("rms_norm_eps", 1e-6);
   config.activation = activation(in, "hidden_act", "silu");
@@ -142,8 +150,10 @@ void read_gpt2(const ConfigFields& in, DecoderConfig& config) {
   config.rms_norm = config.rope = config.gated_mlp = false;
   config.qkv_bias = config.out_bias = config.mlp_bias = true;
   config.tied_head = in.flag("tie_word_embeddings", true);
-  in.only("scale_attn_weights", true), in.only("scale_attn_by_inverse_layer_idx", false), in.only("add_cross_attention", false);
-  if (config.heads * config.head_dim != config.hidden_size) bad_input(in.where(), "n_embd must be a multiple of n_head");
+  in.only("scale_attn_weights", true), in.only("scale_attn_by_inverse_layer_idx", false),
+      in.only("add_cross_attention", false);
+  if (config.heads * config.head_dim != config.hidden_size)
+    bad_input(in.where(), "n_embd must be a multiple of n_head");
 }
 
 }  // namespace
@@ -155,11 +165,14 @@ DecoderConfig DecoderConfig::from_json(const std::string& text, const std::strin
   ConfigFields in(json, where);
   DecoderConfig config;
   config.json = text;
-  if (in.has("architectures") && json["architectures"].is_array() && !json["architectures"].empty() && json["architectures"][0].is_string())
+  if (in.has("architectures") && json["architectures"].is_array() && !json["architectures"].empty() &&
+      json["architectures"][0].is_string())
     config.architecture = json["architectures"][0];
   config.model_type = in.text("model_type", "");
-  static const std::vector<std::pair<std::string, std::string>> known = {
-      {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"}, {"llama", "LlamaForCausalLM"}, {"gpt2", "GPT2LMHeadModel"}};
+  static const std::vector<std::pair<std::string, std::string>> known = {{"qwen2", "Qwen2ForCausalLM"},
+                                                                         {"qwen3", "Qwen3ForCausalLM"},
+                                                                         {"llama", "LlamaForCausalLM"},
+                                                                         {"gpt2", "GPT2LMHeadModel"}};
   std::vector<std::string> names;
   for (const auto& [type, architecture] : known) {
     names.push_back(architecture);
@@ -167,14 +180,20 @@ DecoderConfig DecoderConfig::from_json(const std::string& text, const std::strin
     if (config.architecture == architecture) config.model_type = type;
   }
   if (std::find(names.begin(), names.end(), config.architecture) == names.end())
-    bad_input(where, "the architecture '", config.architecture.empty() ? config.model_type : config.architecture, "' is not known; known: ", join(names, ", "));
-  if (in.has("quantization_config")) bad_input(where, "'quantization_config': quantized weights are not read; dequantize and save them first");
+    bad_input(where, "the architecture '", config.architecture.empty() ? config.model_type : config.architecture,
+              "' is not known; known: ", join(names, ", "));
+  if (in.has("quantization_config"))
+    bad_input(where, "'quantization_config': quantized weights are not read; dequantize and save them first");
   config.vocab_size = in.size("vocab_size");
   config.initializer_range = in.number("initializer_range", 0.02);
   config.model_type == "gpt2" ? read_gpt2(in, config) : read_llama_like(in, config);
-  if (config.layers > kMostLayers) bad_input(where, "a model may have at most ", kMostLayers, " layers; got ", config.layers);
-  if (config.heads * config.head_dim > kLargest) bad_input(where, "the heads are too large: ", config.heads, " of ", config.head_dim);
-  if (config.heads % config.kv_heads) bad_input(where, "num_attention_heads must be a multiple of num_key_value_heads; got ", config.heads, " and ", config.kv_heads);
+  if (config.layers > kMostLayers)
+    bad_input(where, "a model may have at most ", kMostLayers, " layers; got ", config.layers);
+  if (config.heads * config.head_dim > kLargest)
+    bad_input(where, "the heads are too large: ", config.heads, " of ", config.head_dim);
+  if (config.heads % config.kv_heads)
+    bad_input(where, "num_attention_heads must be a multiple of num_key_value_heads; got ", config.heads, " and ",
+              config.kv_heads);
   if (config.rope && config.head_dim % 2) bad_input(where, "head_dim must be even; got ", config.head_dim);
   return config;
 }

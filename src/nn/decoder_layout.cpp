@@ -19,12 +19,16 @@ class Places {
   void add(const std::string& name, const Tensor& place, bool transposed = false) {
     if (place.defined()) list.push_back({name, place, transposed});
   }
-  void norm(const std::string& name, const Norm& norm) { add(name + ".weight", norm.weight), add(name + ".bias", norm.bias); }
+  void norm(const std::string& name, const Norm& norm) {
+    add(name + ".weight", norm.weight), add(name + ".bias", norm.bias);
+  }
   void linear(const std::string& name, const Linear& linear, int64_t first, int64_t rows, bool transposed = false) {
     add(name + ".weight", linear.weight.narrow(0, first, rows), transposed);
     if (linear.bias.defined()) add(name + ".bias", linear.bias.narrow(0, first, rows));
   }
-  void linear(const std::string& name, const Linear& whole, bool transposed = false) { linear(name, whole, 0, whole.weight.size(0), transposed); }
+  void linear(const std::string& name, const Linear& whole, bool transposed = false) {
+    linear(name, whole, 0, whole.weight.size(0), transposed);
+  }
 
   std::vector<TensorPlace> list;
 };
@@ -44,7 +48,8 @@ void place_llama_layer(Places& places, const std::string& at, const DecoderLayer
   places.linear(at + "self_attn.q_proj", layer.qkv, 0, q);
   places.linear(at + "self_attn.k_proj", layer.qkv, q, kv);
   places.linear(at + "self_attn.v_proj", layer.qkv, q + kv, kv);
-  if (config.qk_norm) places.norm(at + "self_attn.q_norm", layer.q_norm), places.norm(at + "self_attn.k_norm", layer.k_norm);
+  if (config.qk_norm)
+    places.norm(at + "self_attn.q_norm", layer.q_norm), places.norm(at + "self_attn.k_norm", layer.k_norm);
   places.linear(at + "self_attn.o_proj", layer.out);
   places.norm(at + "post_attention_layernorm", layer.mlp_norm);
   places.linear(at + "mlp.gate_proj", layer.gate_up, 0, wide);
@@ -63,8 +68,11 @@ DecoderWeights allocate_weights(const DecoderConfig& c, const at::TensorOptions&
   for (int64_t i = 0; i < c.layers; ++i) {
     DecoderLayer layer;
     layer.attention_norm = allocate_norm(D, norm_bias, options), layer.mlp_norm = allocate_norm(D, norm_bias, options);
-    layer.qkv = allocate_linear(q + 2 * kv, D, c.qkv_bias, options), layer.out = allocate_linear(D, q, c.out_bias, options);
-    if (c.qk_norm) layer.q_norm = allocate_norm(c.head_dim, false, options), layer.k_norm = allocate_norm(c.head_dim, false, options);
+    layer.qkv = allocate_linear(q + 2 * kv, D, c.qkv_bias, options),
+    layer.out = allocate_linear(D, q, c.out_bias, options);
+    if (c.qk_norm)
+      layer.q_norm = allocate_norm(c.head_dim, false, options),
+      layer.k_norm = allocate_norm(c.head_dim, false, options);
     layer.gate_up = allocate_linear(c.intermediate_size * (c.gated_mlp ? 2 : 1), D, c.mlp_bias, options);
     layer.down = allocate_linear(D, c.intermediate_size, c.mlp_bias, options);
     w.layers.push_back(std::move(layer));
@@ -94,14 +102,17 @@ std::vector<std::pair<std::string, Tensor>> DecoderWeights::named() const {
   auto add = [&](const std::string& name, const Tensor& value) {
     if (value.defined()) out.emplace_back(name, value);
   };
-  auto add_pair = [&](const std::string& name, const Tensor& weight, const Tensor& bias) { add(name + ".weight", weight), add(name + ".bias", bias); };
+  auto add_pair = [&](const std::string& name, const Tensor& weight, const Tensor& bias) {
+    add(name + ".weight", weight), add(name + ".bias", bias);
+  };
   add("token_embedding", token_embedding), add("position_embedding", position_embedding);
   for (size_t i = 0; i < layers.size(); ++i) {
     const DecoderLayer& layer = layers[i];
     std::string at = "layers." + std::to_string(i) + ".";
     add_pair(at + "attention_norm", layer.attention_norm.weight, layer.attention_norm.bias);
     add_pair(at + "qkv", layer.qkv.weight, layer.qkv.bias);
-    add_pair(at + "q_norm", layer.q_norm.weight, layer.q_norm.bias), add_pair(at + "k_norm", layer.k_norm.weight, layer.k_norm.bias);
+    add_pair(at + "q_norm", layer.q_norm.weight, layer.q_norm.bias),
+        add_pair(at + "k_norm", layer.k_norm.weight, layer.k_norm.bias);
     add_pair(at + "out", layer.out.weight, layer.out.bias);
     add_pair(at + "mlp_norm", layer.mlp_norm.weight, layer.mlp_norm.bias);
     add_pair(at + "gate_up", layer.gate_up.weight, layer.gate_up.bias);

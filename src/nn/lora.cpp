@@ -51,8 +51,9 @@ void check_targets(const std::vector<Module>& modules, const std::vector<std::st
   for (const std::string& target : targets) {
     auto hit = [&](const Module& module) { return matches(module.name, target); };
     if (std::none_of(modules.begin(), modules.end(), hit))
-      bad_input("lora.target_modules", "a target must name linear layers of the model (its head can't have adapters); got '",
-                target, "'", suggestion(target, {known.begin(), known.end()}));
+      bad_input("lora.target_modules",
+                "a target must name linear layers of the model (its head can't have adapters); got '", target, "'",
+                suggestion(target, {known.begin(), known.end()}));
   }
 }
 
@@ -147,7 +148,8 @@ void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& te
 
 std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, const std::string& base_model) {
   std::set<std::string> targets(config.target_modules.begin(), config.target_modules.end());
-  if (targets.empty()) for_adapters(decoder, [&](const Adapter& adapter) { targets.insert(last_part(adapter.module)); });
+  if (targets.empty())
+    for_adapters(decoder, [&](const Adapter& adapter) { targets.insert(last_part(adapter.module)); });
   nlohmann::ordered_json json{
       {"peft_type", "LORA"},
       {"task_type", "CAUSAL_LM"},

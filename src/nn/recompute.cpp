@@ -15,7 +15,8 @@ struct Body : torch::CustomClassHolder {
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  static Variable forward(AutogradContext* context, const Variable& x, const Variable& anchor, c10::intrusive_ptr<Body> body) {
+  static Variable forward(AutogradContext* context, const Variable& x, const Variable& anchor,
+                          c10::intrusive_ptr<Body> body) {
     (void)anchor;  // requires a gradient, so that the node exists where x itself needs none (a frozen embedding)
     context->save_for_backward({x});
     context->saved_data["body"] = c10::IValue::make_capsule(body);

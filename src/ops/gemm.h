@@ -13,9 +13,17 @@ struct MatrixOf {
 /// MKL keeps to AVX2 on AMD's CPUs with AVX-512 (Zen 4 and later); gemm() is about twice as fast there.
 bool gemm_is_faster();
 
-/// c = a b + bias: a [m, k], b [k, n] of any strides (one of each matrix's being 1 is fast), c [m, n] contiguous,
-/// bias [n] or null. Each element is summed in the same order whatever the number of threads. Needs AVX-512.
-void gemm(int64_t m, int64_t n, int64_t k, MatrixOf a, MatrixOf b, const float* bias, float* c);
+/// What becomes of the sums a b: c = scale * a b + bias, or c += scale * a b.
+struct GemmResult {
+  float* c;                     ///< [m, n] contiguous
+  const float* bias = nullptr;  ///< [n] or null; not with `add`
+  float scale = 1;
+  bool add = false;
+};
+
+/// a [m, k], b [k, n] of any strides (one of each matrix's being 1 is fast). Each element is summed in the same order
+/// whatever the number of threads. Needs AVX-512.
+void gemm(int64_t m, int64_t n, int64_t k, MatrixOf a, MatrixOf b, const GemmResult& result);
 
 constexpr int64_t kTileRows = 14, kTileStride = 16, kPanel = 32;
 
@@ -24,7 +32,8 @@ struct GemmTile {
   const float *a, *b;
   int64_t k, rows, columns;
   const float* bias;  ///< [columns] or null; read where not `add`
-  bool add;           ///< c += instead of c =
+  float scale;
+  bool add;  ///< c += instead of c =
   float* c;
   int64_t c_stride;
 };

@@ -34,15 +34,15 @@ void tile_of(const GemmTile& t) {
     }
   }
   float bias[kPanel] = {}, edge[kPanel] = {};
-  if (t.bias) std::copy_n(t.bias, t.columns, bias);
+  if (t.bias && !t.add) std::copy_n(t.bias, t.columns, bias);
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
     float* out = t.c + i * t.c_stride;
     float* to = t.columns == kPanel ? out : edge;
     if (to == edge && t.add) std::copy_n(out, t.columns, edge);
     const float* base = t.add ? to : bias;
-    store(to, load(base) + sum[i][0]);
-    store(to + kLanes, load(base + kLanes) + sum[i][1]);
+    store(to, load(base) + t.scale * sum[i][0]);
+    store(to + kLanes, load(base + kLanes) + t.scale * sum[i][1]);
     if (to == edge) std::copy_n(edge, t.columns, out);
   }
 }

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "ops/gemm.h"
+#include "ops/matmul.h"
 
 namespace rft::ops {
 namespace {
@@ -12,16 +13,9 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-constexpr int64_t kFewRows = 16;  // with fewer, packing the weight takes longer than it saves
-
-/// One of a matrix's strides must be 1.
-MatrixOf matrix_of(const Tensor& x) { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; }
-
-/// a b + bias without a graph; a [m, k], b [k, n].
 Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias = {}) {
   Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
-  gemm(a.size(0), b.size(1), a.size(1), matrix_of(a), matrix_of(b),
-       bias.defined() ? bias.const_data_ptr<float>() : nullptr, c.data_ptr<float>());
+  matmul_into(c, a, b, 1, /*add=*/false, bias);
   return c;
 }
 
@@ -47,7 +41,7 @@ struct FastLinear : torch::autograd::Function<FastLinear> {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   bool float32 = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.is_cpu() && x.dim() == 2;
-  if (!float32 || !gemm_is_faster() || x.size(0) < kFewRows) return at::linear(x, weight, bias);
+  if (!float32 || !gemm_is_faster()) return at::linear(x, weight, bias);
   return FastLinear::apply(x.stride(1) == 1 ? x : x.contiguous(), weight.contiguous(),
                            bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
 }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/matmul.h"
 #include "ops/softmax_rows.h"
 #include "rft/core/error.h"
 
@@ -55,7 +56,7 @@ class Logits {
   const Tensor& of(const Tile& tile) {
     rows_ = hidden_.narrow(0, tile.row, tile.rows).to(type_);
     tile_ = buffer_.narrow(0, 0, tile.rows * tile.tokens).view({tile.rows, tile.tokens});
-    at::addmm_out(tile_, tile_, rows_, block_.t(), /*beta=*/0, /*alpha=*/scale_);
+    matmul_into(tile_, rows_, block_.t(), scale_, /*add=*/false);
     return tile_;
   }
   const Tensor& rows() const { return rows_; }
@@ -154,9 +155,9 @@ std::pair<Tensor, Tensor> backward_rows(const Tensor& hidden, const Tensor& weig
         });
         if (wanted.hidden) {
           Tensor part = grad_hidden.narrow(0, tile.row, tile.rows);
-          at::addmm_out(part, part, z, logits.block(), 1, logits.scale());
+          matmul_into(part, z, logits.block(), logits.scale(), /*add=*/true);
         }
-        if (wanted.weight) at::addmm_out(grad_block, grad_block, z.t(), logits.rows(), 1, logits.scale());
+        if (wanted.weight) matmul_into(grad_block, z.t(), logits.rows(), logits.scale(), /*add=*/true);
       },
       [&](int64_t token, int64_t tokens) {
         if (wanted.weight) grad_weight.narrow(0, token, tokens).copy_(grad_block);

@@ -17,7 +17,10 @@ using Tensors = std::map<std::string, Tensor>;
 constexpr char kIndex[] = "model.safetensors.index.json";
 
 Tensors some_tensors() {
-  return {{"a", at::arange(8, at::kFloat)}, {"b", at::arange(16, at::kFloat)}, {"c", at::arange(4, at::kHalf)}, {"d", at::ones({40})}};
+  return {{"a", at::arange(8, at::kFloat)},
+          {"b", at::arange(16, at::kFloat)},
+          {"c", at::arange(4, at::kHalf)},
+          {"d", at::ones({40})}};
 }
 
 void expect_same(const Tensors& got, const Tensors& expected) {
@@ -76,8 +79,10 @@ TEST(HfDirectory, RefusesAnIndexThatIsNone) {
   EXPECT_EQ(refusal_of_index("{"), "this is not a JSON object");
   EXPECT_EQ(refusal_of_index("{}"), "a weight_map is needed");
   EXPECT_EQ(refusal_of_index(R"({"weight_map": {"a": 3}})"), "weight_map must name a file for 'a'");
-  EXPECT_EQ(refusal_of_index(R"({"weight_map": {"b": "x.safetensors"}})"), "says that 'b' is in x.safetensors, where it is not");
-  EXPECT_EQ(refusal_of_index("{\"weight_map\": " + std::string(100000, '[')), "JSON may nest at most 64 deep; this nests deeper");
+  EXPECT_EQ(refusal_of_index(R"({"weight_map": {"b": "x.safetensors"}})"),
+            "says that 'b' is in x.safetensors, where it is not");
+  EXPECT_EQ(refusal_of_index("{\"weight_map\": " + std::string(100000, '[')),
+            "JSON may nest at most 64 deep; this nests deeper");
 }
 
 TEST(HfDirectory, KeepsShardsInsideTheDirectory) {
@@ -117,8 +122,9 @@ TEST(HfDirectory, FindsTheEndOfTextIds) {
   write_file(dir / "generation_config.json", R"({"eos_token_id": [7, 8]})");
   EXPECT_EQ(eos_token_ids(dir.path()), (std::vector<int64_t>{7, 8}));
   write_file(dir / "generation_config.json", R"({"eos_token_id": ["</s>"]})");
-  EXPECT_EQ(message_of([&] { eos_token_ids(dir.path()); }),
-            "[" + dir / "generation_config.json" + "] eos_token_id must be a number or a list of numbers; got [\"</s>\"]");
+  EXPECT_EQ(
+      message_of([&] { eos_token_ids(dir.path()); }),
+      "[" + dir / "generation_config.json" + "] eos_token_id must be a number or a list of numbers; got [\"</s>\"]");
 }
 
 TEST(HfDirectory, CopiesTheTextFilesThatAreThere) {

@@ -26,16 +26,29 @@ std::string refusal(const std::string& content) {
 }
 
 /// The same, of the one tensor t with these fields and `data` bytes.
-std::string refusal_of_tensor(const std::string& fields, size_t data) { return refusal(bytes("{\"t\":{" + fields + "}}", data)); }
+std::string refusal_of_tensor(const std::string& fields, size_t data) {
+  return refusal(bytes("{\"t\":{" + fields + "}}", data));
+}
 
 TEST(Safetensors, ReadsEveryDtypeThatTheLibraryWrites) {
   auto file = load_safetensors(fixture("parity/data/safetensors/all_dtypes.safetensors"));
   auto counted = at::arange(6, at::kLong).view({2, 3});
-  const std::map<std::string, at::ScalarType> types = {
-      {"float64", at::kDouble}, {"float32", at::kFloat}, {"float16", at::kHalf}, {"bfloat16", at::kBFloat16},
-      {"float8_e4m3fn", at::kFloat8_e4m3fn}, {"float8_e5m2", at::kFloat8_e5m2}, {"complex64", at::kComplexFloat},
-      {"int64", at::kLong}, {"int32", at::kInt}, {"int16", at::kShort}, {"int8", at::kChar}, {"uint64", at::kUInt64},
-      {"uint32", at::kUInt32}, {"uint16", at::kUInt16}, {"uint8", at::kByte}, {"bool", at::kBool}};
+  const std::map<std::string, at::ScalarType> types = {{"float64", at::kDouble},
+                                                       {"float32", at::kFloat},
+                                                       {"float16", at::kHalf},
+                                                       {"bfloat16", at::kBFloat16},
+                                                       {"float8_e4m3fn", at::kFloat8_e4m3fn},
+                                                       {"float8_e5m2", at::kFloat8_e5m2},
+                                                       {"complex64", at::kComplexFloat},
+                                                       {"int64", at::kLong},
+                                                       {"int32", at::kInt},
+                                                       {"int16", at::kShort},
+                                                       {"int8", at::kChar},
+                                                       {"uint64", at::kUInt64},
+                                                       {"uint32", at::kUInt32},
+                                                       {"uint16", at::kUInt16},
+                                                       {"uint8", at::kByte},
+                                                       {"bool", at::kBool}};
   EXPECT_EQ(file.tensors.size(), types.size() + 2);
   for (const auto& [name, type] : types) {
     const Tensor& got = file.tensors.at(name);
@@ -96,7 +109,8 @@ TEST(Safetensors, ReadsDataThatIsNotAligned) {
 
 TEST(Safetensors, ReadsAnyNonzeroByteAsTrue) {
   TempDir dir;
-  write_file(dir / "a", bytes("{\"t\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[0,3]}}", 0) + std::string("\0\1\7", 3));
+  write_file(dir / "a",
+             bytes("{\"t\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[0,3]}}", 0) + std::string("\0\1\7", 3));
   auto got = load_safetensors(dir / "a").tensors.at("t").to(at::kLong);
   EXPECT_TRUE(got.equal(at::tensor({0, 1, 1}, at::kLong)));
 }
@@ -104,8 +118,10 @@ TEST(Safetensors, ReadsAnyNonzeroByteAsTrue) {
 TEST(Safetensors, RefusesALengthThatDoesNotFit) {
   EXPECT_EQ(refusal(""), "a safetensors file has at least 8 bytes; got 0");
   EXPECT_EQ(refusal("1234567"), "a safetensors file has at least 8 bytes; got 7");
-  EXPECT_EQ(refusal(std::string("\x10\0\0\0\0\0\0\0{}", 10)), "the header says it has 16 bytes, the file has only 2 after the length");
-  EXPECT_EQ(refusal(std::string(8, '\xff') + "{}"), "the header may have at most 100000000 bytes; it says 18446744073709551615");
+  EXPECT_EQ(refusal(std::string("\x10\0\0\0\0\0\0\0{}", 10)),
+            "the header says it has 16 bytes, the file has only 2 after the length");
+  EXPECT_EQ(refusal(std::string(8, '\xff') + "{}"),
+            "the header may have at most 100000000 bytes; it says 18446744073709551615");
 }
 
 TEST(Safetensors, RefusesAHeaderThatIsNotTheFormats) {
@@ -116,7 +132,8 @@ TEST(Safetensors, RefusesAHeaderThatIsNotTheFormats) {
   EXPECT_EQ(refusal(bytes("{}{}", 0)), "the header is not JSON");
   EXPECT_EQ(refusal(bytes("{\"__metadata__\":{\"a\":1}}", 0)), "__metadata__ must be a map of texts; 'a' is none");
   EXPECT_EQ(refusal(bytes("{\"t\":3}", 0)), "tensor 't': needs dtype, shape and data_offsets; got 3");
-  EXPECT_NE(refusal_of_tensor("\"dtype\":\"F32\",\"shape\":[1]", 4).find("needs dtype, shape and data_offsets"), std::string::npos);
+  EXPECT_NE(refusal_of_tensor("\"dtype\":\"F32\",\"shape\":[1]", 4).find("needs dtype, shape and data_offsets"),
+            std::string::npos);
 }
 
 TEST(Safetensors, RefusesDeepNesting) {
@@ -130,12 +147,14 @@ TEST(Safetensors, RefusesDeepNesting) {
 TEST(Safetensors, RefusesANameThatIsGivenTwice) {
   std::string tensor = "{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}";
   EXPECT_EQ(refusal(bytes("{\"t\":" + tensor + ",\"t\":" + tensor + "}", 1)), "the header gives the name 't' twice");
-  EXPECT_EQ(refusal_of_tensor("\"dtype\":\"U8\",\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]", 1), "the header gives the name 'dtype' twice");
+  EXPECT_EQ(refusal_of_tensor("\"dtype\":\"U8\",\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]", 1),
+            "the header gives the name 'dtype' twice");
 }
 
 TEST(Safetensors, RefusesDtypesAndShapesThatAreNone) {
   auto says = [](const std::string& dtype, const std::string& shape, const std::string& offsets, size_t data = 8) {
-    auto message = refusal_of_tensor("\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets, data);
+    auto message =
+        refusal_of_tensor("\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets, data);
     return message.substr(0, message.find("; got "));
   };
   EXPECT_EQ(says("\"Q4\"", "[2]", "[0,8]"), "tensor 't': its dtype is not known");
@@ -143,7 +162,8 @@ TEST(Safetensors, RefusesDtypesAndShapesThatAreNone) {
   EXPECT_EQ(says("\"F32\"", "2", "[0,8]"), "tensor 't': shape must be a list of sizes");
   for (const char* shape : {"[-2]", "[2.0]", "[\"2\"]", "[null]", "[99999999999999999999]"})
     EXPECT_EQ(says("\"F32\"", shape, "[0,8]"), "tensor 't': shape must hold whole numbers of at least 0") << shape;
-  for (const char* shape : {"[4611686018427387904,4]", "[0,4611686018427387904,4]", "[9223372036854775808]", "[18446744073709551615]"})
+  for (const char* shape :
+       {"[4611686018427387904,4]", "[0,4611686018427387904,4]", "[9223372036854775808]", "[18446744073709551615]"})
     EXPECT_EQ(says("\"F32\"", shape, "[0,8]"), "tensor 't': its size overflows") << shape;
   EXPECT_EQ(says("\"F32\"", "[3]", "[0,8]"), "tensor 't': shape and dtype take 12 bytes, data_offsets say otherwise");
   EXPECT_EQ(says("\"F32\"", "[2]", "[8,0]"), "tensor 't': shape and dtype take 8 bytes, data_offsets say otherwise");
@@ -154,7 +174,9 @@ TEST(Safetensors, RefusesDtypesAndShapesThatAreNone) {
 
 TEST(Safetensors, RefusesTensorsThatOverlapOrLeaveHolesOrBytes) {
   auto two = [](const std::string& a, const std::string& b, size_t data) {
-    auto tensor = [](const std::string& offsets) { return "{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":" + offsets + "}"; };
+    auto tensor = [](const std::string& offsets) {
+      return "{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":" + offsets + "}";
+    };
     return refusal(bytes("{\"a\":" + tensor(a) + ",\"b\":" + tensor(b) + "}", data));
   };
   EXPECT_EQ(two("[0,4]", "[0,4]", 8), "tensor 'b' must begin at byte 4 of the data; its data_offsets say 0 (overlap)");
@@ -177,9 +199,13 @@ TEST(Safetensors, RefusesEveryPrefixOfAFile) {
 
 TEST(Safetensors, NamesAFileThatCanNotBeReadOrWritten) {
   TempDir dir;
-  EXPECT_EQ(message_of([&] { load_safetensors(dir / "none"); }), "[" + dir / "none" + "] the file can't be read: No such file or directory");
-  EXPECT_EQ(message_of([&] { load_safetensors(dir.path()); }), "[" + dir.path() + "] the file can't be read: it is not a regular file");
-  EXPECT_EQ(message_of<RunError>([&] { save_safetensors("/dev/full", {{"t", at::ones({3})}}); }),
+  EXPECT_EQ(message_of([&] { load_safetensors(dir / "none"); }),
+            "[" + dir / "none" + "] the file can't be read: No such file or directory");
+  EXPECT_EQ(message_of([&] { load_safetensors(dir.path()); }),
+            "[" + dir.path() + "] the file can't be read: it is not a regular file");
+  EXPECT_EQ(message_of<RunError>([&] {
+              save_safetensors("/dev/full", {{"t", at::ones({3})}});
+            }),
             "[/dev/full] the file can't be written: No space left on device");
   EXPECT_THROW(save_safetensors(dir / "none/a", {{"t", at::ones({3})}}), RunError);
   EXPECT_THROW(save_safetensors(dir / "a", {{"t", at::zeros({1}, at::kComplexDouble)}}), RunError);

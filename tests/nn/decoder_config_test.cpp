@@ -22,7 +22,8 @@ void expect_refused(const json& config, const std::string& message) {
 }
 
 TEST(DecoderConfig, ReadsEachFamily) {
-  auto qwen2 = config_of("qwen2_tied"), qwen3 = config_of("qwen3_untied"), llama = config_of("llama_biases"), gpt2 = config_of("gpt2");
+  auto qwen2 = config_of("qwen2_tied"), qwen3 = config_of("qwen3_untied"), llama = config_of("llama_biases"),
+       gpt2 = config_of("gpt2");
   EXPECT_EQ(qwen2.architecture, "Qwen2ForCausalLM");
   EXPECT_TRUE(qwen2.qkv_bias && !qwen2.out_bias && !qwen2.mlp_bias && !qwen2.qk_norm && qwen2.tied_head);
   EXPECT_EQ(qwen2.kv_heads, 2);
@@ -56,7 +57,9 @@ TEST(DecoderConfig, WritesTheDtypeUnderTheNameItWasReadUnder) {
   auto old = config_json("qwen2_tied");
   old.erase("dtype");
   old["torch_dtype"] = "float32";
-  auto written = [&](const json& config) { return json::parse(Decoder(parse(config), tensors, at::kBFloat16, "DIR").config().json); };
+  auto written = [&](const json& config) {
+    return json::parse(Decoder(parse(config), tensors, at::kBFloat16, "DIR").config().json);
+  };
   EXPECT_EQ(written(config_json("qwen2_tied"))["dtype"], "bfloat16");
   EXPECT_EQ(written(old)["torch_dtype"], "bfloat16");
   EXPECT_FALSE(written(old).contains("dtype"));
@@ -64,7 +67,8 @@ TEST(DecoderConfig, WritesTheDtypeUnderTheNameItWasReadUnder) {
 
 TEST(DecoderConfig, RefusesAnUnknownArchitecture) {
   const std::string known = "known: Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, GPT2LMHeadModel";
-  expect_refused(with(config_json("qwen2_tied"), {{"architectures", {"MambaForCausalLM"}}}), "the architecture 'MambaForCausalLM' is not known; " + known);
+  expect_refused(with(config_json("qwen2_tied"), {{"architectures", {"MambaForCausalLM"}}}),
+                 "the architecture 'MambaForCausalLM' is not known; " + known);
   expect_refused({{"model_type", "t5"}}, "the architecture 't5' is not known; " + known);
 }
 
@@ -101,11 +105,13 @@ TEST(DecoderConfig, NamesAFieldThatIsMissingOrWrong) {
   expect_refused(with(qwen2, {{"hidden_size", "32"}}), "'hidden_size' must be a whole number in 1 .. 2^28; got \"32\"");
   expect_refused(with(qwen2, {{"vocab_size", 1e18}}), "'vocab_size' must be a whole number in 1 .. 2^28; got 1e+18");
   expect_refused(with(qwen2, {{"num_hidden_layers", 20000}}), "a model may have at most 10000 layers; got 20000");
-  expect_refused(with(qwen2, {{"num_key_value_heads", 3}}), "num_attention_heads must be a multiple of num_key_value_heads; got 4 and 3");
+  expect_refused(with(qwen2, {{"num_key_value_heads", 3}}),
+                 "num_attention_heads must be a multiple of num_key_value_heads; got 4 and 3");
   expect_refused(with(qwen2, {{"head_dim", 7}}), "head_dim must be even; got 7");
   expect_refused(with(qwen2, {{"rms_norm_eps", 0}}), "'rms_norm_eps' must be above 0; got 0");
   expect_refused(with(qwen2, {{"tie_word_embeddings", 1}}), "'tie_word_embeddings' must be true or false; got 1");
-  expect_refused(with(qwen2, {{"rope_parameters", {{"rope_type", "linear"}, {"factor", 0}}}}), "'factor' must be above 0; got 0");
+  expect_refused(with(qwen2, {{"rope_parameters", {{"rope_type", "linear"}, {"factor", 0}}}}),
+                 "'factor' must be above 0; got 0");
   expect_refused(with(qwen2, {{"rope_parameters", 3}}), "the rope settings must be a JSON object; got 3");
 }
 
@@ -118,7 +124,8 @@ TEST(DecoderConfig, RefusesWhatIsNoJsonObject) {
 }
 
 TEST(DecoderConfig, AllocatesNothingForAConfigThatItsTensorsDoNotFit) {
-  auto config = parse(with(config_json("qwen2_tied"), {{"hidden_size", 1 << 28}, {"vocab_size", 1 << 28}, {"head_dim", 8}}));
+  auto config =
+      parse(with(config_json("qwen2_tied"), {{"hidden_size", 1 << 28}, {"vocab_size", 1 << 28}, {"head_dim", 8}}));
   EXPECT_THROW(Decoder(config, load_hf_tensors(decoder_path("qwen2_tied")), at::kFloat, "DIR"), UserError);
 }
 

@@ -17,8 +17,8 @@ namespace rft::testing {
 
 using Rows = std::vector<std::vector<int64_t>>;
 
-inline const std::vector<std::string> kCheckpoints = {"qwen2_tied", "qwen3_untied", "llama3_rope", "llama_biases",
-                                                      "gpt2", "qwen2_sharded", "llama_bf16"};
+inline const std::vector<std::string> kCheckpoints = {"qwen2_tied", "qwen3_untied",  "llama3_rope", "llama_biases",
+                                                      "gpt2",       "qwen2_sharded", "llama_bf16"};
 
 inline std::string decoder_path(const std::string& name) { return fixture("parity/data/decoders/" + name); }
 
@@ -35,7 +35,7 @@ inline Decoder load_decoder(const std::string& name, at::ScalarType dtype) {
 
 struct Expected {
   Rows rows;
-  Tensor logp32, logp64;  ///< [tokens but each row's first] float64
+  Tensor logp32, logp64;                                 ///< [tokens but each row's first] float64
   std::map<std::string, std::vector<double>> gradients;  ///< by Hugging Face name; see projections()
 };
 

@@ -25,11 +25,15 @@ DecoderWeights gradients_of(const DecoderWeights& weights) {
     if (value.defined()) value = value.grad();
   };
   take(out.token_embedding), take(out.position_embedding), take(out.final_norm.weight), take(out.final_norm.bias);
-  if (weights.head.is_same(weights.token_embedding)) out.head = out.token_embedding;
-  else take(out.head);
+  if (weights.head.is_same(weights.token_embedding))
+    out.head = out.token_embedding;
+  else
+    take(out.head);
   for (DecoderLayer& layer : out.layers) {
-    for (Norm* norm : {&layer.attention_norm, &layer.mlp_norm, &layer.q_norm, &layer.k_norm}) take(norm->weight), take(norm->bias);
-    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) take(linear->weight), take(linear->bias);
+    for (Norm* norm : {&layer.attention_norm, &layer.mlp_norm, &layer.q_norm, &layer.k_norm})
+      take(norm->weight), take(norm->bias);
+    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+      take(linear->weight), take(linear->bias);
   }
   return out;
 }

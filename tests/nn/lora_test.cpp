@@ -13,7 +13,8 @@ using namespace testing;
 /// Adapters that tests/parity/make_decoders.py wrote with peft.
 class EachAdapter : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Lora, EachAdapter,
-                         ::testing::Values("qwen2_tied_lora_qv", "llama_biases_lora_all", "gpt2_lora_c_attn", "gpt2_lora_all"),
+                         ::testing::Values("qwen2_tied_lora_qv", "llama_biases_lora_all", "gpt2_lora_c_attn",
+                                           "gpt2_lora_all"),
                          [](const auto& info) { return info.param; });
 
 LoraConfig lora(int64_t rank, double alpha = 32, std::vector<std::string> targets = {}) {
@@ -62,8 +63,10 @@ std::set<std::string> modules_with(const std::string& base, const std::vector<st
 
 TEST_P(EachAdapter, GivesPeftsLogProbabilities) {
   auto expected = expected_of(GetParam());
-  EXPECT_LT(largest_difference(log_probabilities(adapted(GetParam(), at::kDouble), expected.rows), expected.logp64), 1e-9);
-  EXPECT_LT(largest_difference(log_probabilities(adapted(GetParam(), at::kFloat), expected.rows), expected.logp32), 2e-4);
+  EXPECT_LT(largest_difference(log_probabilities(adapted(GetParam(), at::kDouble), expected.rows), expected.logp64),
+            1e-9);
+  EXPECT_LT(largest_difference(log_probabilities(adapted(GetParam(), at::kFloat), expected.rows), expected.logp32),
+            2e-4);
 }
 
 TEST_P(EachAdapter, GivesPeftsGradientsAndNoneForTheBase) {
@@ -86,7 +89,8 @@ TEST_P(EachAdapter, GivesBitwiseTheSameGradientsWithCheckpointing) {
     auto decoder = adapted(GetParam(), at::kFloat);
     log_probabilities(decoder, rows, {.checkpoint = checkpoint}).mean().backward();
     std::vector<Tensor> out;
-    for (const Adapter& adapter : adapters_of(decoder)) out.push_back(adapter.a.grad()), out.push_back(adapter.b.grad());
+    for (const Adapter& adapter : adapters_of(decoder))
+      out.push_back(adapter.a.grad()), out.push_back(adapter.b.grad());
     return out;
   };
   auto plain = gradients(false), recomputed = gradients(true);
@@ -161,7 +165,9 @@ TEST(Lora, MatchesTargetsAsPeftDoes) {
 }
 
 TEST(Lora, RefusesATargetThatNamesNoModule) {
-  EXPECT_EQ(message_of([] { modules_with("qwen2_tied", {"q_proj", "v_prj"}); }),
+  EXPECT_EQ(message_of([] {
+              modules_with("qwen2_tied", {"q_proj", "v_prj"});
+            }),
             "[lora.target_modules] a target must name linear layers of the model (its head can't have adapters); got "
             "'v_prj'; did you mean 'v_proj'?");
   // Parts of a name, the head and the embedding are no linear layers of their own.
@@ -189,7 +195,8 @@ TEST(Lora, NamesAllTensorsThatDoNotFitAndChangesNothing) {
   tensors[at + "0.self_attn.q_proj.lora_B.weight"] = at::zeros({32, 8});
   tensors[at + "0.mlp.up_proj.lora_A.weight"] = at::zeros({4, 32});
   auto message = message_of([&] { load_peft_tensors(decoder, tensors, "FILE"); });
-  EXPECT_EQ(message, "[FILE] the tensors do not fit the adapters: '" + at + "0.self_attn.q_proj.lora_A.weight' is missing; '" + at +
+  EXPECT_EQ(message, "[FILE] the tensors do not fit the adapters: '" + at +
+                         "0.self_attn.q_proj.lora_A.weight' is missing; '" + at +
                          "0.self_attn.q_proj.lora_B.weight' must be [32, 4], is [32, 8]; '" + at +
                          "0.mlp.up_proj.lora_A.weight' belongs to no adapter");
   for (const auto& [name, value] : peft_tensors(decoder)) EXPECT_TRUE(value.equal(before.at(name))) << name;

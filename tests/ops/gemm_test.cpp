@@ -14,11 +14,13 @@ Tensor noise(at::IntArrayRef shape, uint64_t seed) {
   return at::randn(shape, at::detail::createCPUGenerator(seed), at::kFloat);
 }
 
-Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias) {
-  Tensor c = at::full({a.size(0), b.size(1)}, 7.f);
+/// base + scale * a b: `base` [n] is the bias; [m, n] is added to.
+Tensor product(const Tensor& a, const Tensor& b, const Tensor& base = {}, float scale = 1) {
+  bool add = base.defined() && base.dim() == 2;
+  Tensor c = add ? base.clone() : at::full({a.size(0), b.size(1)}, 7.f);
   auto matrix = [](const Tensor& x) { return ops::MatrixOf{x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; };
-  const float* base = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
-  ops::gemm(a.size(0), b.size(1), a.size(1), matrix(a), matrix(b), base, c.data_ptr<float>());
+  const float* bias = base.defined() && !add ? base.const_data_ptr<float>() : nullptr;
+  ops::gemm(a.size(0), b.size(1), a.size(1), matrix(a), matrix(b), {c.data_ptr<float>(), bias, scale, add});
   return c;
 }
 
@@ -39,15 +41,17 @@ TEST_F(Gemm, EqualsTheProductInFloat64ForAnyShapeAndStrides) {
                                                       {100, 70, 530}, {3, 600, 1100}, {29, 31, 512}, {200, 1030, 40},
                                                       {57, 64, 0},    {0, 5, 5}};
   for (auto [m, n, k] : shapes) {
-    Tensor a = noise({m, k}, 1), b = noise({k, n}, 2), bias = noise({n}, 3);
+    SCOPED_TRACE(cat(m, " x ", n, " x ", k));
+    Tensor a = noise({m, k}, 1), b = noise({k, n}, 2), bias = noise({n}, 3), before = noise({m, n}, 4);
     Tensor exact = a.to(at::kDouble).mm(b.to(at::kDouble));
-    double tolerance = 1e-6 * static_cast<double>(k + 1);
+    auto is = [tolerance = 1e-6 * static_cast<double>(k + 1)](const Tensor& got, const Tensor& expected) {
+      return at::allclose(got.to(at::kDouble), expected, 0, tolerance);
+    };
     for (const Tensor& left : layouts(a))
       for (const Tensor& right : layouts(b)) {
-        EXPECT_TRUE(at::allclose(product(left, right, {}).to(at::kDouble), exact, 0, tolerance))
-            << m << ' ' << n << ' ' << k;
-        EXPECT_TRUE(at::allclose(product(left, right, bias).to(at::kDouble), exact.add(bias), 0, tolerance))
-            << m << ' ' << n << ' ' << k;
+        EXPECT_TRUE(is(product(left, right), exact));
+        EXPECT_TRUE(is(product(left, right, bias, -0.5f), exact.mul(-0.5).add(bias)));
+        EXPECT_TRUE(is(product(left, right, before, 0.25f), exact.mul(0.25).add(before)));
       }
   }
 }
@@ -56,9 +60,9 @@ TEST_F(Gemm, IsBitwiseTheSameForAnyNumberOfThreads) {
   Tensor a = noise({333, 700}, 1), b = noise({700, 95}, 2);
   int before = at::get_num_threads();
   at::set_num_threads(1);
-  Tensor one = product(a, b, {});
+  Tensor one = product(a, b);
   at::set_num_threads(3);
-  EXPECT_TRUE(product(a, b, {}).equal(one));
+  EXPECT_TRUE(product(a, b).equal(one));
   at::set_num_threads(before);
 }
 

@@ -1,0 +1,10 @@
+#pragma once
+#include "rft/core/tensor.h"
+
+namespace rft::ops {
+
+/// c = scale * a b + bias, or c += scale * a b where `add`: a [m, k], b [k, n], c [m, n] contiguous, bias [n] or
+/// undefined (not with `add`). By the faster of gemm() and LibTorch; no graph.
+void matmul_into(Tensor c, const Tensor& a, const Tensor& b, double scale, bool add, const Tensor& bias = {});
+
+}  // namespace rft::ops

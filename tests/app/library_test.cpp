@@ -1,0 +1,66 @@
+// rft as a library: installed, found by a project outside the tree, extended there, and run.
+#include "support.h"
+
+namespace rft {
+namespace {
+namespace fs = std::filesystem;
+
+TEST(Library, AProjectOutsideTheTreeAddsAnObjectiveAndTrainsWithIt) {
+  testing::TempDir dir;
+  std::string build = fs::path(RFT_PROGRAM).parent_path().string();
+  auto step = [](const std::string& command) {
+    auto ran = testing::run(command);
+    ASSERT_EQ(ran.code, 0) << command << "\n" << ran.out << ran.err;
+  };
+  step("cmake --install " + build + " --prefix " + dir / "prefix");
+  fs::copy(fs::path(RFT_SOURCE_DIR) / "examples/custom_objective", dir / "project", fs::copy_options::recursive);
+  step("cmake -S " + dir / "project" + " -B " + dir / "build" + " -DCMAKE_PREFIX_PATH=" + dir / "prefix");
+  step("cmake --build " + dir / "build");
+  std::string program = dir / "build/custom";
+  step(program + " data --out " + dir / "data" + " --hidden-size 32 --layers 1 --demonstrations 50 --train 40 --test 5");
+  testing::write_file(dir / "recipe.yaml", "run: {output: " + dir / "run" + "}\npolicy: {type: causal_lm, path: " + dir / "data/model" +
+                                               "}\ndata: {prompts: " + dir / "data/train.jsonl" +
+                                               "}\nrollout: {group_size: 4, max_new_tokens: 8}\n"
+                                               "reward: [{type: ends_well}, {type: length, form: linear, scale: 8}]\n"
+                                               "objective: {type: tempered_reinforce, weight: 0.01}\ntrain: {steps: 3, batch_size: 16}\n");
+  step(program + " train " + dir / "recipe.yaml" + " --quiet");
+  EXPECT_TRUE(fs::exists(dir / "run/final/model.safetensors"));
+  EXPECT_NE(testing::read_file(dir / "run/metrics.jsonl").find("rewards/ends_well/mean"), std::string::npos);
+  EXPECT_EQ(testing::run(program + " describe tempered_reinforce").code, 0);
+}
+
+TEST(Docs, TheOptionsPageIsWhatTheProgramSays) {
+  auto ran = testing::rft("describe --markdown");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, testing::read_file(std::string(RFT_SOURCE_DIR) + "/docs/options.md"))
+      << "run: build/release/rft describe --markdown > docs/options.md";
+}
+
+TEST(Docs, EveryRecipeInTheTreeIsValidButForItsFiles) {
+  for (const auto& entry : fs::directory_iterator(std::string(RFT_SOURCE_DIR) + "/configs")) {
+    auto ran = testing::rft("check " + entry.path().string());
+    bool only_files = ran.err.find("there is no model directory") != std::string::npos || ran.err.find("there is no file") != std::string::npos;
+    EXPECT_TRUE(ran.code == 0 || only_files) << entry.path() << ": " << ran.err;
+  }
+}
+
+TEST(Commands, EachHasHelpWithAnExample) {
+  for (const char* command : {"train", "check", "list", "describe", "generate", "logprob", "tokenize", "score", "loss", "plot", "bench", "data"}) {
+    auto ran = testing::rft(std::string(command) + " --help");
+    EXPECT_EQ(ran.code, 0) << command;
+    EXPECT_NE(ran.out.find("Example: rft "), std::string::npos) << command;
+  }
+}
+
+TEST(Commands, WrongArgumentsAreTheUsersMistake) {
+  EXPECT_EQ(testing::rft("tain").code, 2);
+  EXPECT_EQ(testing::rft("").code, 2);
+  EXPECT_EQ(testing::rft("train").code, 2);
+  EXPECT_EQ(testing::rft("list objective").code, 2);
+  auto ran = testing::rft("describe gropo");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("did you mean 'grpo'?"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rft
