@@ -83,7 +83,9 @@ TEST(Train, WritesTheRunDirectory) {
     auto json = nlohmann::json::parse(line);
     EXPECT_EQ(json["step"], step);
     EXPECT_TRUE(json.contains("loss") && json.contains("grad_norm") && json.contains("learning_rate"));
-    if (json.contains("logp_mismatch")) EXPECT_LT(json["logp_mismatch"].get<double>(), 1e-5);
+    if (json.contains("logp_mismatch")) {
+      EXPECT_LT(json["logp_mismatch"].get<double>(), 1e-5);
+    }
   }
   auto last = nlohmann::json::parse(line);
   for (const char* name : {"kl", "entropy", "eval/reward", "eval/rewards/math_answer/mean", "num_tokens"}) EXPECT_TRUE(last.contains(name)) << name;
@@ -220,6 +222,38 @@ TEST(Train, NamesTheLineOfABadRow) {
   EXPECT_NE(ran.err.find("sft.jsonl:3"), std::string::npos) << ran.err;
   write_file(task.data("sft.jsonl"), "");
   EXPECT_EQ(task.train("bad").code, 2);
+}
+
+TEST(Train, AFullDiskLeavesTheLastWholeCheckpoint) {
+  Task task;
+  ASSERT_EQ(task.train("a").code, 0);
+  // Files may not grow beyond 60 KB: the weights can't be written.
+  auto ran = testing::run("trap '' XFSZ; ulimit -f 60; " + std::string(RFT_PROGRAM) + " train " + task.recipe() + " run.output=" + task.output("a") +
+                          " stages.1.train.steps=20 --resume --quiet");
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_NE(ran.err.find("model.safetensors] the file can't be written"), std::string::npos) << ran.err;
+  EXPECT_EQ(fs::read_symlink(task.output("a") + "/checkpoints/latest"), "step-20");
+  ran = task.train("a", "--resume stages.1.train.steps=20");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(fs::read_symlink(task.output("a") + "/checkpoints/latest"), "step-28");
+}
+
+TEST(Train, ARewardThatKeepsFailingStopsTheRun) {
+  Task task;
+  // Backtracks beyond the match limit, which it sets low, on every completion.
+  Ran ran = task.train("a", "'stages.1.reward={type: regex, pattern: \"(*LIMIT_MATCH=2)^(?:(?:[0-9+=,;]+)+)+[!?]$\"}'");
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_NE(ran.err.find("of the rewards could not be computed"), std::string::npos) << ran.err;
+}
+
+TEST(Train, ALossThatIsNotFiniteStopsTheRunAndSavesTheBatch) {
+  Task task;
+  Ran ran = task.train("a", "stages.0.train.optimizer.lr=1e30 stages.0.train.max_grad_norm=0 stages.0.train.schedule.type=constant stages.0.train.steps=20");
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_NE(ran.err.find("not finite"), std::string::npos) << ran.err;
+  bool saved = false;
+  for (const auto& entry : fs::directory_iterator(task.output("a"))) saved |= entry.path().filename().string().rfind("nonfinite-step-", 0) == 0;
+  EXPECT_TRUE(saved);
 }
 
 TEST(Train, AnUnwritableOutputIsNamed) {
