@@ -69,7 +69,7 @@ std::string table_markdown(const std::vector<OptionInfo>& options) {
 
 std::vector<DescribedSlot> all_slots() {
   return {described<Policy>("policies"), described<RewardModel>("rewards"), described<Objective>("objectives"),
-          described<Credit>("credits"), described<Selector>("selectors")};
+          described<Credit>("credits"), described<Selector>("selectors"), {"environments", {}}};
 }
 
 std::vector<std::string> slot_kinds() {
@@ -102,6 +102,7 @@ std::string options_page() {
   auto slots = all_slots();
   slots.insert(slots.begin(), recipe_blocks());
   for (const auto& slot : slots) {
+    if (slot.entries.empty()) continue;
     out += "\n## " + slot.kind + "\n";
     for (const auto& entry : slot.entries) {
       out += "\n### " + entry.name + "\n\n" + entry.summary + (entry.source.empty() ? "" : ". Source: " + entry.source) + ".\n\n";

@@ -22,6 +22,7 @@ void add_list(CLI::App& program) {
     for (const auto& slot : all_slots()) {
       if (!kind->empty() && slot.kind != *kind) continue;
       std::printf("%s\n", slot.kind.c_str());
+      if (slot.entries.empty()) std::printf("  (none yet)\n");
       for (const auto& entry : slot.entries) std::printf("  %-18s %s\n", entry.name.c_str(), entry.summary.c_str());
     }
   });

@@ -115,7 +115,9 @@ void read_rope(const ConfigFields& in, DecoderConfig& config) {
 }
 
 void refuse_sliding_window(const ConfigFields& in, const DecoderConfig& config) {
+  // The first max_window_layers layers see everything.
   bool on = in.flag("use_sliding_window", false) && in.has("sliding_window") &&
+            in.number("max_window_layers", 28) < static_cast<double>(config.layers) &&
             in.size("sliding_window") < config.max_positions;
   if (in.has("layer_types"))
     for (const auto& type : in.json()["layer_types"]) on |= type != "full_attention" && in.has("sliding_window");

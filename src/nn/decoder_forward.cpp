@@ -63,30 +63,11 @@ RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::Ten
 }
 
 Tensor apply(const Linear& linear, const Tensor& x, bool adapters) {
-  Tensor y = ops::linear(x, linear.weight, linear.bias);
-  if (!adapters || linear.adapters.empty()) return y;
-  // y's columns with and without an adapter. One split: its gradient is one concatenation, narrow's a padded sum a
-  // part.
-  std::vector<int64_t> widths;
-  int64_t end = 0;
-  for (const auto& adapter : linear.adapters) {
-    if (adapter.first > end) widths.push_back(adapter.first - end);
-    widths.push_back(adapter.rows);
-    end = adapter.first + adapter.rows;
-  }
-  if (end < y.size(1)) widths.push_back(y.size(1) - end);
-  auto parts = y.split_with_sizes(widths, 1);
-  int64_t at = 0;
-  auto adapter = linear.adapters.begin();
-  for (Tensor& part : parts) {
-    int64_t width = part.size(1);
-    if (adapter != linear.adapters.end() && adapter->first == at) {
-      part = part.add(at::linear(at::linear(x, adapter->a), adapter->b), adapter->scale);
-      ++adapter;
-    }
-    at += width;
-  }
-  return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
+  std::vector<ops::LowRank> additions;
+  if (adapters)
+    for (const Adapter& adapter : linear.adapters)
+      additions.push_back({adapter.a, adapter.b, adapter.first, adapter.scale});
+  return ops::linear(x, linear.weight, linear.bias, additions);
 }
 
 Tensor apply(const Norm& norm, const Tensor& x, bool rms, double eps) {

@@ -45,7 +45,7 @@ void pack(const MatrixOf& b, const Block& block) {
 }
 
 /// Adds the block's part to all rows. A piece of work is a tile's rows against half of the panels.
-void multiply(int64_t m, int64_t n, const MatrixOf& a, const Block& block, const GemmResult& result) {
+void multiply(int64_t m, const MatrixOf& a, const Block& block, const GemmResult& result) {
   const int64_t parts = block.panels() > 1 ? 2 : 1;
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 19) / (kTileRows * block.columns * (block.depth + 1)));
   at::parallel_for(0, divide_up(m, kTileRows) * parts, grain, [&](int64_t first, int64_t last) {
@@ -62,7 +62,7 @@ void multiply(int64_t m, int64_t n, const MatrixOf& a, const Block& block, const
         const int64_t j = block.column + p * kPanel;
         gemm_tile_avx512({packed, block.panel(p), block.depth, std::min(kTileRows, m - i), block.panel_columns(p),
                           result.bias ? result.bias + j : nullptr, result.scale, result.add || block.row > 0,
-                          result.c + i * n + j, n});
+                          result.c + i * result.row_stride + j, result.row_stride});
       }
     }
   });
@@ -84,7 +84,7 @@ void gemm(int64_t m, int64_t n, int64_t k, MatrixOf a, MatrixOf b, const GemmRes
     for (block.row = 0; block.row == 0 || block.row < k; block.row += kDepth) {
       block.depth = std::min(kDepth, k - block.row);
       pack(b, block);
-      multiply(m, n, a, block, result);
+      multiply(m, a, block, result);
     }
   }
 }

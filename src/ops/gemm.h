@@ -1,5 +1,7 @@
 #pragma once
-/// Matrix products in float32 for CPUs where LibTorch's own library leaves half of the vector unit unused.
+/// Matrix products in float32 for CPUs where LibTorch's own library leaves half of the vector unit unused: MKL stays
+/// with AVX2 on AMD. oneDNN, which LibTorch holds too, is as fast as this for one shape, but compiles a kernel for
+/// every new one (2 to 3 ms), and packed rows have a new number of tokens at every step.
 #include <cstdint>
 
 namespace rft::ops {
@@ -15,7 +17,8 @@ bool gemm_is_faster();
 
 /// What becomes of the sums a b: c = scale * a b + bias, or c += scale * a b.
 struct GemmResult {
-  float* c;                     ///< [m, n] contiguous
+  float* c;                     ///< [m, n], its columns side by side
+  int64_t row_stride;           ///< floats from one row of c to the next
   const float* bias = nullptr;  ///< [n] or null; not with `add`
   float scale = 1;
   bool add = false;

@@ -13,37 +13,62 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias = {}) {
-  Tensor c = at::empty({a.size(0), b.size(1)}, a.options());
-  matmul_into(c, a, b, 1, /*add=*/false, bias);
+Tensor product(const Tensor& a, const Tensor& b, double scale = 1, const Tensor& bias = {}) {
+  Tensor c = at::empty({a.size(0), b.size(1)}, a.options().requires_grad(false));
+  matmul_into(c, a, b, scale, /*add=*/false, bias);
   return c;
 }
 
+/// `pairs` holds a and b of every addition; the additions say where they go.
 struct FastLinear : torch::autograd::Function<FastLinear> {
-  static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight,
-                          const std::optional<Variable>& bias) {
-    context->save_for_backward({x, weight});
+  static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight, at::TensorList pairs,
+                          const std::optional<Variable>& bias, const std::vector<LowRank>& additions) {
+    variable_list saved{x, weight};
+    std::vector<int64_t> first;
+    std::vector<double> scale;
+    Tensor y = product(x, weight.t(), 1, bias ? bias->contiguous() : Tensor());
+    for (const LowRank& add : additions) {
+      Tensor low = product(x, add.a.t());
+      matmul_into(y.narrow(1, add.first, add.b.size(0)), low, add.b.t(), add.scale, /*add=*/true);
+      saved.insert(saved.end(), {add.a, add.b, low});
+      first.push_back(add.first), scale.push_back(add.scale);
+    }
+    context->save_for_backward(saved);
     context->saved_data["bias"] = bias && bias->requires_grad();
-    return product(x, weight.t(), bias ? bias->contiguous() : Tensor());
+    context->saved_data["first"] = first, context->saved_data["scale"] = scale;
+    (void)pairs;  // the additions' tensors, for the graph
+    return y;
   }
+
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     auto saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], g = gradients[0].contiguous();
-    variable_list out(3);
-    if (context->needs_input_grad(0)) out[0] = product(g, weight);
-    if (context->needs_input_grad(1)) out[1] = product(g.t(), x);
-    if (context->saved_data["bias"].toBool()) out[2] = g.sum(0);
+    auto first = context->saved_data["first"].toIntVector();
+    auto scale = context->saved_data["scale"].toDoubleVector();
+    const Tensor &x = saved[0], &weight = saved[1], dy = gradients[0].contiguous();
+    variable_list out(2 + 2 * first.size() + 2);
+    if (context->needs_input_grad(0)) out[0] = product(dy, weight);
+    if (context->needs_input_grad(1)) out[1] = product(dy.t(), x);
+    for (size_t i = 0; i < first.size(); ++i) {
+      const Tensor &a = saved[2 + 3 * i], &b = saved[3 + 3 * i], &low = saved[4 + 3 * i];
+      Tensor part = dy.narrow(1, first[i], b.size(0)), dlow = product(part, b, scale[i]);
+      if (context->needs_input_grad(2 + 2 * i)) out[2 + 2 * i] = product(dlow.t(), x);
+      if (context->needs_input_grad(3 + 2 * i)) out[3 + 2 * i] = product(part.t(), low, scale[i]);
+      if (context->needs_input_grad(0)) matmul_into(out[0], dlow, a, 1, /*add=*/true);
+    }
+    if (context->saved_data["bias"].toBool()) out[2 + 2 * first.size()] = dy.sum(0);
     return out;
   }
 };
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<LowRank>& additions) {
   bool float32 = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.is_cpu() && x.dim() == 2;
-  if (!float32 || !gemm_is_faster()) return at::linear(x, weight, bias);
-  return FastLinear::apply(x.stride(1) == 1 ? x : x.contiguous(), weight.contiguous(),
-                           bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+  if (additions.empty() && !(float32 && gemm_is_faster())) return at::linear(x, weight, bias);
+  std::vector<Tensor> pairs;
+  for (const LowRank& add : additions) pairs.insert(pairs.end(), {add.a, add.b});
+  return FastLinear::apply(x.stride(1) == 1 ? x : x.contiguous(), weight.contiguous(), at::TensorList(pairs),
+                           bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, additions);
 }
 
 }  // namespace rft::ops

@@ -80,7 +80,7 @@ TEST(DecoderConfig, RefusesAnUnknownRopeType) {
 TEST(DecoderConfig, RefusesFieldsThatChangeTheComputation) {
   auto qwen2 = config_json("qwen2_tied"), gpt2 = config_json("gpt2");
   auto refused = [](const json& config) { EXPECT_THROW(parse(config), UserError) << config.dump(); };
-  refused(with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 16}}));
+  refused(with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 16}, {"max_window_layers", 1}}));
   refused(with(qwen2, {{"layer_types", {"full_attention", "sliding_attention"}}, {"sliding_window", 16}}));
   refused(with(qwen2, {{"partial_rotary_factor", 0.5}}));
   refused(with(qwen2, {{"hidden_act", "mish"}}));
@@ -93,7 +93,8 @@ TEST(DecoderConfig, RefusesFieldsThatChangeTheComputation) {
 TEST(DecoderConfig, AcceptsASlidingWindowThatIsOffOrWiderThanTheModel) {
   auto qwen2 = config_json("qwen2_tied");
   EXPECT_NO_THROW(parse(with(qwen2, {{"use_sliding_window", false}, {"sliding_window", 16}})));
-  EXPECT_NO_THROW(parse(with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 64}})));
+  EXPECT_NO_THROW(parse(with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 64}, {"max_window_layers", 1}})));
+  EXPECT_NO_THROW(parse(with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 16}, {"max_window_layers", 2}})));
 }
 
 TEST(DecoderConfig, NamesAFieldThatIsMissingOrWrong) {

@@ -1,10 +1,21 @@
 #pragma once
+#include <vector>
+
 #include "rft/core/tensor.h"
 
 namespace rft::ops {
 
-/// x W^T + bias, x [N, in], weight [out, in], bias [out] or undefined; differentiable in all three. On AMD's CPUs with
-/// AVX-512 float32 products are our own: MKL stays with AVX2 there, at half the speed. Elsewhere it is at::linear.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+/// A low-rank addition to some columns of y: y[:, first : first + rows of b] += scale * (x a^T) b^T.
+struct LowRank {
+  Tensor a;  ///< [r, in]
+  Tensor b;  ///< [columns, r]
+  int64_t first = 0;
+  double scale = 1;
+};
+
+/// x W^T + bias and the additions, x [N, in], weight [out, in], bias [out] or undefined; differentiable in all tensors.
+/// On AMD's CPUs with AVX-512 float32 products are our own: MKL stays with AVX2 there, at half the speed.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              const std::vector<LowRank>& additions = {});
 
 }  // namespace rft::ops
