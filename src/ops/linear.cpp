@@ -52,7 +52,8 @@ struct FastLinear : torch::autograd::Function<FastLinear> {
       const Tensor &a = saved[2 + 3 * i], &b = saved[3 + 3 * i], &low = saved[4 + 3 * i];
       Tensor part = dy.narrow(1, first[i], b.size(0)), dlow = product(part, b, scale[i]);
       if (context->needs_input_grad(2 + 2 * i)) out[2 + 2 * i] = product(dlow.t(), x);
-      if (context->needs_input_grad(3 + 2 * i)) out[3 + 2 * i] = product(part.t(), low, scale[i]);
+      // Transposed: the side with few rows is the cheaper one to pack.
+      if (context->needs_input_grad(3 + 2 * i)) out[3 + 2 * i] = product(low.t(), part, scale[i]).t().contiguous();
       if (context->needs_input_grad(0)) matmul_into(out[0], dlow, a, 1, /*add=*/true);
     }
     if (context->saved_data["bias"].toBool()) out[2 + 2 * first.size()] = dy.sum(0);
