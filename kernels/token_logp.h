@@ -49,12 +49,12 @@ RFT_HOST_DEVICE float logit_gradient(float z, float lse, bool is_target, float g
 
 /// logits [N, V] row-major float32 (scaled by 1 / temperature here), target [N] in [0, V).
 /// Writes logp [N], lse [N] and, where not null, entropy [N]. Returns a cudaError_t, 0 = success.
-int token_logp_forward(const float* logits, const int64_t* target, float inverse_temperature, int64_t rows, int64_t vocabulary,
-                       float* logp, float* lse, float* entropy, void* stream);
+int token_logp_forward(const float* logits, const int64_t* target, float inverse_temperature, int64_t rows,
+                       int64_t vocabulary, float* logp, float* lse, float* entropy, void* stream);
 
 /// Writes grad_logits [N, V] from grad_logp [N] and, where not null, grad_entropy [N] (then entropy [N] is read).
-int token_logp_backward(const float* logits, const int64_t* target, float inverse_temperature, int64_t rows, int64_t vocabulary,
-                        const float* lse, const float* entropy, const float* grad_logp, const float* grad_entropy,
-                        float* grad_logits, void* stream);
+int token_logp_backward(const float* logits, const int64_t* target, float inverse_temperature, int64_t rows,
+                        int64_t vocabulary, const float* lse, const float* entropy, const float* grad_logp,
+                        const float* grad_entropy, float* grad_logits, void* stream);
 
 }  // namespace rft::kernels

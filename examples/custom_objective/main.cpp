@@ -23,8 +23,10 @@ class TemperedReinforce : public rft::Objective {
 };
 
 int main(int argc, char** argv) {
-  rft::registry<rft::Objective>().add<TemperedReinforce>("tempered_reinforce", "REINFORCE with a pull towards certainty", "this example");
-  rft::add_reward("ends_well", "1 where the completion ends with a full stop",
-                  [](const rft::Completion& row) { return !row.completion.empty() && row.completion.back() == '.' ? 1.0 : 0.0; });
+  rft::registry<rft::Objective>().add<TemperedReinforce>("tempered_reinforce",
+                                                         "REINFORCE with a pull towards certainty", "this example");
+  rft::add_reward("ends_well", "1 where the completion ends with a full stop", [](const rft::Completion& row) {
+    return !row.completion.empty() && row.completion.back() == '.' ? 1.0 : 0.0;
+  });
   return rft::run(argc, argv);
 }

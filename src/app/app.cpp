@@ -1,8 +1,8 @@
 #include "rft/app/app.h"
 
-#include <CLI/CLI.hpp>
 #include <c10/util/Exception.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -22,16 +22,19 @@ int fail(int code, const std::string& message) {
 
 void add_commands(CLI::App& program) {
   using namespace app;
-  for (auto* add : {add_train, add_check, add_list, add_generate, add_logprob, add_tokenize, add_score, add_loss, add_plot, add_bench, add_data}) add(program);
+  for (auto* add : {add_train, add_check, add_list, add_generate, add_logprob, add_tokenize, add_score, add_loss,
+                    add_plot, add_bench, add_data})
+    add(program);
 }
 
 void add_common_options(CLI::App& program) {
   program.require_subcommand(1);
   program.fallthrough();
   program.set_version_flag("--version", "rft 0.1.0");
-  program.add_flag_callback("--quiet,-q", [] { log::set_level("error"); }, "only errors on stderr");
-  program.add_option_function<std::string>("--log-level", [](const std::string& level) { log::set_level(level); },
-                                           "trace, debug, info, warn, error or off");
+  program.add_flag_callback(
+      "--quiet,-q", [] { log::set_level("error"); }, "only errors on stderr");
+  program.add_option_function<std::string>(
+      "--log-level", [](const std::string& level) { log::set_level(level); }, "trace, debug, info, warn, error or off");
 }
 
 }  // namespace
@@ -39,7 +42,8 @@ void add_common_options(CLI::App& program) {
 int run(int argc, char** argv) {
   try {
     register_builtins();
-    CLI::App program("rft fine-tunes models by reward. `rft COMMAND --help` shows a command's options and an example.", "rft");
+    CLI::App program("rft fine-tunes models by reward. `rft COMMAND --help` shows a command's options and an example.",
+                     "rft");
     add_common_options(program);
     add_commands(program);
     try {
@@ -54,7 +58,9 @@ int run(int argc, char** argv) {
   } catch (const Interrupted& error) {
     return fail(130, error.what());
   } catch (const std::bad_alloc&) {
-    return fail(1, "[memory] there was not enough memory; a smaller train.micro_batch_size or rollout.decode_batch_size needs less");
+    return fail(1,
+                "[memory] there was not enough memory; a smaller train.micro_batch_size or rollout.decode_batch_size "
+                "needs less");
   } catch (const c10::Error& error) {
     return fail(1, error.what_without_backtrace());
   } catch (const std::exception& error) {

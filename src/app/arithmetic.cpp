@@ -33,7 +33,8 @@ std::vector<Addition> draw_additions(int64_t count, int64_t digits, uint64_t see
   std::set<std::pair<int64_t, int64_t>> seen;
   std::vector<Addition> out;
   for (uint64_t at = 0; static_cast<int64_t>(out.size()) < count; at += 2) {
-    Addition problem{low + static_cast<int64_t>(rng.below(at, span)), low + static_cast<int64_t>(rng.below(at + 1, span))};
+    Addition problem{low + static_cast<int64_t>(rng.below(at, span)),
+                     low + static_cast<int64_t>(rng.below(at + 1, span))};
     if (seen.insert({problem.a, problem.b}).second) out.push_back(problem);
   }
   return out;

@@ -1,7 +1,6 @@
 #include "app/bench.h"
 
 #include <CLI/CLI.hpp>
-
 #include <memory>
 
 #include "app/commands.h"
@@ -16,10 +15,13 @@ void add_bench(CLI::App& program) {
   auto* command = program.add_subcommand("bench", "the built-in benchmarks, as a table");
   command->footer("Example: rft bench generate\nThe ones that run a peer beside it are in benchmarks/.");
   command->add_option("NAME", *name, "generate or train; all of them where it is left out");
-  command->add_option("--model", options->model, "generate: a model directory to decode with, driven through stdin (benchmarks/generate.py)");
+  command->add_option("--model", options->model,
+                      "generate: a model directory to decode with, driven through stdin (benchmarks/generate.py)");
   command->add_option("--batch", options->batch, "generate: rows at once")->check(CLI::PositiveNumber);
-  command->add_option("--prompt-tokens", options->prompt_tokens, "generate: tokens of each prompt")->check(CLI::PositiveNumber);
-  command->add_option("--new-tokens", options->new_tokens, "generate: tokens of each completion")->check(CLI::PositiveNumber);
+  command->add_option("--prompt-tokens", options->prompt_tokens, "generate: tokens of each prompt")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--new-tokens", options->new_tokens, "generate: tokens of each completion")
+      ->check(CLI::PositiveNumber);
   command->callback([name, options] {
     const std::vector<std::string> known = {"generate", "train"};
     if (!name->empty() && std::find(known.begin(), known.end(), *name) == known.end())

@@ -9,7 +9,7 @@ namespace rft::app {
 
 void add_train(CLI::App& program);
 void add_check(CLI::App& program);
-void add_list(CLI::App& program);      // list and describe
+void add_list(CLI::App& program);  // list and describe
 void add_generate(CLI::App& program);
 void add_logprob(CLI::App& program);
 void add_tokenize(CLI::App& program);
@@ -17,6 +17,6 @@ void add_score(CLI::App& program);
 void add_loss(CLI::App& program);
 void add_plot(CLI::App& program);
 void add_bench(CLI::App& program);
-void add_data(CLI::App& program);      // makes the quick start's task
+void add_data(CLI::App& program);  // makes the quick start's task
 
 }  // namespace rft::app

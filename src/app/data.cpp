@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <memory>
 #include <set>
@@ -52,13 +51,19 @@ std::vector<std::string> write_rows(const DataArguments& arguments) {
 
 std::string model_config(const DataArguments& arguments, const Tokenizer& tokenizer) {
   int64_t width = arguments.hidden_size;
-  return cat("{\n  \"architectures\": [\"Qwen3ForCausalLM\"],\n  \"attention_bias\": false,\n  \"bos_token_id\": null,\n  \"dtype\": \"float32\",\n"
-             "  \"eos_token_id\": ", tokenizer.eos_id(), ",\n  \"head_dim\": ", width / arguments.heads,
-             ",\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": ", width, ",\n  \"initializer_range\": 0.02,\n  \"intermediate_size\": ", width * 8 / 3 / 32 * 32,
-             ",\n  \"max_position_embeddings\": 256,\n  \"model_type\": \"qwen3\",\n  \"num_attention_heads\": ", arguments.heads,
-             ",\n  \"num_hidden_layers\": ", arguments.layers, ",\n  \"num_key_value_heads\": ", arguments.heads,
-             ",\n  \"pad_token_id\": ", tokenizer.pad_id(), ",\n  \"rms_norm_eps\": 1e-06,\n  \"rope_theta\": 10000.0,\n"
-             "  \"tie_word_embeddings\": false,\n  \"use_sliding_window\": false,\n  \"vocab_size\": ", tokenizer.size(), "\n}\n");
+  return cat(
+      "{\n  \"architectures\": [\"Qwen3ForCausalLM\"],\n  \"attention_bias\": false,\n  \"bos_token_id\": null,\n  "
+      "\"dtype\": \"float32\",\n"
+      "  \"eos_token_id\": ",
+      tokenizer.eos_id(), ",\n  \"head_dim\": ", width / arguments.heads,
+      ",\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": ", width,
+      ",\n  \"initializer_range\": 0.02,\n  \"intermediate_size\": ", width * 8 / 3 / 32 * 32,
+      ",\n  \"max_position_embeddings\": 256,\n  \"model_type\": \"qwen3\",\n  \"num_attention_heads\": ",
+      arguments.heads, ",\n  \"num_hidden_layers\": ", arguments.layers,
+      ",\n  \"num_key_value_heads\": ", arguments.heads, ",\n  \"pad_token_id\": ", tokenizer.pad_id(),
+      ",\n  \"rms_norm_eps\": 1e-06,\n  \"rope_theta\": 10000.0,\n"
+      "  \"tie_word_embeddings\": false,\n  \"use_sliding_window\": false,\n  \"vocab_size\": ",
+      tokenizer.size(), "\n}\n");
 }
 
 void write_model(const DataArguments& arguments, const std::vector<std::string>& corpus) {
@@ -75,8 +80,8 @@ void write_model(const DataArguments& arguments, const std::vector<std::string>&
   save_hf_tensors(directory, model.hugging_face_tensors());
   int64_t count = 0;
   for (const auto& [name, value] : model.weights().named()) count += value.numel();
-  std::printf("%s: a model of %.2f M random weights, %lld demonstrations, %lld prompts, %lld held-out prompts\n", arguments.out.c_str(),
-              static_cast<double>(count) / 1e6, static_cast<long long>(arguments.demonstrations),
+  std::printf("%s: a model of %.2f M random weights, %lld demonstrations, %lld prompts, %lld held-out prompts\n",
+              arguments.out.c_str(), static_cast<double>(count) / 1e6, static_cast<long long>(arguments.demonstrations),
               static_cast<long long>(arguments.train), static_cast<long long>(arguments.test));
 }
 
@@ -84,17 +89,20 @@ void write_model(const DataArguments& arguments, const std::vector<std::string>&
 
 void add_data(CLI::App& program) {
   auto arguments = std::make_shared<DataArguments>();
-  auto* command = program.add_subcommand("data", "make the quick start's task: addition, with a tokenizer and an untrained model");
-  command->footer("Example: rft data --out data/arithmetic --seed 0\n"
-                  "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
-                  "answer; no problem is in two files), and model/, a Hugging Face directory with random weights.");
+  auto* command =
+      program.add_subcommand("data", "make the quick start's task: addition, with a tokenizer and an untrained model");
+  command->footer(
+      "Example: rft data --out data/arithmetic --seed 0\n"
+      "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
+      "answer; no problem is in two files), and model/, a Hugging Face directory with random weights.");
   command->add_option("--out", arguments->out, "the directory to write")->required();
   command->add_option("--seed", arguments->seed, "seed of problems, noise and weights");
   command->add_option("--digits", arguments->digits, "digits of each number")->check(CLI::Range(1, 9));
   command->add_option("--demonstrations", arguments->demonstrations, "rows of sft.jsonl")->check(CLI::PositiveNumber);
   command->add_option("--train", arguments->train, "rows of train.jsonl")->check(CLI::PositiveNumber);
   command->add_option("--test", arguments->test, "rows of test.jsonl")->check(CLI::PositiveNumber);
-  command->add_option("--forgetful", arguments->forgetful, "share of solutions that forget the carries")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--forgetful", arguments->forgetful, "share of solutions that forget the carries")
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--hidden-size", arguments->hidden_size, "the model's width")->check(CLI::Range(32, 4096));
   command->add_option("--layers", arguments->layers, "the model's layers")->check(CLI::Range(1, 64));
   command->callback([arguments] {

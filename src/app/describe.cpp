@@ -28,15 +28,18 @@ DescribedEntry block(const std::string& name, const std::string& summary) {
 }
 
 DescribedSlot recipe_blocks() {
-  return {"blocks", {block<RunOptions>("run", "the run as a whole"), block<DataOptions>("data", "the rows"),
-                     block<RolloutOptions>("rollout", "sampling; the policy's own options stand in the same block"),
-                     block<TrainOptions>("train", "the loop")}};
+  return {"blocks",
+          {block<RunOptions>("run", "the run as a whole"), block<DataOptions>("data", "the rows"),
+           block<RolloutOptions>("rollout", "sampling; the policy's own options stand in the same block"),
+           block<TrainOptions>("train", "the loop")}};
 }
 
 std::string facts(const OptionInfo& option) {
   std::string out = option.type;
-  if (option.default_value != "(required)") out += ", default " + (option.default_value.empty() ? "''" : option.default_value);
-  else out += ", required";
+  if (option.default_value != "(required)")
+    out += ", default " + (option.default_value.empty() ? "''" : option.default_value);
+  else
+    out += ", required";
   if (!option.range.empty()) out += ", " + option.range;
   if (!option.unit.empty()) out += ", in " + option.unit;
   return out;
@@ -47,7 +50,8 @@ std::string table_text(const std::vector<OptionInfo>& options) {
   for (const auto& option : options) width = std::max(width, option.name.size());
   std::string out;
   for (const auto& option : options)
-    out += "  " + option.name + std::string(width - option.name.size() + 2, ' ') + option.help + " (" + facts(option) + ")\n";
+    out += "  " + option.name + std::string(width - option.name.size() + 2, ' ') + option.help + " (" + facts(option) +
+           ")\n";
   return out;
 }
 
@@ -60,8 +64,8 @@ std::string table_markdown(const std::vector<OptionInfo>& options) {
   if (options.empty()) return "No options.\n";
   std::string out = "| option | type | default | range | unit | meaning |\n|---|---|---|---|---|---|\n";
   for (const auto& o : options)
-    out += "| `" + o.name + "` | " + o.type + " | `" + (o.default_value.empty() ? "''" : o.default_value) + "` | " + cell(o.range) + " | " +
-           o.unit + " | " + cell(o.help) + " |\n";
+    out += "| `" + o.name + "` | " + o.type + " | `" + (o.default_value.empty() ? "''" : o.default_value) + "` | " +
+           cell(o.range) + " | " + o.unit + " | " + cell(o.help) + " |\n";
   return out;
 }
 
@@ -69,7 +73,7 @@ std::string table_markdown(const std::vector<OptionInfo>& options) {
 
 std::vector<DescribedSlot> all_slots() {
   return {described<Policy>("policies"), described<RewardModel>("rewards"), described<Objective>("objectives"),
-          described<Credit>("credits"), described<Selector>("selectors"), {"environments", {}}};
+          described<Credit>("credits"),  described<Selector>("selectors"),  {"environments", {}}};
 }
 
 std::vector<std::string> slot_kinds() {
@@ -105,7 +109,8 @@ std::string options_page() {
     if (slot.entries.empty()) continue;
     out += "\n## " + slot.kind + "\n";
     for (const auto& entry : slot.entries) {
-      out += "\n### " + entry.name + "\n\n" + entry.summary + (entry.source.empty() ? "" : ". Source: " + entry.source) + ".\n\n";
+      out += "\n### " + entry.name + "\n\n" + entry.summary +
+             (entry.source.empty() ? "" : ". Source: " + entry.source) + ".\n\n";
       out += table_markdown(entry.options);
       if (!entry.rollout.empty()) out += "\nIn `rollout:`\n\n" + table_markdown(entry.rollout);
     }

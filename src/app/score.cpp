@@ -21,17 +21,24 @@ struct Arguments {
   std::string file, data, out;
 };
 
-/// The file's `reward:` block, or the file itself: one block or a list.
+/// The file's `reward:` block, or the file itself: a list, or one block as a list of one.
 std::unique_ptr<RewardModel> load_reward(const std::string& file) {
   Config config = Config::load(file);
   const Config* inside = config.find("reward");
-  return registry<RewardModel>().make(reward_as_sum(inside ? *inside : config), {"weight", "name"});
+  Config reward = inside ? *inside : config;
+  if (!reward.is_map() && !reward.is_list())
+    bad_input(file, "must hold rewards: one block {type: ...}, or a list of them");
+  bool one = reward.is_map() && registry<RewardModel>().entry_of(reward).name != "weighted_sum";
+  Config list = Config::list();
+  if (one) list.append(reward);
+  return registry<RewardModel>().make(reward_as_sum(one ? list : reward));
 }
 
 Experience scored_rows(const Rows& rows) {
   Experience batch;
   batch.context = rows.columns();
-  if (!batch.context.has_text(extra::prompt)) batch.context.set_text(extra::prompt, std::vector<std::string>(rows.size()));
+  if (!batch.context.has_text(extra::prompt))
+    batch.context.set_text(extra::prompt, std::vector<std::string>(rows.size()));
   return batch;
 }
 
@@ -65,11 +72,13 @@ void run(const Arguments& arguments) {
 void add_score(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   auto* command = program.add_subcommand("score", "run rewards on given completions");
-  command->footer("Example: rft score reward.yaml --data completions.jsonl --out scored.jsonl\n"
-                  "reward.yaml is a recipe, or just its `reward:` block. A reward that could not be computed is null, with the\n"
-                  "reason in \"error\".");
+  command->footer(
+      "Example: rft score reward.yaml --data completions.jsonl --out scored.jsonl\n"
+      "reward.yaml is a recipe, or just its `reward:` block. A reward that could not be computed is null, with the\n"
+      "reason in \"error\".");
   command->add_option("REWARD", arguments->file, "the rewards, a YAML file")->required();
-  command->add_option("--data", arguments->data, "rows with \"completion\" and what the rewards read (.jsonl)")->required();
+  command->add_option("--data", arguments->data, "rows with \"completion\" and what the rewards read (.jsonl)")
+      ->required();
   command->add_option("--out", arguments->out, "the rows with \"reward\" and \"components\"")->required();
   command->callback([arguments] { run(*arguments); });
 }

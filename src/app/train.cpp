@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <memory>
 
@@ -28,15 +27,18 @@ void add_train(CLI::App& program) {
   auto* command = program.add_subcommand("train", "run a recipe");
   command->footer("Example: rft train configs/grpo.yaml train.steps=100 run.seed=1");
   add_recipe_arguments(*command, *arguments);
-  command->add_flag("--resume", arguments->request.resume, "go on from the newest whole checkpoint in the run directory");
-  command->add_flag("--dry-run", arguments->request.dry_run, "load everything, run one step of each stage, write nothing");
+  command->add_flag("--resume", arguments->request.resume,
+                    "go on from the newest whole checkpoint in the run directory");
+  command->add_flag("--dry-run", arguments->request.dry_run,
+                    "load everything, run one step of each stage, write nothing");
   command->callback([arguments, &program] {
     arguments->request.quiet = program.count("--quiet") > 0;
     Recipe recipe = Recipe::load(arguments->file, arguments->overrides);
     recipe.check_files();
     TrainResult result = train(recipe, arguments->request);
     if (arguments->request.dry_run)
-      std::printf("dry run: %.3f s a step, peak memory %.0f MiB, nothing written\n", result.seconds_per_step, result.peak_bytes / (1 << 20));
+      std::printf("dry run: %.3f s a step, peak memory %.0f MiB, nothing written\n", result.seconds_per_step,
+                  result.peak_bytes / (1 << 20));
     else
       std::printf("%s\n", result.directory.c_str());
   });
@@ -50,7 +52,8 @@ void add_check(CLI::App& program) {
   command->callback([arguments] {
     Recipe recipe = Recipe::load(arguments->file, arguments->overrides);
     recipe.check_files();
-    std::printf("%s: %zu stage%s, all in order\n", arguments->file.c_str(), recipe.stages.size(), recipe.stages.size() == 1 ? "" : "s");
+    std::printf("%s: %zu stage%s, all in order\n", arguments->file.c_str(), recipe.stages.size(),
+                recipe.stages.size() == 1 ? "" : "s");
   });
 }
 

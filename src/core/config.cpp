@@ -42,7 +42,8 @@ bool needs_quotes(const std::string& text) {
     if (*end != '\0') return true;  // "-1" and "-.5e3" need none
   }
   for (char c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == '#' || c == ',' || c == '[' || c == ']' || c == '{' || c == '}') return true;
+    if (static_cast<unsigned char>(c) < 0x20 || c == '#' || c == ',' || c == '[' || c == ']' || c == '{' || c == '}')
+      return true;
   return text.find(": ") != std::string::npos || text.back() == ':';
 }
 
@@ -120,7 +121,8 @@ Config Config::parse(const std::string& text, const std::string& name) {
   try {
     auto documents = YAML::LoadAll(text);
     if (documents.empty()) return Config::map();
-    if (documents.size() > 1) bad_input(position(name, documents[1].Mark()), "a recipe is one YAML document; got ", documents.size());
+    if (documents.size() > 1)
+      bad_input(position(name, documents[1].Mark()), "a recipe is one YAML document; got ", documents.size());
     return ConfigBuilder{name}.build(documents[0], "", 0);
   } catch (const YAML::Exception& error) {
     bad_input(position(name, error.mark), "this is not YAML: ", error.msg);
@@ -132,9 +134,11 @@ Config Config::load(const std::string& file, const std::vector<std::string>& ove
   if (!in) bad_input(file, "this file can't be read");
   std::ostringstream content;
   content << in.rdbuf();
-  if (content.str().size() > kMaxFile) bad_input(file, "a recipe is at most 16 MiB; got ", content.str().size(), " bytes");
+  if (content.str().size() > kMaxFile)
+    bad_input(file, "a recipe is at most 16 MiB; got ", content.str().size(), " bytes");
   Config config = parse(content.str(), file);
-  if (!config.is_map() && !config.is_list() && !config.is_null()) bad_input(config.where_, "a recipe must be a map of blocks");
+  if (!config.is_map() && !config.is_list() && !config.is_null())
+    bad_input(config.where_, "a recipe must be a map of blocks");
   for (const auto& assignment : overrides) config.apply_override(assignment);
   return config;
 }

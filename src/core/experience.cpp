@@ -6,8 +6,8 @@ namespace rft {
 
 const std::vector<ExperienceColumn>& experience_columns() {
   static const std::vector<ExperienceColumn> columns = {
-      {"action", &Experience::action},     {"mask", &Experience::mask},         {"logp", &Experience::logp},
-      {"old_logp", &Experience::old_logp}, {"ref_logp", &Experience::ref_logp}, {"group", &Experience::group},
+      {"action", &Experience::action},     {"mask", &Experience::mask},          {"logp", &Experience::logp},
+      {"old_logp", &Experience::old_logp}, {"ref_logp", &Experience::ref_logp},  {"group", &Experience::group},
       {"reward", &Experience::reward},     {"advantage", &Experience::advantage}};
   return columns;
 }

@@ -21,7 +21,8 @@ std::vector<std::string> names_of(const Map& map) {
 
 const Tensor& Fields::tensor(const std::string& name) const {
   auto found = tensors_.find(name);
-  if (found == tensors_.end()) run_failed("Fields", "there is no tensor '", name, "'", suggestion(name, names_of(tensors_)));
+  if (found == tensors_.end())
+    run_failed("Fields", "there is no tensor '", name, "'", suggestion(name, names_of(tensors_)));
   return found->second;
 }
 
@@ -32,7 +33,8 @@ Tensor Fields::find(const std::string& name) const {
 
 const std::vector<std::string>& Fields::text(const std::string& name) const {
   auto found = texts_.find(name);
-  if (found == texts_.end()) run_failed("Fields", "there is no text column '", name, "'", suggestion(name, names_of(texts_)));
+  if (found == texts_.end())
+    run_failed("Fields", "there is no text column '", name, "'", suggestion(name, names_of(texts_)));
   return found->second;
 }
 

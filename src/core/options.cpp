@@ -11,10 +11,14 @@ namespace {
 
 std::string kind_name(const Config& node) {
   switch (node.kind()) {
-    case Config::Kind::null: return "nothing";
-    case Config::Kind::list: return "a list";
-    case Config::Kind::map: return "a block";
-    default: return "'" + node.text() + "'";
+    case Config::Kind::null:
+      return "nothing";
+    case Config::Kind::list:
+      return "a list";
+    case Config::Kind::map:
+      return "a block";
+    default:
+      return "'" + node.text() + "'";
   }
 }
 
@@ -82,7 +86,8 @@ Config text_node(const std::string& value) {
   // A text that reads as a number or a truth value keeps its quotes.
   double number;
   auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  bool looks_other = (error == std::errc() && end == value.data() + value.size()) || value == "true" || value == "false";
+  bool looks_other =
+      (error == std::errc() && end == value.data() + value.size()) || value == "true" || value == "false";
   return Config::scalar(value, looks_other);
 }
 
@@ -133,14 +138,18 @@ void OptionReader::option(const char* name, std::string& value, const char*, con
 }
 void OptionReader::option(const char* name, std::optional<int64_t>& value, const char*, const Limits& limits) {
   if (auto* node = take(name, limits)) {
-    if (node->is_null() || (node->is_scalar() && node->text() == "null")) value.reset();
-    else value = read_integer(*node, limits);
+    if (node->is_null() || (node->is_scalar() && node->text() == "null"))
+      value.reset();
+    else
+      value = read_integer(*node, limits);
   }
 }
 void OptionReader::option(const char* name, std::optional<double>& value, const char*, const Limits& limits) {
   if (auto* node = take(name, limits)) {
-    if (node->is_null() || (node->is_scalar() && node->text() == "null")) value.reset();
-    else value = read_double(*node, limits);
+    if (node->is_null() || (node->is_scalar() && node->text() == "null"))
+      value.reset();
+    else
+      value = read_double(*node, limits);
   }
 }
 void OptionReader::option(const char* name, std::vector<std::string>& value, const char*, const Limits& limits) {
@@ -238,9 +247,15 @@ namespace {
 class OptionTable : public OptionVisitor {
  public:
   explicit OptionTable(std::string prefix, std::vector<OptionInfo>& rows) : prefix_(std::move(prefix)), rows_(rows) {}
-  void option(const char* n, bool& v, const char* h, const Limits& l) override { add(n, "bool", v ? "true" : "false", h, l); }
-  void option(const char* n, int64_t& v, const char* h, const Limits& l) override { add(n, "int", std::to_string(v), h, l); }
-  void option(const char* n, double& v, const char* h, const Limits& l) override { add(n, "float", number_text(v), h, l); }
+  void option(const char* n, bool& v, const char* h, const Limits& l) override {
+    add(n, "bool", v ? "true" : "false", h, l);
+  }
+  void option(const char* n, int64_t& v, const char* h, const Limits& l) override {
+    add(n, "int", std::to_string(v), h, l);
+  }
+  void option(const char* n, double& v, const char* h, const Limits& l) override {
+    add(n, "float", number_text(v), h, l);
+  }
   void option(const char* n, std::string& v, const char* h, const Limits& l) override { add(n, "text", v, h, l); }
   void option(const char* n, std::optional<int64_t>& v, const char* h, const Limits& l) override {
     add(n, "int or null", v ? std::to_string(*v) : "null", h, l);
@@ -256,12 +271,15 @@ class OptionTable : public OptionVisitor {
     for (double x : v) texts.push_back(number_text(x));
     add(n, "list of float", "[" + join(texts, ", ") + "]", h, l);
   }
-  void option(const char* n, std::vector<Config>&, const char* h, const Limits& l) override { add(n, "list of blocks", "[]", h, l); }
+  void option(const char* n, std::vector<Config>&, const char* h, const Limits& l) override {
+    add(n, "list of blocks", "[]", h, l);
+  }
   void block(const char* name, const std::function<void(OptionVisitor&)>& fields, const char*) override {
     OptionTable inner(prefix_ + name + ".", rows_);
     fields(inner);
   }
-  void optional_block(const char* name, bool&, const std::function<void(OptionVisitor&)>& fields, const char* help) override {
+  void optional_block(const char* name, bool&, const std::function<void(OptionVisitor&)>& fields,
+                      const char* help) override {
     rows_.push_back({prefix_ + name, "block or null", "null", "", "", help});
     block(name, fields, help);
   }

@@ -46,8 +46,8 @@ void write_all(int fd, std::string_view content, const std::string& file) {
   }
 }
 
-/// A pipe or a device can't be replaced by a rename: it is written in place. /dev/stdout is one even where it leads to a
-/// file.
+/// A pipe or a device can't be replaced by a rename: it is written in place. /dev/stdout is one even where it leads to
+/// a file.
 bool is_stream(const std::string& file) {
   if (file.rfind("/dev/", 0) == 0 || file.rfind("/proc/", 0) == 0) return true;
   struct stat info;

@@ -24,12 +24,15 @@ Tensor copy_rows(const Tensor& given, const Tensor& index) {
   const auto* from = static_cast<const char*>(x.const_data_ptr());
   auto* to = static_cast<char*>(out.data_ptr());
   const int64_t* at = index.const_data_ptr<int64_t>();
-  at::parallel_for(0, shape[0], std::max<int64_t>(1, 65536 / static_cast<int64_t>(bytes + 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (at[i] < 0) std::memset(to + i * bytes, 0, bytes);
-      else std::memcpy(to + i * bytes, from + at[i] * bytes, bytes);
-    }
-  });
+  at::parallel_for(0, shape[0], std::max<int64_t>(1, 65536 / static_cast<int64_t>(bytes + 1)),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) {
+                       if (at[i] < 0)
+                         std::memset(to + i * bytes, 0, bytes);
+                       else
+                         std::memcpy(to + i * bytes, from + at[i] * bytes, bytes);
+                     }
+                   });
   return out;
 }
 

@@ -102,8 +102,9 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 }  // namespace
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-  TORCH_CHECK(weight.dim() == 1 && x.dim() > 0 && x.size(-1) == weight.size(0) && x.scalar_type() == weight.scalar_type(),
-              "[rms_norm] weight must be [D] of x's dtype, x [..., D]; got ", weight.sizes(), " and ", x.sizes());
+  TORCH_CHECK(
+      weight.dim() == 1 && x.dim() > 0 && x.size(-1) == weight.size(0) && x.scalar_type() == weight.scalar_type(),
+      "[rms_norm] weight must be [D] of x's dtype, x [..., D]; got ", weight.sizes(), " and ", x.sizes());
   if (!at::isReducedFloatingType(x.scalar_type())) return RmsNorm::apply(x, weight.contiguous(), eps);
   auto wide = x.to(at::kFloat);
   return wide.mul(wide.square().mean(-1, true).add(eps).rsqrt()).to(x.scalar_type()).mul(weight);

@@ -15,6 +15,7 @@ std::string adapter_base(const std::string& directory);
 LoraConfig read_adapter_config(const std::string& directory);
 /// Fills the decoder's adapters.
 void load_adapter(Decoder& decoder, const std::string& directory);
-void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& base, const std::string& directory);
+void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& base,
+                  const std::string& directory);
 
 }  // namespace rft

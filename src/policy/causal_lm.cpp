@@ -24,7 +24,8 @@ at::ScalarType dtype_of(const std::string& name) {
 std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype) {
   std::string file = directory + "/config.json";
   if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
-  return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), dtype, directory);
+  return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), dtype,
+                                   directory);
 }
 
 /// Where the decisions of a batch lie in the packed hidden states.
@@ -39,9 +40,11 @@ struct Layout {
 /// Each row is its prompt and all but the last token of its completion: the last one predicts nothing.
 Layout lay_out(const Experience& batch) {
   int64_t B = batch.action.size(0), T = batch.action.size(1);
-  auto prompts = batch.context.tensor("prompt_ids").contiguous(), lengths = batch.context.tensor("prompt_length").contiguous();
+  auto prompts = batch.context.tensor("prompt_ids").contiguous(),
+       lengths = batch.context.tensor("prompt_length").contiguous();
   auto action = batch.action.contiguous(), mask = batch.mask.contiguous();
-  const int64_t *prompt = prompts.data_ptr<int64_t>(), *prompt_length = lengths.data_ptr<int64_t>(), *token = action.data_ptr<int64_t>();
+  const int64_t *prompt = prompts.data_ptr<int64_t>(), *prompt_length = lengths.data_ptr<int64_t>(),
+                *token = action.data_ptr<int64_t>();
   const bool* decided = mask.data_ptr<bool>();
   std::vector<int64_t> ids, hidden, target, cell;
   Layout out;
@@ -77,27 +80,37 @@ void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face model directory (or a PEFT adapter directory)", required());
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
-  v.option("gradient_checkpointing", gradient_checkpointing,
-           "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
-  v.optional_block("lora", use_lora, [this](OptionVisitor& in) {
-    in.option("rank", lora.rank, "rank of the low-rank addition", at_least(1));
-    in.option("alpha", lora.alpha, "scale: alpha / rank", above(0));
-    in.option("target_modules", lora.target_modules, "names such as q_proj; empty = all linear layers but the head");
-    in.option("rslora", lora.rslora, "scale alpha / sqrt(rank) instead");
-    in.option("seed", lora_seed, "seed of the adapters' first weights", at_least(0));
-  }, "train low-rank adapters and leave the model as it is; the reference policy is the model without them");
-  v.option("sync_reference", sync_reference, "move the reference policy towards the trained one now and then (TR-DPO; TRL's sync_ref_model)");
-  v.option("reference_mixup", reference_mixup, "at each move: reference = mixup * policy + (1 - mixup) * reference", between(0, 1));
+  v.option(
+      "gradient_checkpointing", gradient_checkpointing,
+      "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
+  v.optional_block(
+      "lora", use_lora,
+      [this](OptionVisitor& in) {
+        in.option("rank", lora.rank, "rank of the low-rank addition", at_least(1));
+        in.option("alpha", lora.alpha, "scale: alpha / rank", above(0));
+        in.option("target_modules", lora.target_modules,
+                  "names such as q_proj; empty = all linear layers but the head");
+        in.option("rslora", lora.rslora, "scale alpha / sqrt(rank) instead");
+        in.option("seed", lora_seed, "seed of the adapters' first weights", at_least(0));
+      },
+      "train low-rank adapters and leave the model as it is; the reference policy is the model without them");
+  v.option("sync_reference", sync_reference,
+           "move the reference policy towards the trained one now and then (TR-DPO; TRL's sync_ref_model)");
+  v.option("reference_mixup", reference_mixup, "at each move: reference = mixup * policy + (1 - mixup) * reference",
+           between(0, 1));
   v.option("reference_every", reference_every, "optimizer steps between moves", at_least(1).in("steps"));
 }
 
 void CausalLm::Rollout::visit(OptionVisitor& v) {
   v.option("max_new_tokens", max_new_tokens, "a completion is cut off after so many tokens", at_least(1).in("tokens"));
-  v.option("temperature", temperature, "logits are divided by it, in sampling and in training alike; 0 = greedy", at_least(0));
+  v.option("temperature", temperature, "logits are divided by it, in sampling and in training alike; 0 = greedy",
+           at_least(0));
   v.option("top_p", top_p, "sample from the smallest set of tokens that holds this much probability", between(0, 1));
   v.option("top_k", top_k, "sample from the so many likeliest tokens; 0 = all", at_least(0));
-  v.option("min_p", min_p, "leave out tokens less likely than this share of the likeliest one's probability", between(0, 1));
-  v.option("repetition_penalty", repetition_penalty, "divides (multiplies, where negative) the logits of tokens already seen", above(0));
+  v.option("min_p", min_p, "leave out tokens less likely than this share of the likeliest one's probability",
+           between(0, 1));
+  v.option("repetition_penalty", repetition_penalty,
+           "divides (multiplies, where negative) the logits of tokens already seen", above(0));
   v.option("stop", stop, "texts that end a completion");
   v.option("decode_batch_size", decode_batch_size, "completions decoded at once; 0 = chosen", at_least(0));
 }
@@ -113,13 +126,15 @@ CausalLm::CausalLm(Options options) : options_(std::move(options)) {
   eos_ids_ = eos_token_ids(options_.path);
   if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
   if (tokenizer_.size() > decoder_->config().vocab_size)
-    bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ", decoder_->config().vocab_size);
+    bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ",
+              decoder_->config().vocab_size);
   if (!options_.adapter.empty()) {
     options_.lora = read_adapter_config(options_.adapter);
     options_.use_lora = true;
   }
   if (options_.use_lora && options_.sync_reference)
-    bad_input("policy.sync_reference", "the reference of a model with adapters is the model without them, which does not move");
+    bad_input("policy.sync_reference",
+              "the reference of a model with adapters is the model without them, which does not move");
   if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
   if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
   for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(!options_.use_lora);
@@ -131,10 +146,13 @@ CausalLm::TokenRow CausalLm::prompt_row(const Rows& rows, int64_t i) const {
     row.prompt = rows.ints(i, "input_ids");
   } else {
     if (!rows.has(i, "prompt") && rows.has(i, "messages"))
-      bad_input(rows.where(i), "`messages` need a chat template, which this version does not apply: write the rendered text as `prompt`");
+      bad_input(
+          rows.where(i),
+          "`messages` need a chat template, which this version does not apply: write the rendered text as `prompt`");
     row.prompt = tokenizer_.encode(rows.string(i, "prompt"));
   }
-  if (row.prompt.empty()) bad_input(rows.where(i), "the prompt has no tokens; the model needs at least one to go on from");
+  if (row.prompt.empty())
+    bad_input(rows.where(i), "the prompt has no tokens; the model needs at least one to go on from");
   for (int64_t id : row.prompt)
     if (id < 0 || id >= decoder_->config().vocab_size)
       bad_input(rows.where(i), "input_ids must be in 0 .. ", decoder_->config().vocab_size - 1, "; got ", id);
@@ -145,23 +163,27 @@ CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool ap
   TokenRow row = prompt_row(rows, i);
   if (rows.has(i, "input_ids")) {
     int64_t length = rows.integer(i, "prompt_length"), size = static_cast<int64_t>(row.prompt.size());
-    if (length < 1 || length >= size) bad_input(rows.where(i), "prompt_length must be in 1 .. ", size - 1, "; got ", length);
+    if (length < 1 || length >= size)
+      bad_input(rows.where(i), "prompt_length must be in 1 .. ", size - 1, "; got ", length);
     row.completion.assign(row.prompt.begin() + length, row.prompt.end());
     row.prompt.resize(length);
   } else {
     row.completion = tokenizer_.encode(rows.string(i, "completion"), false);
-    bool ended = !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
+    bool ended =
+        !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
     if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());
   }
   int64_t total = static_cast<int64_t>(row.prompt.size() + row.completion.size());
   if (total > decoder_->config().max_positions)
-    bad_input(rows.where(i), "prompt and completion have ", total, " tokens; the model takes at most ", decoder_->config().max_positions);
+    bad_input(rows.where(i), "prompt and completion have ", total, " tokens; the model takes at most ",
+              decoder_->config().max_positions);
   return row;
 }
 
 Experience CausalLm::pack(const std::vector<TokenRow>& rows) {
   int64_t B = static_cast<int64_t>(rows.size()), P = 1, T = 1;
-  for (const auto& row : rows) P = std::max(P, int64_t(row.prompt.size())), T = std::max(T, int64_t(row.completion.size()));
+  for (const auto& row : rows)
+    P = std::max(P, int64_t(row.prompt.size())), T = std::max(T, int64_t(row.completion.size()));
   auto prompt = at::zeros({B, P}, at::kLong), length = at::zeros({B}, at::kLong);
   Experience out;
   out.action = at::zeros({B, T}, at::kLong);
@@ -217,14 +239,16 @@ Experience CausalLm::sample(const Experience& contexts, const SampleRequest& req
   options.top_p = rollout_.top_p, options.top_k = rollout_.top_k, options.min_p = rollout_.min_p;
   options.repetition_penalty = rollout_.repetition_penalty, options.stop = rollout_.stop;
   options.batch_size = rollout_.decode_batch_size, options.eos_ids = eos_ids_;
-  auto ids = contexts.context.tensor("prompt_ids").contiguous(), lengths = contexts.context.tensor("prompt_length").contiguous();
+  auto ids = contexts.context.tensor("prompt_ids").contiguous(),
+       lengths = contexts.context.tensor("prompt_length").contiguous();
   std::vector<TokenRow> rows;
   std::vector<std::vector<int64_t>> prompts;
   for (int64_t i = 0; i < ids.size(0); ++i) {
     const int64_t* begin = ids.data_ptr<int64_t>() + i * ids.size(1);
     prompts.emplace_back(begin, begin + lengths.data_ptr<int64_t>()[i]);
   }
-  auto sampled = sample_rows(*decoder_, &tokenizer_, prompts, request.group_size, request.seed, request.greedy, options, request.progress);
+  auto sampled = sample_rows(*decoder_, &tokenizer_, prompts, request.group_size, request.seed, request.greedy, options,
+                             request.progress);
 
   int64_t B = static_cast<int64_t>(sampled.size());
   for (int64_t b = 0; b < B; ++b) rows.push_back({prompts[b / request.group_size], sampled[b].ids});
@@ -256,13 +280,16 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   bool rollout = needs.data == Needs::Data::rollout;
   double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
   auto hidden = decoder.forward(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
-  auto result = ops::linear_logp(ops::gather_rows(hidden, layout.hidden_index, layout.decision), decoder.weights().head, layout.target, temperature, needs.entropy);
+  auto result = ops::linear_logp(ops::gather_rows(hidden, layout.hidden_index, layout.decision), decoder.weights().head,
+                                 layout.target, temperature, needs.entropy);
   out.logp = to_cells(result.logp, layout.cell, B, T);
   if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
   return out;
 }
 
-Evaluation CausalLm::evaluate(const Experience& batch, const Needs& needs) { return judge(*decoder_, batch, needs, true); }
+Evaluation CausalLm::evaluate(const Experience& batch, const Needs& needs) {
+  return judge(*decoder_, batch, needs, true);
+}
 
 Tensor CausalLm::ref_logp(const Experience& batch, const Needs& needs) {
   at::NoGradGuard no_grad;

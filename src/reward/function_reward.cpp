@@ -11,10 +11,13 @@ namespace {
 
 class FunctionReward : public RewardModel {
  public:
-  FunctionReward(std::string name, std::function<double(const Completion&)> score) : name_(std::move(name)), score_(std::move(score)) {}
+  FunctionReward(std::string name, std::function<double(const Completion&)> score)
+      : name_(std::move(name)), score_(std::move(score)) {}
   Rewards score(const Experience& batch) override {
     const auto &prompts = batch.context.text(extra::prompt), &completions = batch.context.text(extra::completion);
-    return score_rows(batch, name_, [&](int64_t row) { return score_(Completion{prompts.at(row), completions.at(row), batch, row}); });
+    return score_rows(batch, name_, [&](int64_t row) {
+      return score_(Completion{prompts.at(row), completions.at(row), batch, row});
+    });
   }
 
  private:

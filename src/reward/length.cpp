@@ -25,8 +25,10 @@ LengthReward::LengthReward(Options options) : options_(std::move(options)) {
   };
   if (options_.form == "soft_overlong") need(options_.max, "max"), need(options_.cache, "cache");
   if (options_.form == "target") need(options_.target, "target");
-  if (options_.form == "soft_overlong" && *options_.cache > *options_.max) bad_input("length.cache", "must be at most max ", *options_.max, "; got ", *options_.cache);
-  if (options_.scale == 0 || !std::isfinite(options_.scale)) bad_input("length.scale", "must be finite and not 0; got ", options_.scale);
+  if (options_.form == "soft_overlong" && *options_.cache > *options_.max)
+    bad_input("length.cache", "must be at most max ", *options_.max, "; got ", *options_.cache);
+  if (options_.scale == 0 || !std::isfinite(options_.scale))
+    bad_input("length.scale", "must be finite and not 0; got ", options_.scale);
 }
 
 double LengthReward::value(double length) const {
@@ -39,14 +41,17 @@ double LengthReward::value(double length) const {
 
 Rewards LengthReward::score(const Experience& batch) {
   if (options_.unit == "tokens") {
-    if (!batch.mask.defined()) run_failed("length", "these completions have no tokens; count characters instead (unit: characters)");
+    if (!batch.mask.defined())
+      run_failed("length", "these completions have no tokens; count characters instead (unit: characters)");
     auto lengths = batch.mask.sum(1).to(at::kLong);
-    return score_rows(batch, "length", [&](int64_t row) { return value(static_cast<double>(lengths[row].item<int64_t>())); });
+    return score_rows(batch, "length",
+                      [&](int64_t row) { return value(static_cast<double>(lengths[row].item<int64_t>())); });
   }
   const auto& completions = batch.context.text(extra::completion);
   return score_rows(batch, "length", [&](int64_t row) {
     int64_t characters = 0;
-    for (char c : completions.at(row)) characters += (static_cast<unsigned char>(c) & 0xC0) != 0x80;  // not a continuation byte
+    for (char c : completions.at(row))
+      characters += (static_cast<unsigned char>(c) & 0xC0) != 0x80;  // not a continuation byte
     return value(static_cast<double>(characters));
   });
 }

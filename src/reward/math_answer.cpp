@@ -36,7 +36,9 @@ std::string after_phrase(const std::string& text) {
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
   size_t best = std::string::npos;
   for (const std::string phrase : {"answer is", "answer:", "answer ="})
-    if (size_t at = lower.rfind(phrase); at != std::string::npos && (best == std::string::npos || at + phrase.size() > best)) best = at + phrase.size();
+    if (size_t at = lower.rfind(phrase);
+        at != std::string::npos && (best == std::string::npos || at + phrase.size() > best))
+      best = at + phrase.size();
   if (best == std::string::npos) return "";
   std::string found = line_from(text, best);
   found = found.substr(std::min(found.find_first_not_of(" :*"), found.size()));
@@ -58,10 +60,14 @@ std::string last_number(const std::string& text) {
   while (end > 0 && !digit(end - 1)) --end;
   if (end == 0) return "";
   size_t begin = end;
-  while (begin > 0 && (digit(begin - 1) || ((text[begin - 1] == '.' || text[begin - 1] == ',' || text[begin - 1] == '/') && digit(begin) && (begin == 1 || digit(begin - 2) || text[begin - 1] == '.')))) --begin;
+  while (begin > 0 &&
+         (digit(begin - 1) || ((text[begin - 1] == '.' || text[begin - 1] == ',' || text[begin - 1] == '/') &&
+                               digit(begin) && (begin == 1 || digit(begin - 2) || text[begin - 1] == '.'))))
+    --begin;
   std::string number = text.substr(begin, end - begin);
   // "6,623" is a list unless the comma separates thousands.
-  if (size_t comma = number.rfind(','); comma != std::string::npos && !math::evaluate(number)) number = number.substr(comma + 1), begin = end - number.size();
+  if (size_t comma = number.rfind(','); comma != std::string::npos && !math::evaluate(number))
+    number = number.substr(comma + 1), begin = end - number.size();
   bool negative = begin > 0 && text[begin - 1] == '-' && (begin == 1 || !(digit(begin - 2) || text[begin - 2] == ')'));
   return (negative ? "-" : "") + number + (end < text.size() && text[end] == '%' ? "%" : "");
 }
@@ -73,7 +79,11 @@ std::string final_answer(const std::string& completion, const std::string& how) 
     const char* name;
     std::string (*find)(const std::string&);
   };
-  static constexpr Way kWays[] = {{"boxed", last_boxed}, {"hashes", after_hashes}, {"phrase", after_phrase}, {"equals", after_equals}, {"number", last_number}};
+  static constexpr Way kWays[] = {{"boxed", last_boxed},
+                                  {"hashes", after_hashes},
+                                  {"phrase", after_phrase},
+                                  {"equals", after_equals},
+                                  {"number", last_number}};
   for (const auto& way : kWays) {
     if (how != "auto" && how != way.name) continue;
     if (std::string found = way.find(completion); !math::normalized(found).empty()) return found;
@@ -94,7 +104,8 @@ Rewards MathAnswer::score(const Experience& batch) {
   const auto &completions = batch.context.text(extra::completion), &answers = batch.context.text(options_.column);
   return score_rows(batch, "math_answer", [&](int64_t row) {
     std::string found = final_answer(completions.at(row), options_.extract);
-    return !found.empty() && math::same_answer(found, answers.at(row), options_.tolerance) ? options_.correct : options_.incorrect;
+    return !found.empty() && math::same_answer(found, answers.at(row), options_.tolerance) ? options_.correct
+                                                                                           : options_.incorrect;
   });
 }
 

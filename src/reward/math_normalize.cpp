@@ -6,8 +6,11 @@
 namespace rft::math {
 namespace {
 
+constexpr size_t kMaxLength = 4096;  // what follows is quadratic in the length
+
 void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
 }
 
 /// The index behind the brace that closes the one at `open`, or npos.
@@ -50,18 +53,32 @@ void brace_arguments(std::string& text, const std::string& command, int count) {
 }  // namespace
 
 std::string normalized(const std::string& given) {
+  if (given.size() > kMaxLength) return "";
   std::string text = given;
-  static const std::array<std::pair<const char*, const char*>, 30> kReplacements = {{
-      {"\xe2\x88\x92", "-"}, {"\xc2\xa0", " "}, {"\xc2\xb7", "*"}, {"\xc3\x97", "*"}, {"\xc3\xb7", "/"}, {"\xcf\x80", "\\pi "},
-      {"\xc2\xb0", ""}, {"\\dfrac", "\\frac"}, {"\\tfrac", "\\frac"}, {"\\cfrac", "\\frac"}, {"\\left", ""}, {"\\right", ""},
-      {"\\!", ""}, {"\\,", " "}, {"\\;", " "}, {"\\:", " "}, {"\\ ", " "}, {"\\quad", " "}, {"\\$", ""}, {"$", ""}, {"\\%", "%"},
-      {"^{\\circ}", ""}, {"^\\circ", ""}, {"\\circ", ""}, {"\\cdot", "*"}, {"\\times", "*"}, {"\\div", "/"}, {"\\infty", "infinity"},
-      {"{,}", ","}, {"~", " "}}};
+  static const std::array<std::pair<const char*, const char*>, 30> kReplacements = {
+      {{"\xe2\x88\x92", "-"}, {"\xc2\xa0", " "},
+       {"\xc2\xb7", "*"},     {"\xc3\x97", "*"},
+       {"\xc3\xb7", "/"},     {"\xcf\x80", "\\pi "},
+       {"\xc2\xb0", ""},      {"\\dfrac", "\\frac"},
+       {"\\tfrac", "\\frac"}, {"\\cfrac", "\\frac"},
+       {"\\left", ""},        {"\\right", ""},
+       {"\\!", ""},           {"\\,", " "},
+       {"\\;", " "},          {"\\:", " "},
+       {"\\ ", " "},          {"\\quad", " "},
+       {"\\$", ""},           {"$", ""},
+       {"\\%", "%"},          {"^{\\circ}", ""},
+       {"^\\circ", ""},       {"\\circ", ""},
+       {"\\cdot", "*"},       {"\\times", "*"},
+       {"\\div", "/"},        {"\\infty", "infinity"},
+       {"{,}", ","},          {"~", " "}}};
   for (const auto& [from, to] : kReplacements) replace_all(text, from, to);
-  for (const char* command : {"\\text", "\\mathrm", "\\textbf", "\\mathbf", "\\mbox", "\\operatorname", "\\boxed", "\\fbox"}) unwrap(text, command);
+  for (const char* command :
+       {"\\text", "\\mathrm", "\\textbf", "\\mathbf", "\\mbox", "\\operatorname", "\\boxed", "\\fbox"})
+    unwrap(text, command);
   brace_arguments(text, "\\frac", 2), brace_arguments(text, "\\sqrt", 1);
   size_t begin = text.find_first_not_of(" \t\r\n"), end = text.find_last_not_of(" \t\r\n.;,:!?");
-  return begin == std::string::npos || end == std::string::npos || end < begin ? "" : text.substr(begin, end - begin + 1);
+  return begin == std::string::npos || end == std::string::npos || end < begin ? ""
+                                                                               : text.substr(begin, end - begin + 1);
 }
 
 }  // namespace rft::math

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <limits>
 
 namespace rft {
@@ -14,7 +15,11 @@ Rewards score_rows(const Experience& batch, const std::string& name, const std::
   float* value = out.value.data_ptr<float>();
   for (int64_t i = 0; i < rows; ++i) {
     try {
-      value[i] = static_cast<float>(score(i));
+      auto given = static_cast<float>(score(i));
+      if (std::isfinite(given))
+        value[i] = given;
+      else
+        out.errors[i] = "the reward must be a finite number; got " + std::to_string(given);
     } catch (const std::exception& error) {
       out.errors[i] = error.what();
     }

@@ -7,7 +7,8 @@
 
 namespace rft {
 
-/// Calls `score` for every row; a row whose call throws is NaN with the message. The result's only component is itself.
+/// Calls `score` for every row; a row whose call throws, or gives no finite number, is NaN with a message. The result's
+/// only component is itself.
 Rewards score_rows(const Experience& batch, const std::string& name, const std::function<double(int64_t row)>& score);
 
 }  // namespace rft

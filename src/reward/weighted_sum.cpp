@@ -25,7 +25,8 @@ PartOptions part_options(const Config& block) {
   PartOptions options;
   OptionReader reader(block);
   options.visit(reader);
-  if (!std::isfinite(options.weight)) bad_input(block.find("weight")->place(), "must be finite; got ", block.find("weight")->text());
+  if (!std::isfinite(options.weight))
+    bad_input(block.find("weight")->place(), "must be finite; got ", block.find("weight")->text());
   return options;
 }
 
@@ -50,7 +51,8 @@ void add_errors(std::vector<std::string>& into, const std::vector<std::string>& 
 }  // namespace
 
 void WeightedSum::Options::visit(OptionVisitor& v) {
-  v.option("rewards", rewards, "blocks {type, weight: 1, name, ...}; each is scored and reported by itself", required());
+  v.option("rewards", rewards, "blocks {type, weight: 1, name, ...}; each is scored and reported by itself",
+           required());
 }
 
 WeightedSum::WeightedSum(const Options& options) {
@@ -60,7 +62,8 @@ WeightedSum::WeightedSum(const Options& options) {
     PartOptions part = part_options(block);
     auto model = registry<RewardModel>().make(block, {"weight", "name"});
     std::string name = part.name.empty() ? block.find("type")->text() : part.name;
-    if (name.find(',') != std::string::npos) bad_input(block.find("name")->place(), "a name has no commas; got '", name, "'");
+    if (name.find(',') != std::string::npos)
+      bad_input(block.find("name")->place(), "a name has no commas; got '", name, "'");
     parts_.push_back({unique_name(name, taken), part.weight, std::move(model)});
   }
 }
@@ -75,7 +78,8 @@ Rewards WeightedSum::score(const Experience& batch) {
     try {
       own = part.model->score(batch);
       if (!own.value.defined() || own.value.dim() != 1 || own.value.size(0) != rows)
-        run_failed("reward", "'", part.name, "' must give one value a row, ", rows, " in all; got ", own.value.defined() ? own.value.numel() : 0);
+        run_failed("reward", "'", part.name, "' must give one value a row, ", rows, " in all; got ",
+                   own.value.defined() ? own.value.numel() : 0);
     } catch (const std::exception& error) {
       own = failed(rows, error.what());
     }

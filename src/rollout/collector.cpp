@@ -33,7 +33,8 @@ void add_component_metrics(const Rewards& rewards, const std::string& prefix, Me
     if (good.numel() == 0) continue;
     double rows = static_cast<double>(good.numel());
     metrics.add(prefix + "rewards/" + component.name + "/mean", good.mean().item<double>(), rows);
-    metrics.add(prefix + "rewards/" + component.name + "/std", good.numel() > 1 ? good.std().item<double>() : 0.0, rows);
+    metrics.add(prefix + "rewards/" + component.name + "/std", good.numel() > 1 ? good.std().item<double>() : 0.0,
+                rows);
   }
 }
 
@@ -47,7 +48,8 @@ void add_completion_metrics(const Experience& batch, Metrics& metrics) {
   auto truncated = batch.extra.tensor(extra::truncated);
   metrics.add("completions/clipped_ratio", truncated.to(at::kDouble).mean().item<double>(), rows);
   auto ended = length.masked_select(truncated.logical_not());
-  if (ended.numel()) metrics.add("completions/mean_terminated_length", ended.mean().item<double>(), static_cast<double>(ended.numel()));
+  if (ended.numel())
+    metrics.add("completions/mean_terminated_length", ended.mean().item<double>(), static_cast<double>(ended.numel()));
 }
 
 /// Seconds and tokens over all rounds of a rollout.
@@ -79,7 +81,8 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
 
 }  // namespace
 
-void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix, Metrics& metrics) {
+void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix,
+                    Metrics& metrics) {
   Rewards rewards = model.score(batch);
   check_rewards(rewards, batch.rows());
   batch.reward = rewards.value;
@@ -102,8 +105,9 @@ void attach_rewards(Experience& batch, RewardModel& model, double max_failures, 
   for (const auto& error : rewards.errors)
     if (message.empty()) message = error;
   if (failed > max_failures)
-    run_failed("reward", static_cast<int>(std::lround(failed * 100)), " % of the rewards could not be computed (at most ",
-               max_failures * 100, " % may fail, train.max_reward_failures); the first: ", message.empty() ? "NaN" : message);
+    run_failed("reward", static_cast<int>(std::lround(failed * 100)),
+               " % of the rewards could not be computed (at most ", max_failures * 100,
+               " % may fail, train.max_reward_failures); the first: ", message.empty() ? "NaN" : message);
   if (!message.empty()) log::warn("a reward could not be computed and counts as missing: " + message);
 }
 
@@ -115,8 +119,10 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
   for (int64_t round = 0; round <= slots.selector.extra_rollouts() && kept < wanted; ++round) {
     Experience batch = roll_out(slots, contexts, cursor, mix(seed, round), groups, options, spent, metrics);
     groups += options.batch_size / options.group_size;
-    if (slots.credit) slots.credit->assign(batch, metrics);
-    else if (batch.reward.defined()) metrics.add("reward", batch.reward.nanmean().item<double>(), static_cast<double>(batch.rows()));
+    if (slots.credit)
+      slots.credit->assign(batch, metrics);
+    else if (batch.reward.defined())
+      metrics.add("reward", batch.reward.nanmean().item<double>(), static_cast<double>(batch.rows()));
     Experience chosen = batch.select(slots.selector.select(batch, metrics));
     kept += chosen.rows();
     if (chosen.rows()) parts.push_back(std::move(chosen));

@@ -50,7 +50,8 @@ void seal(const std::string& directory) {
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     if (!entry.is_regular_file()) continue;
     sync_file(entry.path().string());
-    files[fs::relative(entry.path(), directory).string()] = {{"bytes", entry.file_size()}, {"xxh3", checksum(entry.path().string())}};
+    files[fs::relative(entry.path(), directory).string()] = {{"bytes", entry.file_size()},
+                                                             {"xxh3", checksum(entry.path().string())}};
   }
   write_text(directory + "/" + kManifest, nlohmann::json{{"files", files}}.dump(1) + "\n");
   sync_directory(directory);
@@ -62,7 +63,8 @@ std::vector<std::pair<int64_t, std::string>> checkpoints_of(const std::string& r
   std::error_code missing;
   for (const auto& entry : fs::directory_iterator(run_directory + "/checkpoints", missing)) {
     std::string name = entry.path().filename().string();
-    if (name.rfind("step-", 0) != 0 || name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() == 5) continue;
+    if (name.rfind("step-", 0) != 0 || name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() == 5)
+      continue;
     found.emplace_back(std::stoll(name.substr(5)), entry.path().string());
   }
   std::sort(found.rbegin(), found.rend());
@@ -74,7 +76,8 @@ std::vector<std::pair<int64_t, std::string>> checkpoints_of(const std::string& r
 void write_directory_atomically(const std::string& parent, const std::string& name,
                                 const std::function<void(const std::string&)>& fill) {
   make_directories(parent);
-  std::string partial = parent + "/." + name + ".partial", old = parent + "/." + name + ".old", target = parent + "/" + name;
+  std::string partial = parent + "/." + name + ".partial", old = parent + "/." + name + ".old",
+              target = parent + "/" + name;
   std::error_code ignored;
   fs::remove_all(partial, ignored);
   try {
@@ -103,14 +106,17 @@ bool verify_directory(const std::string& directory, std::string* why) {
   std::string manifest = directory + "/" + kManifest;
   if (!file_exists(manifest)) return wrong("there is no manifest.json");
   auto json = nlohmann::json::parse(read_text(manifest), nullptr, false);
-  if (!json.is_object() || !json.contains("files") || !json["files"].is_object()) return wrong("manifest.json is damaged");
+  if (!json.is_object() || !json.contains("files") || !json["files"].is_object())
+    return wrong("manifest.json is damaged");
   for (const auto& [name, entry] : json["files"].items()) {
     std::string file = directory + "/" + name;
     std::error_code missing;
     auto size = fs::file_size(file, missing);
     if (missing) return wrong(name + " is missing");
-    if (!entry.is_object() || entry.value("bytes", uint64_t{0}) != size) return wrong(name + " has another size than it was written with");
-    if (entry.value("xxh3", "") != checksum(file)) return wrong(name + " does not have the checksum it was written with");
+    if (!entry.is_object() || entry.value("bytes", uint64_t{0}) != size)
+      return wrong(name + " has another size than it was written with");
+    if (entry.value("xxh3", "") != checksum(file))
+      return wrong(name + " does not have the checksum it was written with");
   }
   return true;
 }
@@ -125,7 +131,8 @@ std::optional<std::string> newest_checkpoint(const std::string& run_directory) {
 }
 
 void publish_checkpoint(const std::string& run_directory, int64_t step, int64_t keep) {
-  std::string directory = run_directory + "/checkpoints", link = directory + "/latest", partial = directory + "/.latest.partial";
+  std::string directory = run_directory + "/checkpoints", link = directory + "/latest",
+              partial = directory + "/.latest.partial";
   std::error_code error;
   fs::remove(partial, error);
   fs::create_symlink("step-" + std::to_string(step), partial, error);

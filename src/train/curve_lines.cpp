@@ -35,13 +35,50 @@ DrawnLine thinned(const std::vector<CurvePoint>& points, size_t begin, size_t en
   return out;
 }
 
+double quantile(const std::vector<double>& sorted, double q) {
+  return sorted[static_cast<size_t>(std::lround(q * static_cast<double>(sorted.size() - 1)))];
+}
+
+/// Where all but a few of the values lie.
+Range bulk(const std::vector<double>& sorted) { return {quantile(sorted, 0.02), quantile(sorted, 0.98)}; }
+
+/// The median of the means at most three places from i that are not missing; some must be there.
+double local_median(const DrawnLine& line, size_t i) {
+  std::vector<double> near;
+  for (size_t j = i < 3 ? 0 : i - 3; j < std::min(line.size(), i + 4); ++j)
+    if (!std::isnan(line[j].mean)) near.push_back(line[j].mean);
+  auto middle = near.begin() + static_cast<ptrdiff_t>(near.size() / 2);
+  std::nth_element(near.begin(), middle, near.end());
+  return *middle;
+}
+
+/// The means, where a stray one, further from its neighbours than the bulk is wide, four times over, is what they are:
+/// one spike would make a hill of the smoothed line. A stretch of such values is no stray.
+std::vector<double> without_strays(const DrawnLine& line) {
+  std::vector<double> out, sorted;
+  for (const auto& point : line) {
+    out.push_back(point.mean);
+    if (!std::isnan(point.mean)) sorted.push_back(point.mean);
+  }
+  if (sorted.empty()) return out;
+  std::sort(sorted.begin(), sorted.end());
+  Range most = bulk(sorted);
+  double far = 4 * (most.high - most.low);
+  for (size_t i = 0; i < line.size() && far > 0; ++i) {
+    if (std::isnan(line[i].mean)) continue;
+    double median = local_median(line, i);
+    if (std::abs(line[i].mean - median) > far) out[i] = median;
+  }
+  return out;
+}
+
 /// The line that fits the neighbours of point i best (Gaussian weights), read at i. Unlike a running average it does
 /// not lag behind, and unlike a plain mean it keeps the slope at the ends.
-double local_fit(const DrawnLine& line, ptrdiff_t i, double width) {
-  auto reach = static_cast<ptrdiff_t>(3 * width), n = static_cast<ptrdiff_t>(line.size());
+double local_fit(const std::vector<double>& values, ptrdiff_t i, double width) {
+  auto reach = static_cast<ptrdiff_t>(3 * width), n = static_cast<ptrdiff_t>(values.size());
   double w = 0, wx = 0, wxx = 0, wy = 0, wxy = 0;
   for (ptrdiff_t j = std::max<ptrdiff_t>(0, i - reach); j <= std::min(n - 1, i + reach); ++j) {
-    double y = line[j].mean, x = static_cast<double>(j - i) / width, weight = std::exp(-0.5 * x * x);
+    double y = values[j], x = static_cast<double>(j - i) / width, weight = std::exp(-0.5 * x * x);
     if (std::isnan(y)) continue;
     w += weight, wx += weight * x, wxx += weight * x * x, wy += weight * y, wxy += weight * x * y;
   }
@@ -52,9 +89,10 @@ double local_fit(const DrawnLine& line, ptrdiff_t i, double width) {
 void smooth(DrawnLine& line) {
   bool few = line.size() < kSmoothedFrom;
   double width = std::max(1.0, static_cast<double>(line.size()) / 40);
+  auto values = without_strays(line);
   for (size_t i = 0; i < line.size(); ++i)
     if (!std::isnan(line[i].mean))
-      line[i].smooth = few ? line[i].mean : local_fit(line, static_cast<ptrdiff_t>(i), width);
+      line[i].smooth = few ? line[i].mean : local_fit(values, static_cast<ptrdiff_t>(i), width);
 }
 
 std::string decimal(double value, int decimals) {
@@ -65,11 +103,11 @@ std::string decimal(double value, int decimals) {
 
 /// What numbers up to `largest` are divided by, and what is written after them.
 std::pair<double, std::string> unit_of(double largest) {
-  if (largest >= 1e15 || largest == 0) return {1, ""};
-  if (largest >= 1e9) return {1e9, "G"};
-  if (largest >= 1e6) return {1e6, "M"};
-  if (largest >= 1e4) return {1e3, "k"};
-  if (largest >= 1e-3) return {1, ""};
+  if (largest == 0) return {1, ""};
+  if (largest >= 1e9 && largest < 1e13) return {1e9, "G"};
+  if (largest >= 1e6 && largest < 1e9) return {1e6, "M"};
+  if (largest >= 1e4 && largest < 1e6) return {1e3, "k"};
+  if (largest >= 1e-3 && largest < 1e4) return {1, ""};
   int exponent = static_cast<int>(std::floor(std::log10(largest) + 1e-9));
   return {std::pow(10.0, exponent), "e" + std::to_string(exponent)};
 }
@@ -104,10 +142,7 @@ Range value_range(const std::vector<DrawnLine>& lines) {
       if (!std::isnan(point.mean)) ends.push_back(point.low), ends.push_back(point.high);
   if (ends.empty()) return {0, 1};
   std::sort(ends.begin(), ends.end());
-  auto quantile = [&](double q) {
-    return ends[static_cast<size_t>(std::lround(q * static_cast<double>(ends.size() - 1)))];
-  };
-  Range all{ends.front(), ends.back()}, most{quantile(0.02), quantile(0.98)};
+  Range all{ends.front(), ends.back()}, most = bulk(ends);
   if (most.high > most.low && all.high - all.low > 4 * (most.high - most.low)) {
     // The smoothed line always stays in sight.
     double room = (most.high - most.low) / 4;

@@ -75,8 +75,9 @@ void Optimizer::step(double lr) {
   auto grad = grad_.scalar_type() == master_.scalar_type() ? grad_ : grad_.to(master_.scalar_type());
   auto part = [&](int64_t begin, int64_t length, double decay) {
     if (length == 0) return;
-    std::vector<Tensor> p{master_.narrow(0, begin, length)}, g{grad.narrow(0, begin, length)}, m{mean_.narrow(0, begin, length)},
-        v{square_.narrow(0, begin, length)}, steps{at::tensor(static_cast<float>(steps_))};
+    std::vector<Tensor> p{master_.narrow(0, begin, length)}, g{grad.narrow(0, begin, length)},
+        m{mean_.narrow(0, begin, length)}, v{square_.narrow(0, begin, length)},
+        steps{at::tensor(static_cast<float>(steps_))};
     at::_fused_adamw_(p, g, m, v, {}, steps, lr, options_.beta1, options_.beta2, decay, options_.eps, false, false);
   };
   at::NoGradGuard no_grad;
@@ -95,7 +96,8 @@ void Optimizer::load_state(const State& state) {
   auto take = [&](const char* name, const Tensor& into) {
     auto found = state.find(name);
     if (found == state.end() || found->second.numel() != into.numel())
-      bad_input("checkpoint", "the optimizer's '", name, "' does not fit this model's ", into.numel(), " trained weights");
+      bad_input("checkpoint", "the optimizer's '", name, "' does not fit this model's ", into.numel(),
+                " trained weights");
     into.copy_(found->second.view(into.sizes()));
   };
   at::NoGradGuard no_grad;

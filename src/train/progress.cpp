@@ -116,6 +116,7 @@ std::string progress_bar_line(const ProgressState& state, int width) {
     if (room < 0) break;
     tail += text;
   }
+  head = cut(head, std::max(width - columns(tail), 0));  // the count says more than the name
   return cut(head + bar(state, width - columns(head) - columns(tail)) + tail, std::max(width, 1));
 }
 

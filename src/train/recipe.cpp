@@ -9,7 +9,8 @@
 namespace rft {
 namespace {
 
-const std::vector<std::string> kStageKeys = {"policy", "data", "rollout", "reward", "credit", "select", "objective", "train"};
+const std::vector<std::string> kStageKeys = {"policy", "data",   "rollout",   "reward",
+                                             "credit", "select", "objective", "train"};
 
 void reject_unknown_keys(const Config& node, const std::vector<std::string>& known) {
   if (!node.is_map()) bad_input(node.place(), "expected a map of blocks");
@@ -50,12 +51,13 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   make_credit(stage), make_selector(stage);
   Needs needs = objective->needs();
   if (needs.data == Needs::Data::rollout && (needs.reward || needs.advantage) && !reward)
-    bad_input(place.place(), "the objective '", stage.objective.find("type")->text(), "' learns from rewards: a `reward` block is needed");
+    bad_input(place.place(), "the objective '", stage.objective.find("type")->text(),
+              "' learns from rewards: a `reward` block is needed");
   if (stage.data.prompts.empty() == stage.data.train.empty())
     bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
   if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
-    bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ", stage.rollout.group_size,
-              "; got ", *stage.rollout.batch_size);
+    bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ",
+              stage.rollout.group_size, "; got ", *stage.rollout.batch_size);
   return stage;
 }
 
@@ -86,9 +88,12 @@ Config resolved_rollout(const StageConfig& stage) {
   if (!policy.visit_rollout) return out;
   for (const auto& info : describe_options(policy.visit_rollout)) {
     const Config* given = stage.rollout_block.find(info.name);
-    if (given) out.set(info.name, *given);
-    else if (info.type == "list of text" || info.type == "list of float") out.set(info.name, Config::list());
-    else out.set(info.name, info.default_value == "null" ? Config() : Config::scalar(info.default_value));
+    if (given)
+      out.set(info.name, *given);
+    else if (info.type == "list of text" || info.type == "list of float")
+      out.set(info.name, Config::list());
+    else
+      out.set(info.name, info.default_value == "null" ? Config() : Config::scalar(info.default_value));
   }
   return out;
 }
@@ -111,8 +116,7 @@ void fill_defaults(StageConfig& stage) {
   bool rollout = needs.data == Needs::Data::rollout;
   if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
   if (stage.select.is_null()) stage.select = typed(rollout && needs.reward && !needs.advantage ? "best_of_n" : "all");
-  if (!stage.train.optimizer.lr)
-    stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5 : 1e-6;
+  if (!stage.train.optimizer.lr) stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5 : 1e-6;
 }
 
 }  // namespace
@@ -180,7 +184,9 @@ Config reward_as_sum(const Config& reward) {
   return sum;
 }
 
-std::unique_ptr<Objective> make_objective(const StageConfig& stage) { return registry<Objective>().make(stage.objective); }
+std::unique_ptr<Objective> make_objective(const StageConfig& stage) {
+  return registry<Objective>().make(stage.objective);
+}
 
 std::unique_ptr<RewardModel> make_reward(const StageConfig& stage) {
   return stage.reward.is_null() ? nullptr : registry<RewardModel>().make(reward_as_sum(stage.reward));

@@ -33,8 +33,10 @@ void save_experience(const std::string& stem, const Experience& batch) {
   for (const auto& [name, value] : batch.context.tensors()) tensors["context." + name] = value;
   for (const auto& [name, value] : batch.extra.tensors()) tensors["extra." + name] = value;
   save_state(stem + ".safetensors", tensors);
-  nlohmann::json json{{"context", batch.context.texts()}, {"extra", batch.extra.texts()},
-                      {"rows", batch.totals.rows}, {"tokens", batch.totals.tokens}};
+  nlohmann::json json{{"context", batch.context.texts()},
+                      {"extra", batch.extra.texts()},
+                      {"rows", batch.totals.rows},
+                      {"tokens", batch.totals.tokens}};
   // A completion may end within a character; that byte is replaced as it is in every text we write.
   write_text(stem + ".json", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
@@ -50,8 +52,10 @@ Experience load_experience(const std::string& stem) {
   }
   try {
     auto json = nlohmann::json::parse(read_text(stem + ".json"));
-    for (const auto& [name, column] : json.at("context").items()) batch.context.set_text(name, column.get<std::vector<std::string>>());
-    for (const auto& [name, column] : json.at("extra").items()) batch.extra.set_text(name, column.get<std::vector<std::string>>());
+    for (const auto& [name, column] : json.at("context").items())
+      batch.context.set_text(name, column.get<std::vector<std::string>>());
+    for (const auto& [name, column] : json.at("extra").items())
+      batch.extra.set_text(name, column.get<std::vector<std::string>>());
     batch.totals = {json.at("rows").get<double>(), json.at("tokens").get<double>()};
   } catch (const nlohmann::json::exception& error) {
     bad_input(stem + ".json", "this checkpoint's file is damaged: ", error.what());

@@ -37,10 +37,17 @@ void StageTrainer::save(const std::string& directory) const {
   save_state(inside + "/slots.safetensors", slots);
   bool pending = update_ < updates_ && batch_.rows() > 0;
   if (pending) save_experience(inside + "/batch", batch_);
-  nlohmann::json json{{"stage", config_.name},   {"stage_step", steps_},   {"cursor", cursor_.position()},
-                      {"rollouts", rollouts_},   {"tokens", tokens_},      {"update", update_},
-                      {"updates", updates_},     {"pending", pending},     {"skipped", skipped_},
-                      {"skipped_in_row", skipped_in_row_}, {"data", fingerprint_}};
+  nlohmann::json json{{"stage", config_.name},
+                      {"stage_step", steps_},
+                      {"cursor", cursor_.position()},
+                      {"rollouts", rollouts_},
+                      {"tokens", tokens_},
+                      {"update", update_},
+                      {"updates", updates_},
+                      {"pending", pending},
+                      {"skipped", skipped_},
+                      {"skipped_in_row", skipped_in_row_},
+                      {"data", fingerprint_}};
   write_text(inside + "/state.json", json.dump(1) + "\n");
 }
 
@@ -50,7 +57,8 @@ void StageTrainer::load(const std::string& directory) {
   bool pending = false;
   try {
     if (json.at("data").get<std::string>() != fingerprint_)
-      bad_input(config_.data.rows(), "these are not the rows that the checkpoint ", directory, " was trained on; restore them or start anew");
+      bad_input(config_.data.rows(), "these are not the rows that the checkpoint ", directory,
+                " was trained on; restore them or start anew");
     steps_ = json.at("stage_step"), rollouts_ = json.at("rollouts"), tokens_ = json.at("tokens");
     update_ = json.at("update"), updates_ = json.at("updates"), skipped_ = json.at("skipped");
     skipped_in_row_ = json.at("skipped_in_row"), pending = json.at("pending");

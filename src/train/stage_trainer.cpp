@@ -33,8 +33,14 @@ Experience encode(const Policy& policy, const Needs& needs, const Rows& rows, Re
 }  // namespace
 
 StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
-    : config_(config), seed_(seed), objective_(make_objective(config)), reward_(make_reward(config)),
-      credit_(make_credit(config)), selector_(make_selector(config)), policy_(make_policy(config)), cursor_(1, false, 0) {
+    : config_(config),
+      seed_(seed),
+      objective_(make_objective(config)),
+      reward_(make_reward(config)),
+      credit_(make_credit(config)),
+      selector_(make_selector(config)),
+      policy_(make_policy(config)),
+      cursor_(1, false, 0) {
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
   needs_.entropy = true;  // a metric of every run
   Rows rows = Rows::load(config_.data.rows());
@@ -55,8 +61,11 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
   } else {
     bool rollout = needs_.data == Needs::Data::rollout;
     int64_t rows_a_batch = rollout ? rollout_batch_size() / config_.rollout.group_size : config_.train.batch_size;
-    int64_t steps_a_batch = rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
-    total_ = static_cast<int64_t>(std::ceil(config_.train.epochs * static_cast<double>(rows.size()) / static_cast<double>(rows_a_batch))) * steps_a_batch;
+    int64_t steps_a_batch =
+        rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
+    total_ = static_cast<int64_t>(std::ceil(config_.train.epochs * static_cast<double>(rows.size()) /
+                                            static_cast<double>(rows_a_batch))) *
+             steps_a_batch;
   }
 }
 
@@ -106,7 +115,8 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   Experience chunk = batch_;
   if (updates_ > config_.train.iterations) {
     int64_t chunks = updates_ / config_.train.iterations, at = update_ % chunks * config_.train.batch_size;
-    auto order = at::tensor(permutation(batch_.rows(), mix(mix(seed_, kShuffle), rollouts_ * 4096 + update_ / chunks)), at::kLong);
+    auto order = at::tensor(permutation(batch_.rows(), mix(mix(seed_, kShuffle), rollouts_ * 4096 + update_ / chunks)),
+                            at::kLong);
     chunk = batch_.select(order.narrow(0, at, std::min(config_.train.batch_size, batch_.rows() - at)));
   }
   ++update_, ++steps_;
@@ -125,7 +135,8 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   metrics.add("step_time", prepared + trained);
 }
 
-void StageTrainer::skipped(const std::string& problem, const Experience& batch, const std::string& rescue, Metrics& metrics) {
+void StageTrainer::skipped(const std::string& problem, const Experience& batch, const std::string& rescue,
+                           Metrics& metrics) {
   ++skipped_;
   metrics.add("skipped_steps", static_cast<double>(skipped_));
   log::warn(cat("step ", steps_, " was skipped: ", problem));
@@ -149,7 +160,8 @@ void StageTrainer::evaluate(Metrics& metrics) {
     attach_rewards(answers, *reward_, 1.0, "eval/", metrics);
     auto good = answers.reward.masked_select(answers.reward.isnan().logical_not());
     rows += static_cast<double>(good.numel()), sum += good.sum(at::kDouble).item<double>();
-    metrics.add("eval/completions/mean_length", answers.mask.sum(1).to(at::kDouble).mean().item<double>(), static_cast<double>(part.rows()));
+    metrics.add("eval/completions/mean_length", answers.mask.sum(1).to(at::kDouble).mean().item<double>(),
+                static_cast<double>(part.rows()));
   }
   if (rows > 0) metrics.add("eval/reward", sum / rows, rows);
 }

@@ -17,12 +17,12 @@ class StageTrainer {
   /// Loads policy and data and checks that they fit; nothing is trained yet.
   StageTrainer(const StageConfig& config, uint64_t seed);
 
-  /// One optimizer step, rolling out first where that is due. Adds to `metrics`; a skipped (non-finite or empty) step is
-  /// counted there. Throws RunError after train.max_nonfinite_steps skipped ones in a row, with the batch saved as
+  /// One optimizer step, rolling out first where that is due. Adds to `metrics`; a skipped (non-finite or empty) step
+  /// is counted there. Throws RunError after train.max_nonfinite_steps skipped ones in a row, with the batch saved as
   /// `rescue`.safetensors where that is not empty.
   void step(Metrics& metrics, const std::string& rescue);
-  /// Answers the held-out rows greedily and scores them: eval/reward, eval/rewards/NAME/mean, eval/...; nothing where the
-  /// recipe has no data.eval or no reward.
+  /// Answers the held-out rows greedily and scores them: eval/reward, eval/rewards/NAME/mean, eval/...; nothing where
+  /// the recipe has no data.eval or no reward.
   void evaluate(Metrics& metrics);
 
   int64_t steps_done() const { return steps_; }
@@ -62,7 +62,7 @@ class StageTrainer {
   RowCursor cursor_;
   std::unique_ptr<Optimizer> optimizer_;
 
-  Experience batch_;  ///< what is being learned from: a whole rollout, or one step's demonstrations
+  Experience batch_;                  ///< what is being learned from: a whole rollout, or one step's demonstrations
   int64_t update_ = 0, updates_ = 0;  ///< optimizer steps taken and to take on batch_
   int64_t steps_ = 0, total_ = 0, rollouts_ = 0, tokens_ = 0, skipped_in_row_ = 0, skipped_ = 0;
 };

@@ -39,7 +39,7 @@ void refuse_several_processes() {
 /// Where a run stands between stages, kept beside each checkpoint.
 struct Position {
   size_t stage = 0;
-  int64_t steps_before = 0;   ///< optimizer steps of finished stages
+  int64_t steps_before = 0;  ///< optimizer steps of finished stages
   int64_t tokens_before = 0;
 };
 
@@ -89,7 +89,8 @@ class Run {
       auto json = nlohmann::json::parse(read_text(file));
       Position at{json.at("stage"), json.at("steps_before"), json.at("tokens_before")};
       if (at.stage >= recipe_.stages.size() || recipe_.stages[at.stage].name != json.at("name").get<std::string>())
-        bad_input(file, "the checkpoint is of stage '", json.at("name").get<std::string>(), "', which the recipe does not have in that place");
+        bad_input(file, "the checkpoint is of stage '", json.at("name").get<std::string>(),
+                  "', which the recipe does not have in that place");
       return at;
     } catch (const nlohmann::json::exception& error) {
       bad_input(file, "this checkpoint's file is damaged: ", error.what());
@@ -99,11 +100,15 @@ class Run {
   void save_checkpoint(const StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
     int64_t step = at.steps_before + stage.steps_done();
-    write_directory_atomically(directory_.path() + "/checkpoints", "step-" + std::to_string(step), [&](const std::string& into) {
-      stage.save(into);
-      nlohmann::json json{{"stage", at.stage}, {"name", stage.config().name}, {"steps_before", at.steps_before}, {"tokens_before", at.tokens_before}};
-      write_text(into + "/trainer/run.json", json.dump(1) + "\n");
-    });
+    write_directory_atomically(directory_.path() + "/checkpoints", "step-" + std::to_string(step),
+                               [&](const std::string& into) {
+                                 stage.save(into);
+                                 nlohmann::json json{{"stage", at.stage},
+                                                     {"name", stage.config().name},
+                                                     {"steps_before", at.steps_before},
+                                                     {"tokens_before", at.tokens_before}};
+                                 write_text(into + "/trainer/run.json", json.dump(1) + "\n");
+                               });
     publish_checkpoint(directory_.path(), step, stage.config().train.keep_checkpoints);
   }
 
@@ -126,7 +131,8 @@ class Run {
       if (options.samples_every > 0 && (last || stage.steps_done() % options.samples_every == 0))
         directory_.samples(step, stage.config().name, stage.last_rollout(), options.samples);
       if (StopOnSignals::requested()) interrupt(stage, at, step);
-      if (options.checkpoint_every > 0 && (last || stage.steps_done() % options.checkpoint_every == 0)) save_checkpoint(stage, at);
+      if (options.checkpoint_every > 0 && (last || stage.steps_done() % options.checkpoint_every == 0))
+        save_checkpoint(stage, at);
     }
     finish_stage(stage, at);
   }
@@ -155,8 +161,10 @@ class Run {
     if (request_.dry_run) return;
     bool final = at.stage + 1 == recipe_.stages.size();
     auto fill = [&](const std::string& into) { stage.policy().save(into); };
-    if (final) write_directory_atomically(directory_.path(), "final", fill);
-    else write_directory_atomically(directory_.path() + "/stages", stage.config().name, fill);
+    if (final)
+      write_directory_atomically(directory_.path(), "final", fill);
+    else
+      write_directory_atomically(directory_.path() + "/stages", stage.config().name, fill);
   }
 
   const Recipe& recipe_;

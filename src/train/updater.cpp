@@ -15,7 +15,8 @@ namespace {
 std::string non_finite_term(const Loss& loss, int64_t first_row, int64_t rows) {
   for (const auto& term : loss.terms) {
     double value = term.value.item<double>();
-    if (!std::isfinite(value)) return cat("the loss term '", term.name, "' is ", value, " on rows ", first_row, " to ", first_row + rows - 1);
+    if (!std::isfinite(value))
+      return cat("the loss term '", term.name, "' is ", value, " on rows ", first_row, " to ", first_row + rows - 1);
   }
   return "";
 }

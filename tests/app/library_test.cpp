@@ -17,12 +17,14 @@ TEST(Library, AProjectOutsideTheTreeAddsAnObjectiveAndTrainsWithIt) {
   step("cmake -S " + dir / "project" + " -B " + dir / "build" + " -DCMAKE_PREFIX_PATH=" + dir / "prefix");
   step("cmake --build " + dir / "build");
   std::string program = dir / "build/custom";
-  step(program + " data --out " + dir / "data" + " --hidden-size 32 --layers 1 --demonstrations 50 --train 40 --test 5");
-  testing::write_file(dir / "recipe.yaml", "run: {output: " + dir / "run" + "}\npolicy: {type: causal_lm, path: " + dir / "data/model" +
-                                               "}\ndata: {prompts: " + dir / "data/train.jsonl" +
-                                               "}\nrollout: {group_size: 4, max_new_tokens: 8}\n"
-                                               "reward: [{type: ends_well}, {type: length, form: linear, scale: 8}]\n"
-                                               "objective: {type: tempered_reinforce, weight: 0.01}\ntrain: {steps: 3, batch_size: 16}\n");
+  step(program + " data --out " + dir / "data" +
+       " --hidden-size 32 --layers 1 --demonstrations 50 --train 40 --test 5");
+  testing::write_file(dir / "recipe.yaml",
+                      "run: {output: " + dir / "run" + "}\npolicy: {type: causal_lm, path: " + dir / "data/model" +
+                          "}\ndata: {prompts: " + dir / "data/train.jsonl" +
+                          "}\nrollout: {group_size: 4, max_new_tokens: 8}\n"
+                          "reward: [{type: ends_well}, {type: length, form: linear, scale: 8}]\n"
+                          "objective: {type: tempered_reinforce, weight: 0.01}\ntrain: {steps: 3, batch_size: 16}\n");
   step(program + " train " + dir / "recipe.yaml" + " --quiet");
   EXPECT_TRUE(fs::exists(dir / "run/final/model.safetensors"));
   EXPECT_NE(testing::read_file(dir / "run/metrics.jsonl").find("rewards/ends_well/mean"), std::string::npos);
@@ -39,13 +41,15 @@ TEST(Docs, TheOptionsPageIsWhatTheProgramSays) {
 TEST(Docs, EveryRecipeInTheTreeIsValidButForItsFiles) {
   for (const auto& entry : fs::directory_iterator(std::string(RFT_SOURCE_DIR) + "/configs")) {
     auto ran = testing::rft("check " + entry.path().string());
-    bool only_files = ran.err.find("there is no model directory") != std::string::npos || ran.err.find("there is no file") != std::string::npos;
+    bool only_files = ran.err.find("there is no model directory") != std::string::npos ||
+                      ran.err.find("there is no file") != std::string::npos;
     EXPECT_TRUE(ran.code == 0 || only_files) << entry.path() << ": " << ran.err;
   }
 }
 
 TEST(Commands, EachHasHelpWithAnExample) {
-  for (const char* command : {"train", "check", "list", "describe", "generate", "logprob", "tokenize", "score", "loss", "plot", "bench", "data"}) {
+  for (const char* command : {"train", "check", "list", "describe", "generate", "logprob", "tokenize", "score", "loss",
+                              "plot", "bench", "data"}) {
     auto ran = testing::rft(std::string(command) + " --help");
     EXPECT_EQ(ran.code, 0) << command;
     EXPECT_NE(ran.out.find("Example: rft "), std::string::npos) << command;

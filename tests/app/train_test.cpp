@@ -1,12 +1,12 @@
 // Whole runs of the program: reproducible, resumable at any moment, and clear about what is wrong.
-#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
+#include <nlohmann/json.hpp>
 #include <set>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 #include "support.h"
 
@@ -22,21 +22,26 @@ using testing::write_file;
 class Task {
  public:
   Task() {
-    Ran made = testing::rft("data --out " + dir_ / "data" + " --seed 3 --hidden-size 32 --layers 1 --demonstrations 300 --train 100 --test 20");
+    Ran made = testing::rft("data --out " + dir_ / "data" +
+                            " --seed 3 --hidden-size 32 --layers 1 --demonstrations 300 --train 100 --test 20");
     EXPECT_EQ(made.code, 0) << made.err;
     write_file(recipe(), R"(
-run: {name: tiny, seed: 5, threads: 1, output: )" + dir_ / "run" + R"(}
-policy: {type: causal_lm, path: )" + dir_ / "data/model" + R"(}
+run: {name: tiny, seed: 5, threads: 1, output: )" +
+                             dir_ / "run" + R"(}
+policy: {type: causal_lm, path: )" +
+                             dir_ / "data/model" + R"(}
 rollout: {group_size: 4, max_new_tokens: 16}
 reward:
   - {type: math_answer}
   - {type: length, form: linear, scale: 50, weight: 0.5}
 stages:
   - objective: {type: sft}
-    data: {train: )" + dir_ / "data/sft.jsonl" + R"(}
+    data: {train: )" + dir_ / "data/sft.jsonl" +
+                             R"(}
     train: {steps: 8, batch_size: 16, checkpoint_every: 3, optimizer: {lr: 1.0e-3}}
   - objective: {type: grpo, kl_weight: 0.01}
-    data: {prompts: )" + dir_ / "data/train.jsonl" + ", eval: " + dir_ / "data/test.jsonl" + R"(}
+    data: {prompts: )" + dir_ / "data/train.jsonl" +
+                             ", eval: " + dir_ / "data/test.jsonl" + R"(}
     rollout: {group_size: 4, max_new_tokens: 16, batch_size: 32}
     train: {steps: 12, batch_size: 16, iterations: 2, eval_every: 5, checkpoint_every: 2, optimizer: {lr: 1.0e-3}}
 )");
@@ -58,7 +63,9 @@ std::string steady_metrics(const std::string& run) {
   std::istringstream lines(read_file(run + "/metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     auto json = nlohmann::json::parse(line);
-    for (const char* name : {"step_time", "time/rollout", "time/reward", "time/judge", "time/train", "tokens_per_second", "memory/peak_bytes"}) json.erase(name);
+    for (const char* name : {"step_time", "time/rollout", "time/reward", "time/judge", "time/train",
+                             "tokens_per_second", "memory/peak_bytes"})
+      json.erase(name);
     out += json.dump() + "\n";
   }
   return out;
@@ -71,8 +78,9 @@ TEST(Train, WritesTheRunDirectory) {
   Ran ran = task.train("a");
   ASSERT_EQ(ran.code, 0) << ran.err;
   std::string run = task.output("a");
-  for (const char* name : {"config.yaml", "metrics.jsonl", "samples.jsonl", "curves.svg", "checkpoints/latest/model.safetensors", "final/model.safetensors",
-                           "final/config.json", "final/tokenizer.json", "stages/sft/model.safetensors"})
+  for (const char* name :
+       {"config.yaml", "metrics.jsonl", "samples.jsonl", "curves.svg", "checkpoints/latest/model.safetensors",
+        "final/model.safetensors", "final/config.json", "final/tokenizer.json", "stages/sft/model.safetensors"})
     EXPECT_TRUE(fs::exists(run + "/" + name)) << name;
   EXPECT_EQ(fs::read_symlink(run + "/checkpoints/latest"), "step-20");
   EXPECT_EQ(testing::rft("check " + run + "/config.yaml").code, 0) << "the resolved config is itself a recipe";
@@ -88,7 +96,8 @@ TEST(Train, WritesTheRunDirectory) {
     }
   }
   auto last = nlohmann::json::parse(line);
-  for (const char* name : {"kl", "entropy", "eval/reward", "eval/rewards/math_answer/mean", "num_tokens"}) EXPECT_TRUE(last.contains(name)) << name;
+  for (const char* name : {"kl", "entropy", "eval/reward", "eval/rewards/math_answer/mean", "num_tokens"})
+    EXPECT_TRUE(last.contains(name)) << name;
 }
 
 TEST(Train, TheSameSeedGivesTheSameRunBitForBit) {
@@ -107,7 +116,8 @@ bool run_and_kill(const Task& task, const std::string& run, std::chrono::millise
   pid_t child = fork();
   if (child == 0) {
     if (!freopen("/dev/null", "w", stderr) || !freopen("/dev/null", "w", stdout)) _exit(3);
-    execl(RFT_PROGRAM, RFT_PROGRAM, "train", recipe.c_str(), output.c_str(), "--quiet", resume ? "--resume" : nullptr, nullptr);
+    execl(RFT_PROGRAM, RFT_PROGRAM, "train", recipe.c_str(), output.c_str(), "--quiet", resume ? "--resume" : nullptr,
+          nullptr);
     _exit(3);
   }
   std::this_thread::sleep_for(delay);
@@ -129,7 +139,8 @@ TEST(Train, ARunKilledAtAnyMomentAndResumedEndsTheSame) {
     std::string run = "killed" + std::to_string(round);
     bool ended = false;
     for (bool resume = false; !ended && kills < 50; resume = true) {
-      auto delay = std::chrono::milliseconds(static_cast<int64_t>(whole.count() * (0.1 + 0.8 * (random() % 1000) / 1000.0)));
+      auto delay =
+          std::chrono::milliseconds(static_cast<int64_t>(whole.count() * (0.1 + 0.8 * (random() % 1000) / 1000.0)));
       ended = run_and_kill(task, run, delay, SIGKILL, resume);
       kills += !ended;
     }
@@ -145,7 +156,8 @@ TEST(Train, ASignalSavesAndAResumedRunGoesOn) {
   Task task;
   ASSERT_EQ(task.train("whole").code, 0);
   for (int signal : {SIGINT, SIGTERM}) {
-    std::string run = "signal" + std::to_string(signal), recipe = task.recipe(), output = "run.output=" + task.output(run);
+    std::string run = "signal" + std::to_string(signal), recipe = task.recipe(),
+                output = "run.output=" + task.output(run);
     pid_t child = fork();
     if (child == 0) {
       if (!freopen("/dev/null", "w", stderr)) _exit(3);
@@ -183,7 +195,8 @@ TEST(Train, ADryRunWritesNothing) {
 TEST(Train, ResumingOnOtherDataIsRefused) {
   Task task;
   ASSERT_EQ(task.train("a").code, 0);
-  write_file(task.data("train.jsonl"), read_file(task.data("train.jsonl")) + "{\"prompt\": \"1+1=\", \"answer\": \"2\"}\n");
+  write_file(task.data("train.jsonl"),
+             read_file(task.data("train.jsonl")) + "{\"prompt\": \"1+1=\", \"answer\": \"2\"}\n");
   Ran ran = task.train("a", "--resume stages.1.train.steps=14");
   EXPECT_EQ(ran.code, 2);
   EXPECT_NE(ran.err.find("not the rows that the checkpoint"), std::string::npos) << ran.err;
@@ -215,7 +228,8 @@ TEST(Train, NamesTheUsersMistakeBeforeAnyWork) {
 
 TEST(Train, NamesTheLineOfABadRow) {
   Task task;
-  write_file(task.data("sft.jsonl"), "{\"prompt\": \"1+1=\", \"completion\": \"2\"}\n{\"prompt\": \"1+1=\", \"completion\": 2\n");
+  write_file(task.data("sft.jsonl"),
+             "{\"prompt\": \"1+1=\", \"completion\": \"2\"}\n{\"prompt\": \"1+1=\", \"completion\": 2\n");
   Ran ran = task.train("bad");
   EXPECT_EQ(ran.code, 2);
   EXPECT_NE(ran.err.find("sft.jsonl:2"), std::string::npos) << ran.err;
@@ -231,8 +245,8 @@ TEST(Train, AFullDiskLeavesTheLastWholeCheckpoint) {
   Task task;
   ASSERT_EQ(task.train("a").code, 0);
   // Files may not grow beyond 60 KB: the weights can't be written.
-  auto ran = testing::run("trap '' XFSZ; ulimit -f 60; " + std::string(RFT_PROGRAM) + " train " + task.recipe() + " run.output=" + task.output("a") +
-                          " stages.1.train.steps=20 --resume --quiet");
+  auto ran = testing::run("trap '' XFSZ; ulimit -f 60; " + std::string(RFT_PROGRAM) + " train " + task.recipe() +
+                          " run.output=" + task.output("a") + " stages.1.train.steps=20 --resume --quiet");
   EXPECT_EQ(ran.code, 1);
   EXPECT_NE(ran.err.find("model.safetensors] the file can't be written"), std::string::npos) << ran.err;
   EXPECT_EQ(fs::read_symlink(task.output("a") + "/checkpoints/latest"), "step-20");
@@ -251,11 +265,14 @@ TEST(Train, ARewardThatKeepsFailingStopsTheRun) {
 
 TEST(Train, ALossThatIsNotFiniteStopsTheRunAndSavesTheBatch) {
   Task task;
-  Ran ran = task.train("a", "stages.0.train.optimizer.lr=1e30 stages.0.train.max_grad_norm=0 stages.0.train.schedule.type=constant stages.0.train.steps=20");
+  Ran ran = task.train("a",
+                       "stages.0.train.optimizer.lr=1e30 stages.0.train.max_grad_norm=0 "
+                       "stages.0.train.schedule.type=constant stages.0.train.steps=20");
   EXPECT_EQ(ran.code, 1);
   EXPECT_NE(ran.err.find("not finite"), std::string::npos) << ran.err;
   bool saved = false;
-  for (const auto& entry : fs::directory_iterator(task.output("a"))) saved |= entry.path().filename().string().rfind("nonfinite-step-", 0) == 0;
+  for (const auto& entry : fs::directory_iterator(task.output("a")))
+    saved |= entry.path().filename().string().rfind("nonfinite-step-", 0) == 0;
   EXPECT_TRUE(saved);
 }
 

@@ -57,7 +57,8 @@ TEST(Config, ExpandsEnvironmentOnlyWhereAsked) {
 TEST(Config, OverridesReplaceAddAndIndex) {
   testing::TempDir dir;
   testing::write_file(dir / "r.yaml", "train: {steps: 5}\nreward:\n  - {type: a, weight: 1}\n  - {type: b}\n");
-  Config c = Config::load(dir / "r.yaml", {"train.steps=10", "run.name=x", "reward.1.weight=0.5", "train.optimizer={lr: 1}"});
+  Config c =
+      Config::load(dir / "r.yaml", {"train.steps=10", "run.name=x", "reward.1.weight=0.5", "train.optimizer={lr: 1}"});
   EXPECT_EQ(c.find("train")->find("steps")->text(), "10");
   EXPECT_EQ(c.find("run")->find("name")->text(), "x");
   EXPECT_EQ(c.find("reward")->items()[1].second.find("weight")->text(), "0.5");
@@ -68,7 +69,9 @@ TEST(Config, OverridesReplaceAddAndIndex) {
 }
 
 TEST(Config, WrittenYamlReadsBackTheSame) {
-  Config c = Config::parse("a: 'null'\nb: '1'\nc: \"line\\nbreak\"\nd: {e: [], f: {}}\ng: 'it''s: # not'\nh: '- x'\ni: -0.5\nj: ''\nk: ^.*= \\d+$\nl: [a, [b, {c: d}]]\n");
+  Config c = Config::parse(
+      "a: 'null'\nb: '1'\nc: \"line\\nbreak\"\nd: {e: [], f: {}}\ng: 'it''s: # not'\nh: '- x'\ni: -0.5\nj: ''\nk: ^.*= "
+      "\\d+$\nl: [a, [b, {c: d}]]\n");
   Config again = Config::parse(c.to_yaml());
   EXPECT_EQ(again.to_yaml(), c.to_yaml());
   EXPECT_EQ(again.find("c")->text(), "line\nbreak");

@@ -26,7 +26,8 @@ struct Sample {
     v.option("cap", cap, "limit", above(0));
     v.option("names", names, "names");
     v.option("range", range, "low and high");
-    v.optional_block("inner", has_inner, [this](OptionVisitor& in) { in.option("value", inner_value, "a value"); }, "more");
+    v.optional_block(
+        "inner", has_inner, [this](OptionVisitor& in) { in.option("value", inner_value, "a value"); }, "more");
   }
 };
 
@@ -36,7 +37,8 @@ std::string error_of(const std::string& yaml) {
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(Options, ReadsEveryType) {
-  auto s = read_options<Sample>(Config::parse("count: 7\nrate: 1e-1\non: true\nmode: slow\ncap: 2\nnames: [a, '1']\nrange: [0, .inf]\ninner: {value: -3}\n"));
+  auto s = read_options<Sample>(Config::parse(
+      "count: 7\nrate: 1e-1\non: true\nmode: slow\ncap: 2\nnames: [a, '1']\nrange: [0, .inf]\ninner: {value: -3}\n"));
   EXPECT_EQ(s.count, 7);
   EXPECT_DOUBLE_EQ(s.rate, 0.1);
   EXPECT_TRUE(s.on);

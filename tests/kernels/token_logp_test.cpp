@@ -1,4 +1,5 @@
-// The kernel's arithmetic, run on the CPU as a block of threads would: parts of a row summed apart and merged in a tree.
+// The kernel's arithmetic, run on the CPU as a block of threads would: parts of a row summed apart and merged in a
+// tree.
 #include "kernels/token_logp.h"
 
 #include <ATen/ATen.h>
@@ -10,7 +11,8 @@ namespace {
 
 OnlineSoftmax sums_of(const at::Tensor& row, int threads) {
   std::vector<OnlineSoftmax> own(threads);
-  for (int64_t j = 0; j < row.numel(); ++j) own[j % threads] = merged(own[j % threads], one_logit(row[j].item<float>()));
+  for (int64_t j = 0; j < row.numel(); ++j)
+    own[j % threads] = merged(own[j % threads], one_logit(row[j].item<float>()));
   for (int offset = threads / 2; offset > 0; offset /= 2)
     for (int t = 0; t < offset; ++t) own[t] = merged(own[t], own[t + offset]);
   return own[0];

@@ -27,7 +27,8 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"policy", {"core", "ops", "nn", "io", "text"}},
     {"rollout", {"core", "io", "interfaces"}},
     {"train", {"core", "io", "rollout", "interfaces"}},
-    {"app", {"core", "ops", "io", "text", "nn", "reward", "credit", "select", "objective", "policy", "rollout", "train"}},
+    {"app",
+     {"core", "ops", "io", "text", "nn", "reward", "credit", "select", "objective", "policy", "rollout", "train"}},
 };
 
 struct Include {
@@ -47,7 +48,8 @@ std::vector<Include> includes() {
       std::istringstream lines(testing::read_file(entry.path().string()));
       std::smatch match;
       for (std::string line; std::getline(lines, line);)
-        if (std::regex_search(line, match, pattern)) out.push_back({entry.path().string(), relative.begin()->string(), match[1]});
+        if (std::regex_search(line, match, pattern))
+          out.push_back({entry.path().string(), relative.begin()->string(), match[1]});
     }
   }
   return out;
@@ -67,8 +69,10 @@ TEST(Rooms, NoIncludeGoesAgainstTheirOrder) {
     if (target == include.room) continue;
     auto rules = kAllowed.find(include.room);
     ASSERT_NE(rules, kAllowed.end()) << include.file << " is in a room that docs/architecture.md does not have";
-    bool allowed = rules->second.count(target) || (rules->second.count("interfaces") && kInterfaces.count(include.target));
-    EXPECT_TRUE(allowed) << include.file << " includes " << include.target << ": " << include.room << " may not use " << target;
+    bool allowed =
+        rules->second.count(target) || (rules->second.count("interfaces") && kInterfaces.count(include.target));
+    EXPECT_TRUE(allowed) << include.file << " includes " << include.target << ": " << include.room << " may not use "
+                         << target;
   }
 }
 

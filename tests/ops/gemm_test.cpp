@@ -20,7 +20,8 @@ Tensor product(const Tensor& a, const Tensor& b, const Tensor& base = {}, float 
   Tensor c = add ? base.clone() : at::full({a.size(0), b.size(1)}, 7.f);
   auto matrix = [](const Tensor& x) { return ops::MatrixOf{x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; };
   const float* bias = base.defined() && !add ? base.const_data_ptr<float>() : nullptr;
-  ops::gemm(a.size(0), b.size(1), a.size(1), matrix(a), matrix(b), {c.data_ptr<float>(), c.stride(0), bias, scale, add});
+  ops::gemm(a.size(0), b.size(1), a.size(1), matrix(a), matrix(b),
+            {c.data_ptr<float>(), c.stride(0), bias, scale, add});
   return c;
 }
 

@@ -11,7 +11,9 @@ namespace rft {
 namespace {
 
 Tensor noise(at::IntArrayRef shape, at::ScalarType type, uint64_t seed) {
-  return at::randn(shape, at::detail::createCPUGenerator(seed), at::TensorOptions().dtype(at::kDouble)).to(type).requires_grad_();
+  return at::randn(shape, at::detail::createCPUGenerator(seed), at::TensorOptions().dtype(at::kDouble))
+      .to(type)
+      .requires_grad_();
 }
 
 Tensor composed(const Tensor& x, const Tensor& weight, double eps) {
@@ -27,7 +29,8 @@ TEST(RmsNorm, EqualsItsFormulaWithGradients) {
       Tensor x = noise(shape, type, 1), weight = noise({shape.back()}, type, 2), up = noise(shape, type, 3).detach();
       Tensor ours = ops::rms_norm(x, weight, 1e-5), theirs = composed(x, weight, 1e-5);
       EXPECT_LT(largest_difference(ours, theirs), tolerance);
-      auto got = torch::autograd::grad({ours}, {x, weight}, {up}), expected = torch::autograd::grad({theirs}, {x, weight}, {up});
+      auto got = torch::autograd::grad({ours}, {x, weight}, {up}),
+           expected = torch::autograd::grad({theirs}, {x, weight}, {up});
       EXPECT_LT(largest_difference(got[0], expected[0]), tolerance);
       EXPECT_LT(largest_difference(got[1], expected[1]), tolerance);
     }

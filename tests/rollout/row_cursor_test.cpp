@@ -11,7 +11,8 @@ namespace {
 TEST(RowCursor, HandsOutEveryRowOnceAnEpoch) {
   RowCursor cursor(10, true, 5);
   std::vector<int64_t> drawn;
-  for (int64_t i : {4, 4, 4, 4, 4}) for (int64_t row : cursor.next(i)) drawn.push_back(row);
+  for (int64_t i : {4, 4, 4, 4, 4})
+    for (int64_t row : cursor.next(i)) drawn.push_back(row);
   EXPECT_EQ(std::set<int64_t>(drawn.begin(), drawn.begin() + 10).size(), 10u);
   EXPECT_EQ(std::set<int64_t>(drawn.begin() + 10, drawn.end()).size(), 10u);
   EXPECT_FALSE(std::equal(drawn.begin(), drawn.begin() + 10, drawn.begin() + 10)) << "each epoch has its own order";

@@ -123,12 +123,30 @@ TEST(Curves, ALongRunIsThinnedButKeepsItsExtremes) {
   EXPECT_EQ(std::max_element(line.begin(), line.end(), [](auto& a, auto& b) { return a.high < b.high; })->high, 100);
 }
 
+TEST(Curves, ASpikeMakesNoHillOfTheSmoothedLine) {
+  for (int spike : {1, 100, 200}) {
+    auto line = drawn_lines(run_of(200, [&](int i) { return i == spike ? 1e9 : i % 2; }), "loss", 400).at(0);
+    for (const auto& point : line) EXPECT_NEAR(point.smooth, 0.5, 0.6) << "spike at " << spike;
+    EXPECT_EQ(line.at(static_cast<size_t>(spike - 1)).high, 1e9) << "the value itself is still drawn";
+  }
+}
+
+TEST(Curves, AStretchOfHighValuesStaysInTheSmoothedLine) {
+  // A fall over the first steps of a long run, and a collapse in its last ones.
+  auto fall = drawn_lines(run_of(400, [](int i) { return 10 * std::exp(-i / 2.0); }), "loss", 400).at(0);
+  EXPECT_GT(fall.front().smooth, 1);
+  auto collapse = [](int i) { return i > 395 ? 100.0 : i % 2; };
+  auto lines = drawn_lines(run_of(400, collapse), "loss", 400);
+  EXPECT_GT(lines.at(0).back().smooth, 50);
+  EXPECT_GT(value_range(lines).high, 50);
+}
+
 TEST(Curves, AxesFitWhatIsShown) {
   auto range = [](const std::function<double(int)>& f) {
     return value_range(drawn_lines(run_of(200, f), "loss", 400));
   };
   Range one_stray = range([](int i) { return i == 1 ? 1e6 : i % 10; });
-  EXPECT_LT(one_stray.high, 6e5) << "one stray value does not squeeze the rest";
+  EXPECT_LT(one_stray.high, 20) << "one stray value does not squeeze the rest";
   Range constant = range([](int) { return 5.0; });
   EXPECT_LT(constant.low, 5);
   EXPECT_GT(constant.high, 5);
@@ -148,6 +166,9 @@ TEST(Curves, TicksAreRound) {
   EXPECT_EQ(short_value(0.87314), "0.8731");
   EXPECT_EQ(short_value(-4.14e-6), "-4.14e-6");
   EXPECT_EQ(short_value(0), "0");
+  EXPECT_EQ(short_value(3e16), "3.00e16");
+  EXPECT_EQ(tick_labels(ticks({0, 3.1e16}, 3, false)), (std::vector<std::string>{"0", "1e16", "2e16", "3e16"}))
+      << "a label stays inside its panel";
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 namespace rft {
 namespace {
 
-nlohmann::json golden() { return nlohmann::json::parse(testing::read_file(testing::fixture("parity/data/train/optimizer.json"))); }
+nlohmann::json golden() {
+  return nlohmann::json::parse(testing::read_file(testing::fixture("parity/data/train/optimizer.json")));
+}
 
 Tensor tensor_of(const nlohmann::json& json, at::IntArrayRef shape) {
   return at::tensor(json.get<std::vector<double>>(), at::kDouble).to(at::kFloat).view(shape);
@@ -26,7 +28,10 @@ TEST(Optimizer, TakesPyTorchsAdamWSteps) {
   for (const auto& step : data["steps"]) {
     optimizer.zero_grad();
     // The gradients arrive through autograd, as in training.
-    weight.mul(tensor_of(step["grads"][0], {3, 4})).sum().add(bias.mul(tensor_of(step["grads"][1], {4})).sum()).backward();
+    weight.mul(tensor_of(step["grads"][0], {3, 4}))
+        .sum()
+        .add(bias.mul(tensor_of(step["grads"][1], {4})).sum())
+        .backward();
     double norm = optimizer.grad_norm();
     EXPECT_NEAR(norm, step["norm"].get<double>(), 1e-6);
     if (1.0 / (norm + 1e-6) < 1) optimizer.scale_grad(1.0 / (norm + 1e-6));
@@ -83,7 +88,8 @@ TEST(LearningRate, EqualsTransformersSchedules) {
       std::string name = std::string(type) == "constant" ? "constant_with_warmup" : type;
       auto rates = data["schedules"][name + "/" + std::to_string(warmup)];
       for (int64_t step = 0; step < 20; ++step)
-        EXPECT_NEAR(learning_rate(schedule, 1.0, step, 20), rates[step].get<double>(), 1e-12) << name << " " << warmup << " " << step;
+        EXPECT_NEAR(learning_rate(schedule, 1.0, step, 20), rates[step].get<double>(), 1e-12)
+            << name << " " << warmup << " " << step;
     }
 }
 

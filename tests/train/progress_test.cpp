@@ -48,6 +48,8 @@ TEST(Progress, ALineIsNeverWiderThanTheTerminal) {
   EXPECT_EQ(narrow.find("tokens/s"), std::string::npos) << "values go first, from the last: " << narrow;
   EXPECT_NE(narrow.find("50/100"), std::string::npos);
   EXPECT_NE(narrow.find('['), std::string::npos) << "the bar stays while there is room: " << narrow;
+  std::string narrowest = progress_bar_line(state, 12);
+  EXPECT_NE(narrowest.find("50/100"), std::string::npos) << "the name goes before the count: " << narrowest;
 }
 
 TEST(Progress, ANameCantMoveTheCursor) {

@@ -62,7 +62,8 @@ Tensor gradient(Objective& objective, int64_t micro_batch_size, Metrics& metrics
 TEST(Update, TheGradientIsTheSameForAnyMicroBatchSize) {
   for (const char* variant : {"grpo", "dapo", "dr_grpo", "luspo", "cispo", "sapo"}) {
     Grpo::Options options;
-    options.variant = variant, options.max_completion_length = 8, options.entropy_weight = 0.01, options.entropy_quantile = 0.6;
+    options.variant = variant, options.max_completion_length = 8, options.entropy_weight = 0.01,
+    options.entropy_quantile = 0.6;
     if (options.variant == std::string("cispo")) options.clip_high = 5.0;
     Metrics whole_metrics;
     Grpo objective(options);
@@ -72,7 +73,8 @@ TEST(Update, TheGradientIsTheSameForAnyMicroBatchSize) {
       Metrics metrics;
       Grpo again(options);
       EXPECT_TRUE(at::allclose(gradient(again, size, metrics), whole, 1e-10, 1e-14)) << variant << " " << size;
-      for (const auto& [name, value] : whole_metrics.means()) EXPECT_NEAR(metrics.mean(name), value, 1e-9) << variant << " " << name;
+      for (const auto& [name, value] : whole_metrics.means())
+        EXPECT_NEAR(metrics.mean(name), value, 1e-9) << variant << " " << name;
     }
   }
   Sft sft{Sft::Options{}};
@@ -99,7 +101,8 @@ TEST(Update, APoisonedStepChangesNothingAndIsNamed) {
     EXPECT_TRUE(at::equal(policy.table, before));
     EXPECT_EQ(optimizer.state().at("steps").item<int64_t>(), 0);
     policy.poison = 0;
-    EXPECT_TRUE(update(policy, objective, optimizer, batch, objective.needs(), options, metrics).finite) << "the next step is clean";
+    EXPECT_TRUE(update(policy, objective, optimizer, batch, objective.needs(), options, metrics).finite)
+        << "the next step is clean";
   }
 }
 

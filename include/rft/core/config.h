@@ -13,8 +13,8 @@ class Config {
  public:
   enum class Kind { null, scalar, list, map };
 
-  /// Reads `file` and applies overrides of the form "key.path=value" (the value is YAML; lists by index: reward.0.weight).
-  /// Throws UserError.
+  /// Reads `file` and applies overrides of the form "key.path=value" (the value is YAML; lists by index:
+  /// reward.0.weight). Throws UserError.
   static Config load(const std::string& file, const std::vector<std::string>& overrides = {});
   /// As load, from text; `name` stands for the file in messages.
   static Config parse(const std::string& text, const std::string& name = "<text>");

@@ -14,17 +14,18 @@ struct Totals {
 /// One batch of decisions; row = trajectory, column = decision. One device, float32 unless said.
 /// Preferences are 2B rows: the chosen ones first, row i + B is the rejected answer to row i.
 struct Experience {
-  Fields context;     ///< what was asked: prompt tokens, condition images, observations; texts are the dataset's columns
-  Tensor action;      ///< [B, T, ...] what was decided
-  Tensor mask;        ///< [B, T] bool, true where the policy decided (not prompt, padding, tool output)
-  Tensor logp;        ///< [B, T] log-probability under the policy that acted, nats; 0 where masked
-  Tensor old_logp;    ///< [B, T] the same under the policy at the start of this batch's updates; undefined: the current one
-  Tensor ref_logp;    ///< [B, T] under the reference policy; defined where a slot's needs() ask for it
-  Tensor group;       ///< [B] int64, rows that answer the same context share a number
-  Tensor reward;      ///< [B] or [B, T]; NaN where a reward could not be computed
-  Tensor advantage;   ///< [B, T]
-  Fields extra;       ///< what a slot adds for another slot; names and shapes in core/extra.h
-  Totals totals;      ///< of the whole optimizer batch; see fill_totals
+  Fields context;  ///< what was asked: prompt tokens, condition images, observations; texts are the dataset's columns
+  Tensor action;   ///< [B, T, ...] what was decided
+  Tensor mask;     ///< [B, T] bool, true where the policy decided (not prompt, padding, tool output)
+  Tensor logp;     ///< [B, T] log-probability under the policy that acted, nats; 0 where masked
+  Tensor
+      old_logp;  ///< [B, T] the same under the policy at the start of this batch's updates; undefined: the current one
+  Tensor ref_logp;   ///< [B, T] under the reference policy; defined where a slot's needs() ask for it
+  Tensor group;      ///< [B] int64, rows that answer the same context share a number
+  Tensor reward;     ///< [B] or [B, T]; NaN where a reward could not be computed
+  Tensor advantage;  ///< [B, T]
+  Fields extra;      ///< what a slot adds for another slot; names and shapes in core/extra.h
+  Totals totals;     ///< of the whole optimizer batch; see fill_totals
 
   int64_t rows() const;
   /// T, the number of columns.

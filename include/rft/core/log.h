@@ -13,8 +13,8 @@ void error(const std::string& message);
 /// level: trace, debug, info, warn, error, off. Throws UserError on another name.
 void set_level(const std::string& level);
 
-/// `clear` is called before each message that is shown, so that a progress line can step aside; {} ends that. It must not
-/// log.
+/// `clear` is called before each message that is shown, so that a progress line can step aside; {} ends that. It must
+/// not log.
 void set_before_message(std::function<void()> clear);
 
 }  // namespace rft::log

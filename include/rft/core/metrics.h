@@ -14,7 +14,8 @@ class Metrics {
     entry.sum += value * weight, entry.weight += weight;
   }
   void merge(const Metrics& other) {
-    for (const auto& [name, entry] : other.entries_) entries_[name].sum += entry.sum, entries_[name].weight += entry.weight;
+    for (const auto& [name, entry] : other.entries_)
+      entries_[name].sum += entry.sum, entries_[name].weight += entry.weight;
   }
   bool has(const std::string& name) const { return entries_.count(name) > 0; }
   /// The weighted mean of what was added under `name`; 0 where nothing was.
@@ -29,7 +30,9 @@ class Metrics {
   }
 
  private:
-  struct Entry { double sum = 0, weight = 0; };
+  struct Entry {
+    double sum = 0, weight = 0;
+  };
   std::map<std::string, Entry> entries_;
 };
 

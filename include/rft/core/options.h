@@ -26,17 +26,51 @@ struct Limits {
   std::string unit;
   bool required = false;
 
-  Limits in(std::string u) const { Limits l = *this; l.unit = std::move(u); return l; }
-  Limits must() const { Limits l = *this; l.required = true; return l; }
+  Limits in(std::string u) const {
+    Limits l = *this;
+    l.unit = std::move(u);
+    return l;
+  }
+  Limits must() const {
+    Limits l = *this;
+    l.required = true;
+    return l;
+  }
   /// "[0, 1]", ">= 0", "a | b"; "" where anything goes.
   std::string text() const;
 };
-inline Limits at_least(double min) { Limits l; l.min = min; return l; }
-inline Limits above(double min) { Limits l; l.min = min; l.min_excluded = true; return l; }
-inline Limits between(double min, double max) { Limits l; l.min = min; l.max = max; return l; }
-inline Limits one_of(std::vector<std::string> choices) { Limits l; l.choices = std::move(choices); return l; }
-inline Limits required() { Limits l; l.required = true; return l; }
-inline Limits unit(std::string name) { Limits l; l.unit = std::move(name); return l; }
+inline Limits at_least(double min) {
+  Limits l;
+  l.min = min;
+  return l;
+}
+inline Limits above(double min) {
+  Limits l;
+  l.min = min;
+  l.min_excluded = true;
+  return l;
+}
+inline Limits between(double min, double max) {
+  Limits l;
+  l.min = min;
+  l.max = max;
+  return l;
+}
+inline Limits one_of(std::vector<std::string> choices) {
+  Limits l;
+  l.choices = std::move(choices);
+  return l;
+}
+inline Limits required() {
+  Limits l;
+  l.required = true;
+  return l;
+}
+inline Limits unit(std::string name) {
+  Limits l;
+  l.unit = std::move(name);
+  return l;
+}
 
 class OptionVisitor {
  public:
@@ -47,7 +81,8 @@ class OptionVisitor {
   virtual void option(const char* name, std::string& value, const char* help, const Limits& limits = {}) = 0;
   virtual void option(const char* name, std::optional<int64_t>& value, const char* help, const Limits& limits = {}) = 0;
   virtual void option(const char* name, std::optional<double>& value, const char* help, const Limits& limits = {}) = 0;
-  virtual void option(const char* name, std::vector<std::string>& value, const char* help, const Limits& limits = {}) = 0;
+  virtual void option(const char* name, std::vector<std::string>& value, const char* help,
+                      const Limits& limits = {}) = 0;
   virtual void option(const char* name, std::vector<double>& value, const char* help, const Limits& limits = {}) = 0;
   /// A list of blocks that another registry reads (a combination's parts).
   virtual void option(const char* name, std::vector<Config>& value, const char* help, const Limits& limits = {}) = 0;

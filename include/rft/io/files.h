@@ -8,7 +8,8 @@ namespace rft {
 
 /// Throws UserError naming the file where it can't be read, or is larger than `limit` bytes.
 std::string read_text(const std::string& file, size_t limit = size_t{1} << 30);
-/// Temporary name, write, fsync, rename: the file appears whole or not at all. Throws RunError with the system's reason.
+/// Temporary name, write, fsync, rename: the file appears whole or not at all. Throws RunError with the system's
+/// reason.
 void write_text(const std::string& file, const std::string& content);
 /// The same for a file whose pieces lie in several places.
 void write_pieces(const std::string& file, const std::vector<std::string_view>& pieces);

@@ -9,20 +9,20 @@
 
 namespace rft {
 
-/// Tensors of one file. They are views of the memory map (copy-on-write: writing to one never changes the file) and keep
-/// it alive.
+/// Tensors of one file. They are views of the memory map (copy-on-write: writing to one never changes the file) and
+/// keep it alive.
 struct SafetensorsFile {
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;
 };
 
-/// Throws UserError (file, rule, what was found) on: a header over 100 MB or longer than the file, a header that is not a
-/// JSON object of the known shape, duplicate names, an unknown dtype, negative or overflowing shapes, offsets that
+/// Throws UserError (file, rule, what was found) on: a header over 100 MB or longer than the file, a header that is not
+/// a JSON object of the known shape, duplicate names, an unknown dtype, negative or overflowing shapes, offsets that
 /// overlap, leave holes, run past the file or disagree with shape and dtype.
 SafetensorsFile load_safetensors(const std::string& file);
 
-/// Writes whole or not at all: to a temporary name beside `file`, fsync, rename. Throws RunError (disk full, unwritable).
-/// Order and content depend on the arguments alone, so equal input gives equal bytes.
+/// Writes whole or not at all: to a temporary name beside `file`, fsync, rename. Throws RunError (disk full,
+/// unwritable). Order and content depend on the arguments alone, so equal input gives equal bytes.
 void save_safetensors(const std::string& file, const std::map<std::string, Tensor>& tensors,
                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 

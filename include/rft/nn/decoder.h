@@ -15,12 +15,12 @@ struct DecoderConfig {
   std::string model_type;    ///< "qwen2", "qwen3", "llama", "gpt2"
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, layers = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
-  int64_t max_positions = 0;      ///< longest sequence
+  int64_t max_positions = 0;  ///< longest sequence
   double norm_eps = 1e-6;
   double initializer_range = 0.02;
-  bool rms_norm = true;           ///< else LayerNorm with bias
-  bool rope = true;               ///< else learned position embeddings
-  bool gated_mlp = true;          ///< SwiGLU; else a plain MLP
+  bool rms_norm = true;             ///< else LayerNorm with bias
+  bool rope = true;                 ///< else learned position embeddings
+  bool gated_mlp = true;            ///< SwiGLU; else a plain MLP
   std::string activation = "silu";  ///< silu, gelu, gelu_new (tanh), relu
   bool qkv_bias = false, out_bias = false, mlp_bias = false, qk_norm = false;
   bool tied_head = false;
@@ -53,10 +53,10 @@ struct Norm {
 
 struct DecoderLayer {
   Norm attention_norm, mlp_norm;
-  Linear qkv;        ///< rows: heads*head_dim of q, then kv_heads*head_dim of k, then of v
+  Linear qkv;           ///< rows: heads*head_dim of q, then kv_heads*head_dim of k, then of v
   Norm q_norm, k_norm;  ///< [head_dim], where qk_norm
   Linear out;
-  Linear gate_up;    ///< gated: rows intermediate of gate, then of up; else just the first MLP layer
+  Linear gate_up;  ///< gated: rows intermediate of gate, then of up; else just the first MLP layer
   Linear down;
 };
 
@@ -80,9 +80,9 @@ struct Packed {
 
 class Decoder {
  public:
-  /// `tensors` are named and shaped as `save_pretrained` writes them. All missing and misshapen tensors are named in one
-  /// UserError that starts with `where`. Extra tensors that are known to be derived (rotary inv_freq, attn.bias masks)
-  /// are ignored; others are an error. `dtype` is what the weights are kept in.
+  /// `tensors` are named and shaped as `save_pretrained` writes them. All missing and misshapen tensors are named in
+  /// one UserError that starts with `where`. Extra tensors that are known to be derived (rotary inv_freq, attn.bias
+  /// masks) are ignored; others are an error. `dtype` is what the weights are kept in.
   Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype,
           const std::string& where);
 
@@ -113,7 +113,7 @@ Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64
 struct LoraConfig {
   int64_t rank = 16;
   double alpha = 32;
-  double dropout = 0;  ///< only 0 is implemented; anything else is refused
+  double dropout = 0;                       ///< only 0 is implemented; anything else is refused
   std::vector<std::string> target_modules;  ///< names such as "q_proj"; empty = all linear layers but the head
   bool rslora = false;                      ///< scale alpha / sqrt(rank) instead of alpha / rank
 };

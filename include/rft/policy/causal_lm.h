@@ -11,7 +11,8 @@
 namespace rft {
 
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
-/// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's columns.
+/// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
+/// columns.
 class CausalLm : public Policy {
  public:
   struct Options {
@@ -58,8 +59,8 @@ class CausalLm : public Policy {
   Decoder& decoder() { return *decoder_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const std::vector<int64_t>& eos_ids() const { return eos_ids_; }
-  /// A dataset row as tokens: "prompt" (text, with the post-processor's special tokens) and "completion" (text, without),
-  /// or "input_ids" (and "prompt_length"). Throws UserError with file:line.
+  /// A dataset row as tokens: "prompt" (text, with the post-processor's special tokens) and "completion" (text,
+  /// without), or "input_ids" (and "prompt_length"). Throws UserError with file:line.
   struct TokenRow {
     std::vector<int64_t> prompt, completion;
   };

@@ -19,8 +19,8 @@ struct Completion {
   int64_t tokens() const;
 };
 
-/// Registers `score` as a reward type without options, for recipes of this program. May be called from several threads at
-/// once. A call that throws counts as a reward that could not be computed.
+/// Registers `score` as a reward type without options, for recipes of this program. May be called from several threads
+/// at once. A call that throws counts as a reward that could not be computed.
 void add_reward(const std::string& name, const std::string& summary, std::function<double(const Completion&)> score);
 
 }  // namespace rft

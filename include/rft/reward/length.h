@@ -8,7 +8,8 @@
 namespace rft {
 
 /// Rewards by the completion's length L.
-///   soft_overlong (DAPO, arXiv:2503.14476; TRL's get_soft_overlong_punishment): 0 up to max - cache, then falling linearly
+///   soft_overlong (DAPO, arXiv:2503.14476; TRL's get_soft_overlong_punishment): 0 up to max - cache, then falling
+///   linearly
 ///                 to -1 at max, -1 beyond
 ///   target        -|L - target| / scale
 ///   linear        L / scale

@@ -6,10 +6,11 @@
 
 namespace rft {
 
-/// `correct` where the completion's final answer equals the dataset's, else `incorrect`. The answer is taken from, first
-/// found wins: the last \boxed{...}; what follows the last "####"; what follows the last "answer is" or "answer:"; what
-/// follows the last "=" where that is an expression; the last number. Equal means equal in value: fractions, decimals,
-/// LaTeX, percent, thousands separators, units left out, tuples, intervals, sets; words where neither is a number.
+/// `correct` where the completion's final answer equals the dataset's, else `incorrect`. The answer is taken from,
+/// first found wins: the last \boxed{...}; what follows the last "####"; what follows the last "answer is" or
+/// "answer:"; what follows the last "=" where that is an expression; the last number. Equal means equal in value:
+/// fractions, decimals, LaTeX, percent, thousands separators, units left out, tuples, intervals, sets; words where
+/// neither is a number.
 class MathAnswer : public RewardModel {
  public:
   struct Options {
@@ -26,7 +27,8 @@ class MathAnswer : public RewardModel {
   Options options_;
 };
 
-/// The final answer in a completion by MathAnswer's rules; "" where there is none. `how` is MathAnswer::Options::extract.
+/// The final answer in a completion by MathAnswer's rules; "" where there is none. `how` is
+/// MathAnswer::Options::extract.
 std::string final_answer(const std::string& completion, const std::string& how = "auto");
 
 }  // namespace rft

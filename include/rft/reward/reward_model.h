@@ -12,7 +12,7 @@ namespace rft {
 struct Rewards {
   struct Component {
     std::string name;
-    Tensor value;      ///< [B] float32, NaN where it could not be computed
+    Tensor value;  ///< [B] float32, NaN where it could not be computed
     double weight = 1;
   };
   Tensor value;                       ///< [B] float32 (or [B, T]), NaN where it could not be computed
@@ -20,8 +20,8 @@ struct Rewards {
   std::vector<std::string> errors;    ///< empty, or [B] messages; "" where all went well
 };
 
-/// May be called from several threads at once, each with its own rows. A row that can't be scored is NaN with a message,
-/// never 0; an exception is taken as the failure of all rows.
+/// May be called from several threads at once, each with its own rows. A row that can't be scored is NaN with a
+/// message, never 0; an exception is taken as the failure of all rows.
 class RewardModel : public Stateful {
  public:
   /// Reads context.text(extra::completion), the dataset's columns and whatever else it documents.

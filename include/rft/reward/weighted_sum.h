@@ -7,8 +7,8 @@
 
 namespace rft {
 
-/// sum_k weight_k r_k over the rewards that could be computed (TRL's nansum); NaN where none could. A reward that throws is
-/// NaN for all its rows, with its message in `errors`. A recipe's `reward:` list is one of these.
+/// sum_k weight_k r_k over the rewards that could be computed (TRL's nansum); NaN where none could. A reward that
+/// throws is NaN for all its rows, with its message in `errors`. A recipe's `reward:` list is one of these.
 class WeightedSum : public RewardModel {
  public:
   struct Options {

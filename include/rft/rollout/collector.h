@@ -37,6 +37,7 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
 /// Scores `batch`: sets reward, extra::reward_components and reward_weights, adds rewards/NAME/mean and std under
 /// `prefix`. Throws RunError where a reward model answers with the wrong number of rows, or fails more than
 /// `max_failures` of them.
-void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix, Metrics& metrics);
+void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix,
+                    Metrics& metrics);
 
 }  // namespace rft

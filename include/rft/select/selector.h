@@ -13,7 +13,10 @@ class Selector : public Stateful {
   /// [K] int64: the rows of `batch` to learn from, in order. May be empty.
   virtual Tensor select(const Experience& batch, Metrics& metrics) = 0;
   /// How many rows remain of a rollout of `rows` when nothing unusual happens (best-of-n keeps one a group).
-  virtual int64_t expected_rows(int64_t rows, int64_t group_size) const { (void)group_size; return rows; }
+  virtual int64_t expected_rows(int64_t rows, int64_t group_size) const {
+    (void)group_size;
+    return rows;
+  }
   /// How many further rollouts may be drawn when select() kept fewer rows than expected_rows(); 0 = learn from what
   /// there is.
   virtual int64_t extra_rollouts() const { return 0; }

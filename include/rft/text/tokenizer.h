@@ -56,9 +56,9 @@ class StreamDecoder {
 };
 
 /// Writes tokenizer.json and tokenizer_config.json of a byte-level BPE into `directory`: all bytes (or only those that
-/// `corpus` has), merges learned from `corpus`, then the special tokens "<|pad|>" and "<|eos|>"; `vocab_size` ids in all,
-/// fewer where the corpus has no more pairs. transformers' AutoTokenizer loads it. Throws UserError where `vocab_size`
-/// is too small for the bytes, RunError where the files can't be written.
+/// `corpus` has), merges learned from `corpus`, then the special tokens "<|pad|>" and "<|eos|>"; `vocab_size` ids in
+/// all, fewer where the corpus has no more pairs. transformers' AutoTokenizer loads it. Throws UserError where
+/// `vocab_size` is too small for the bytes, RunError where the files can't be written.
 void make_tokenizer(const std::string& directory, const std::vector<std::string>& corpus, int64_t vocab_size,
                     bool all_bytes = true);
 

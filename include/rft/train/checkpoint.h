@@ -9,9 +9,9 @@
 
 namespace rft {
 
-/// Writes `parent`/`name`: `fill` is given a temporary directory, whose files are then synced, listed with size and XXH3
-/// in manifest.json, and renamed into place. An existing directory of that name is replaced. Throws RunError; what was
-/// there before stays.
+/// Writes `parent`/`name`: `fill` is given a temporary directory, whose files are then synced, listed with size and
+/// XXH3 in manifest.json, and renamed into place. An existing directory of that name is replaced. Throws RunError; what
+/// was there before stays.
 void write_directory_atomically(const std::string& parent, const std::string& name,
                                 const std::function<void(const std::string& directory)>& fill);
 
@@ -21,7 +21,8 @@ bool verify_directory(const std::string& directory, std::string* why = nullptr);
 /// The newest whole step-N under run_directory/checkpoints, or nullopt. Damaged ones are reported and passed over.
 std::optional<std::string> newest_checkpoint(const std::string& run_directory);
 
-/// Points checkpoints/latest to step-N (atomically) and removes all but the newest `keep` whole ones (0 = none removed).
+/// Points checkpoints/latest to step-N (atomically) and removes all but the newest `keep` whole ones (0 = none
+/// removed).
 void publish_checkpoint(const std::string& run_directory, int64_t step, int64_t keep);
 
 /// State as `file` (safetensors). Loading copies, so that the file may be removed afterwards.

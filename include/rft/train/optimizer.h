@@ -34,10 +34,10 @@ class Optimizer {
  private:
   OptimizerOptions options_;
   std::vector<Parameter> parameters_;
-  int64_t decayed_ = 0;  ///< the first so many elements are decayed
-  Tensor flat_, grad_;   ///< [n] in the parameters' dtype
-  Tensor master_;        ///< [n] float32 (float64 for float64): flat_ itself unless the dtype is lower
-  Tensor mean_, square_; ///< [n], Adam's moments
+  int64_t decayed_ = 0;   ///< the first so many elements are decayed
+  Tensor flat_, grad_;    ///< [n] in the parameters' dtype
+  Tensor master_;         ///< [n] float32 (float64 for float64): flat_ itself unless the dtype is lower
+  Tensor mean_, square_;  ///< [n], Adam's moments
   int64_t steps_ = 0;
 };
 

@@ -15,7 +15,8 @@ struct RunOptions {
   void visit(OptionVisitor& v) {
     v.option("name", name, "the run's name, shown in progress and curves");
     v.option("output", output, "the run directory; runs/NAME where empty");
-    v.option("seed", seed, "seed of everything random: the same seed gives the same run, bit for bit on the CPU", at_least(0));
+    v.option("seed", seed, "seed of everything random: the same seed gives the same run, bit for bit on the CPU",
+             at_least(0));
     v.option("threads", threads, "CPU threads; 0 = OMP_NUM_THREADS, else every core", at_least(0));
   }
 };
@@ -68,9 +69,11 @@ struct ScheduleOptions {
   int64_t warmup_steps = 0;
   double warmup_ratio = 0, min_ratio = 0;
   void visit(OptionVisitor& v) {
-    v.option("type", type, "how the learning rate falls after warm-up", one_of({"linear", "cosine", "constant", "inverse_sqrt"}));
+    v.option("type", type, "how the learning rate falls after warm-up",
+             one_of({"linear", "cosine", "constant", "inverse_sqrt"}));
     v.option("warmup_steps", warmup_steps, "steps over which the learning rate rises from 0", at_least(0).in("steps"));
-    v.option("warmup_ratio", warmup_ratio, "the same as a share of all steps; used where warmup_steps is 0", between(0, 1));
+    v.option("warmup_ratio", warmup_ratio, "the same as a share of all steps; used where warmup_steps is 0",
+             between(0, 1));
     v.option("min_ratio", min_ratio, "the learning rate never falls below this share of lr", between(0, 1));
   }
 };
@@ -90,7 +93,8 @@ struct TrainOptions {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   void visit(OptionVisitor& v) {
-    v.option("steps", steps, "optimizer steps; null = as many as `epochs` passes over the data take", at_least(1).in("steps"));
+    v.option("steps", steps, "optimizer steps; null = as many as `epochs` passes over the data take",
+             at_least(1).in("steps"));
     v.option("epochs", epochs, "passes over the data, where steps is null", above(0));
     v.option("batch_size", batch_size, "trajectories an optimizer step", at_least(1).in("trajectories"));
     v.option("micro_batch_size", micro_batch_size,
@@ -98,18 +102,25 @@ struct TrainOptions {
              at_least(1).in("trajectories"));
     v.option("iterations", iterations, "passes over each rollout (TRL's num_iterations)", at_least(1));
     v.option("max_grad_norm", max_grad_norm, "the gradient is scaled down to this norm; 0 = never", at_least(0));
-    v.option("log_every", log_every, "a line of metrics.jsonl every so many steps, averaged over them", at_least(1).in("steps"));
-    v.option("samples_every", samples_every, "rollouts are written to samples.jsonl every so many steps; 0 = never", at_least(0).in("steps"));
+    v.option("log_every", log_every, "a line of metrics.jsonl every so many steps, averaged over them",
+             at_least(1).in("steps"));
+    v.option("samples_every", samples_every, "rollouts are written to samples.jsonl every so many steps; 0 = never",
+             at_least(0).in("steps"));
     v.option("samples", samples, "how many rollouts are written each time", at_least(1));
-    v.option("eval_every", eval_every, "held-out evaluation every so many steps; null = only at the end", at_least(1).in("steps"));
-    v.option("checkpoint_every", checkpoint_every, "a checkpoint every so many steps; 0 = only when interrupted", at_least(0).in("steps"));
+    v.option("eval_every", eval_every, "held-out evaluation every so many steps; null = only at the end",
+             at_least(1).in("steps"));
+    v.option("checkpoint_every", checkpoint_every, "a checkpoint every so many steps; 0 = only when interrupted",
+             at_least(0).in("steps"));
     v.option("keep_checkpoints", keep_checkpoints, "the newest so many checkpoints are kept; 0 = all", at_least(0));
     v.option("max_nonfinite_steps", max_nonfinite_steps,
-             "a step whose loss or gradient is not finite is skipped; after so many in a row the run stops", at_least(1));
+             "a step whose loss or gradient is not finite is skipped; after so many in a row the run stops",
+             at_least(1));
     v.option("max_reward_failures", max_reward_failures,
              "the run stops when more than this share of a rollout's rewards could not be computed", between(0, 1));
-    v.block("optimizer", [this](OptionVisitor& in) { optimizer.visit(in); }, "the optimizer");
-    v.block("schedule", [this](OptionVisitor& in) { schedule.visit(in); }, "the learning rate over time");
+    v.block(
+        "optimizer", [this](OptionVisitor& in) { optimizer.visit(in); }, "the optimizer");
+    v.block(
+        "schedule", [this](OptionVisitor& in) { schedule.visit(in); }, "the learning rate over time");
   }
 };
 

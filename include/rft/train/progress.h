@@ -34,7 +34,7 @@ struct ProgressState {
 };
 
 /// "grpo [=====>    ] 45/200 02:13<07:40 reward 0.531", at most `width` columns: values that don't fit are left out,
-/// from the last, then the bar shrinks, then the text is cut.
+/// from the last, then the bar shrinks, then the name is cut, then the rest.
 std::string progress_bar_line(const ProgressState& state, int width);
 /// "grpo: 45/200 steps, 2:13 elapsed, 7:40 left, reward 0.531"
 std::string progress_plain_line(const ProgressState& state);

@@ -7,7 +7,8 @@
 namespace rft {
 
 struct TrainRequest {
-  bool resume = false;   ///< go on from the newest whole checkpoint of the run directory; from the start where there is none
+  bool resume =
+      false;  ///< go on from the newest whole checkpoint of the run directory; from the start where there is none
   bool dry_run = false;  ///< load everything, run one step of every stage, write nothing
   bool quiet = false;    ///< no progress
 };

@@ -13,7 +13,7 @@ struct UpdateOptions {
   int64_t micro_batch_size = 0;  ///< 0 = the whole batch
   double max_grad_norm = 0;      ///< 0 = no clipping
   double lr = 0;
-  bool compare_logp = false;     ///< the weights are those that sampled the batch: report `logp_mismatch`
+  bool compare_logp = false;  ///< the weights are those that sampled the batch: report `logp_mismatch`
 };
 
 /// What an update came to. A non-finite loss or gradient leaves the weights and the optimizer as they were.
@@ -22,8 +22,8 @@ struct UpdateResult {
   std::string problem;  ///< which term or gradient, and which rows
 };
 
-/// Evaluates `batch` micro-batch by micro-batch, adds up the gradients and steps. The gradient is that of the whole batch
-/// for any micro-batch size: the objective normalises by batch.totals, which are set here.
+/// Evaluates `batch` micro-batch by micro-batch, adds up the gradients and steps. The gradient is that of the whole
+/// batch for any micro-batch size: the objective normalises by batch.totals, which are set here.
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                     const UpdateOptions& options, Metrics& metrics);
 
