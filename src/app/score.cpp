@@ -26,7 +26,7 @@ std::unique_ptr<RewardModel> load_reward(const std::string& file) {
   Config config = Config::load(file);
   const Config* inside = config.find("reward");
   Config reward = inside ? *inside : config;
-  if (!reward.is_map() && !reward.is_list())
+  if (reward.items().empty())
     bad_input(file, "must hold rewards: one block {type: ...}, or a list of them");
   bool one = reward.is_map() && registry<RewardModel>().entry_of(reward).name != "weighted_sum";
   Config list = Config::list();
