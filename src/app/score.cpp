@@ -26,8 +26,7 @@ std::unique_ptr<RewardModel> load_reward(const std::string& file) {
   Config config = Config::load(file);
   const Config* inside = config.find("reward");
   Config reward = inside ? *inside : config;
-  if (reward.items().empty())
-    bad_input(file, "must hold rewards: one block {type: ...}, or a list of them");
+  if (reward.items().empty()) bad_input(file, "must hold rewards: one block {type: ...}, or a list of them");
   bool one = reward.is_map() && registry<RewardModel>().entry_of(reward).name != "weighted_sum";
   Config list = Config::list();
   if (one) list.append(reward);
@@ -59,7 +58,7 @@ std::string out_line(const std::string& row, const Rewards& rewards, int64_t i) 
 void run(const Arguments& arguments) {
   auto reward = load_reward(arguments.file);
   Rows rows = Rows::load(arguments.data);
-  rows.require(extra::completion);
+  for (int64_t i = 0; i < rows.size(); ++i) rows.string(i, extra::completion);  // a text, not a number or null
   for (const auto& column : reward->columns()) rows.require(column);
   Rewards rewards = reward->score(scored_rows(rows));
   std::string out;
