@@ -57,12 +57,7 @@ GroupNormalized::GroupNormalized(Options options) : options_(std::move(options))
     bad_input("credit", "kl_weight and reward_clip need aggregation sum_then_normalize; got normalize_then_sum");
 }
 
-Needs GroupNormalized::needs() const {
-  Needs needs;
-  needs.reward = true;
-  needs.ref_logp = options_.kl_weight != 0;
-  return needs;
-}
+Needs GroupNormalized::needs() const { return options_.needs(); }
 
 void GroupNormalized::assign(Experience& batch, Metrics& metrics) {
   ops::Groups groups(batch.group);

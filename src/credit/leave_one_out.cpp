@@ -15,12 +15,7 @@ void LeaveOneOut::Options::visit(OptionVisitor& v) {
 
 LeaveOneOut::LeaveOneOut(Options options) : options_(std::move(options)) { options_.check(); }
 
-Needs LeaveOneOut::needs() const {
-  Needs needs;
-  needs.reward = true;
-  needs.ref_logp = options_.kl_weight != 0;
-  return needs;
-}
+Needs LeaveOneOut::needs() const { return options_.needs(); }
 
 void LeaveOneOut::assign(Experience& batch, Metrics& metrics) {
   ops::Groups groups(batch.group);

@@ -15,6 +15,13 @@ void RewardOptions::visit(OptionVisitor& v) {
   v.option("reward_clip", reward_clip, "[low, high]: rewards are clipped to these before the KL; empty: not at all");
 }
 
+Needs RewardOptions::needs() const {
+  Needs needs;
+  needs.reward = true;
+  needs.ref_logp = kl_weight != 0;
+  return needs;
+}
+
 void RewardOptions::check() const {
   if (reward_clip.empty()) return;
   if (reward_clip.size() != 2 || !(reward_clip[0] < reward_clip[1]))

@@ -66,18 +66,14 @@ void for_lines(std::string_view content, Each each) {
   }
 }
 
-bool ends_with(const std::string& text, std::string_view end) {
-  return text.size() >= end.size() && std::equal(end.rbegin(), end.rend(), text.rbegin());
-}
-
 void refuse_other_formats(const std::string& file) {
-  if (ends_with(file, ".parquet"))
+  if (file.ends_with(".parquet"))
     bad_input(file,
               "datasets are read as JSONL, one JSON object a line; got Parquet. Convert it: "
               "python -c \"import pandas; pandas.read_parquet('in.parquet').to_json('out.jsonl', orient='records', "
               "lines=True, force_ascii=False)\"");
   for (const char* end : {".gz", ".zst", ".xz", ".bz2", ".zip"})
-    if (ends_with(file, end))
+    if (file.ends_with(end))
       bad_input(file, "datasets are read as plain JSONL; got a compressed file: unpack it first");
 }
 

@@ -18,10 +18,7 @@ namespace {
 
 /// Derived tensors that old checkpoints hold: rotary tables and causal masks.
 bool is_derived(const std::string& name) {
-  auto ends = [&](const std::string& end) {
-    return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
-  };
-  return ends("rotary_emb.inv_freq") || ends(".attn.bias") || ends(".attn.masked_bias");
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
 }
 
 /// The tensor as it is named with or without the "transformer." or "model." in front.

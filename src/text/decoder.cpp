@@ -85,15 +85,8 @@ Decoder strip_decoder(const Spec& spec) {
 
 Decoder replace_decoder(const Spec& spec) {
   Regex pattern = read_pattern(spec.at("pattern"));
-  return each([pattern, content = spec.text("content")](std::string token) {
-    std::string out;
-    size_t done = 0;
-    pattern.each_match(token, [&](size_t begin, size_t end) {
-      out.append(token, done, begin - done).append(content);
-      done = end;
-    });
-    return out.append(token, done);
-  });
+  return each(
+      [pattern, content = spec.text("content")](std::string token) { return pattern.replaced(token, content); });
 }
 
 Decoder sequence_decoder(const Spec& spec) {

@@ -86,16 +86,6 @@ std::string strip(const std::string& text, bool left, bool right) {
   return text.substr(begin, end - begin);
 }
 
-std::string replace(const std::string& text, const Regex& pattern, const std::string& content) {
-  std::string out;
-  size_t done = 0;
-  pattern.each_match(text, [&](size_t begin, size_t end) {
-    out.append(text, done, begin - done).append(content);
-    done = end;
-  });
-  return out.append(text, done);
-}
-
 Normalizer make_sequence(const Spec& spec) {
   std::vector<Normalizer> steps;
   for (const Spec& item : spec.items("normalizers")) steps.push_back(make_normalizer(item));
@@ -128,7 +118,7 @@ Normalizer make_normalizer(const Spec& spec) {
     return [prefix = spec.text("prepend")](std::string text) { return text.empty() ? text : prefix + text; };
   if (type == "Replace")
     return [pattern = read_pattern(spec.at("pattern")), content = spec.text("content")](std::string text) {
-      return replace(text, pattern, content);
+      return pattern.replaced(text, content);
     };
   spec.unknown_type({"NFC", "NFD", "NFKC", "NFKD", "Sequence", "Lowercase", "Strip", "Prepend", "Replace"});
 }

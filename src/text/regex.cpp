@@ -134,6 +134,16 @@ void Regex::each_match(std::string_view subject, const std::function<void(size_t
   }
 }
 
+std::string Regex::replaced(const std::string& subject, const std::string& content) const {
+  std::string out;
+  size_t done = 0;
+  each_match(subject, [&](size_t begin, size_t end) {
+    out.append(subject, done, begin - done).append(content);
+    done = end;
+  });
+  return out.append(subject, done);
+}
+
 bool Regex::matches_at_start(std::string_view subject) const {
   std::string copy;
   size_t begin, end;

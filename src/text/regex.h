@@ -19,6 +19,8 @@ class Regex {
   /// Throws UserError where matching takes more steps than PCRE2's limit.
   void each_match(std::string_view subject, const std::function<void(size_t, size_t)>& found) const;
   bool matches_at_start(std::string_view subject) const;
+  /// `subject` with every match replaced by `content`.
+  std::string replaced(const std::string& subject, const std::string& content) const;
 
  private:
   struct Code;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "rft/core/experience.h"
 #include "rft/core/options.h"
 
 namespace rft {
@@ -16,6 +17,8 @@ struct RewardOptions {
   void visit(OptionVisitor& v);
   /// Throws UserError where reward_clip is not [low, high].
   void check() const;
+  /// The reward, and the reference where its KL is taken off.
+  Needs needs() const;
 };
 
 }  // namespace rft
