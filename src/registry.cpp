@@ -1,18 +1,32 @@
 #include "rft/core/registry.h"
 
+#include "rft/credit/gae.h"
 #include "rft/credit/group_normalized.h"
 #include "rft/credit/leave_one_out.h"
+#include "rft/objective/ctrl_u.h"
+#include "rft/objective/dpo.h"
+#include "rft/objective/draft.h"
 #include "rft/objective/gmpo.h"
 #include "rft/objective/grpo.h"
+#include "rft/objective/kto.h"
+#include "rft/objective/ppo.h"
+#include "rft/objective/reinforce.h"
 #include "rft/objective/rloo.h"
 #include "rft/objective/sft.h"
 #include "rft/policy/causal_lm.h"
+#include "rft/policy/diffusion.h"
+#include "rft/policy/image_classifier.h"
+#include "rft/reward/distribution_rewards.h"
+#include "rft/reward/exact_match.h"
+#include "rft/reward/image_rewards.h"
 #include "rft/reward/length.h"
 #include "rft/reward/math_answer.h"
 #include "rft/reward/regex.h"
+#include "rft/reward/vision_rewards.h"
 #include "rft/reward/weighted_sum.h"
 #include "rft/select/all.h"
 #include "rft/select/best_of_n.h"
+#include "rft/select/best_worst.h"
 #include "rft/select/dynamic_sampling.h"
 
 /// The one file that names every implementation.
@@ -24,15 +38,43 @@ void register_policies() {
   auto& table = registry<Policy>();
   table.add<CausalLm>("causal_lm", "a decoder-only language model (Qwen2, Qwen3, Llama, GPT-2)",
                       "transformers' AutoModelForCausalLM");
+  table.add<Diffusion>("diffusion", "an image model that predicts noise; a decision is a denoising step",
+                       "diffusers' pipelines; DDPO, Black et al. 2023, arXiv:2305.13301");
+  table.add<Flow>("flow", "an image model that predicts a velocity; a decision is a step of its SDE",
+                  "diffusers' pipelines; Flow-GRPO, Liu et al. 2025, arXiv:2505.05470");
+  table.add<ImageClassifier>("image_classifier", "a classifier or regressor of images, to become a reward",
+                             "transformers' ViTForImageClassification");
 }
 
 void register_rewards() {
   auto& table = registry<RewardModel>();
+  table.add<Aesthetic>("aesthetic", "how good a picture looks: a head on CLIP's image features",
+                       "LAION's aesthetic predictor");
+  table.add<ClipSimilarity>("clip_similarity", "how well a picture goes with a text, by CLIP",
+                            "CLIPScore, Hessel et al. 2021, arXiv:2104.08718");
+  table.add<ColourTarget>("colour_target", "how near a picture's mean colour is to another", "");
+  table.add<DragonReward>("dragon", "how near the patches of one picture are to those of a reference set",
+                          "DRAGON, Bai et al. 2025, arXiv:2504.15217");
+  table.add<EdgeConsistency>("edge_consistency", "how well a picture's edges follow the condition",
+                             "ControlNet++, Li et al. 2024, arXiv:2404.07987");
+  table.add<ExactMatch>("exact_match", "whether the completion is what a column of the dataset says", "");
+  table.add<FeatureCosine>("feature_cosine", "how much a picture resembles another, by an encoder's features",
+                           "ID-Aligner, Chen et al. 2024, arXiv:2404.15449");
+  table.add<FrechetReward>("frechet", "how much nearer a picture brings the samples to a reference set",
+                           "DRAGON, arXiv:2504.15217; FID, Heusel et al. 2017, arXiv:1706.08500");
+  table.add<ImageClassifierReward>("image_classifier",
+                                   "what a classifier says of a picture's class, or a regressor of it",
+                                   "transformers' ViTForImageClassification");
+  table.add<JpegSize>("jpeg_size", "how small (or large) a picture is as a JPEG file",
+                      "Black et al. 2023, arXiv:2305.13301; ddpo-pytorch jpeg_compressibility");
   table.add<LengthReward>("length", "by the length of the completion",
                           "DAPO, arXiv:2503.14476; TRL get_soft_overlong_punishment");
   table.add<MathAnswer>("math_answer", "whether the final answer equals the dataset's",
                         "verifiable rewards, arXiv:2411.15124");
+  table.add<PixelTarget>("pixel_target", "how near a picture's pixels are to another's", "");
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
+  table.add<VendiReward>("vendi", "how much more diverse a picture makes the samples",
+                         "DRAGON, arXiv:2504.15217; Friedman & Dieng 2023, arXiv:2210.02410");
   table.add<WeightedSum>("weighted_sum", "the weighted sum of several rewards", "TRL reward_weights");
 }
 
@@ -46,6 +88,19 @@ void register_objectives() {
   table.add<Gmpo>("gmpo", "geometric-mean policy optimisation", "Zhao et al. 2025, arXiv:2507.20673; TRL GMPOTrainer");
   table.add<Rloo>("rloo", "REINFORCE leave-one-out with a clipped sequence ratio",
                   "Ahmadian et al. 2024, arXiv:2402.14740; TRL RLOOTrainer");
+  table.add<Reinforce>("reinforce", "the plain policy gradient, for batches of the present policy",
+                       "Williams 1992, doi:10.1007/BF00992696");
+  table.add<Ppo>("ppo", "proximal policy optimisation with a critic",
+                 "Schulman et al. 2017, arXiv:1707.06347; TRL PPOTrainer");
+  table.add<Dpo>("dpo", "direct preference optimisation and its variants, of pairs",
+                 "Rafailov et al. 2023, arXiv:2305.18290; TRL DPOTrainer");
+  table.add<Kto>("kto", "learning from answers that were found good or bad, one by one",
+                 "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer");
+  table.add<Draft>("draft", "reward backpropagation through the sampler's last steps",
+                   "Clark et al. 2024, arXiv:2309.17400; AlignProp, arXiv:2310.03739");
+  table.add<Refl>("refl", "reward backpropagation through one denoised estimate", "Xu et al. 2023, arXiv:2304.05977");
+  table.add<CtrlU>("ctrl_u", "agreement with the condition, weighed by the reward's uncertainty",
+                   "Zhang et al. 2025, arXiv:2410.11236; ControlNet++, arXiv:2404.07987");
 }
 
 void register_credits() {
@@ -55,12 +110,16 @@ void register_credits() {
                              "Shao et al. 2024, arXiv:2402.03300");
   table.add<LeaveOneOut>("leave_one_out", "a reward less the mean of the others in its group",
                          "Ahmadian et al. 2024, arXiv:2402.14740");
+  table.add<Gae>("gae", "generalised advantage estimation with a critic",
+                 "Schulman et al. 2016, arXiv:1506.02438; TRL PPOTrainer");
 }
 
 void register_selectors() {
   auto& table = registry<Selector>();
   table.add<SelectAll>("all", "every row", "");
   table.add<BestOfN>("best_of_n", "the best rows of each group", "Dong et al. 2023, arXiv:2304.06767");
+  table.add<BestWorst>("best_worst", "the best and the worst row of each group, as a pair",
+                       "online DPO, arXiv:2402.04792; D3PO, arXiv:2311.13231");
   table.add<DynamicSampling>("dynamic_sampling", "groups whose rewards differ; more is drawn until the batch is full",
                              "DAPO, Yu et al. 2025, arXiv:2503.14476");
 }

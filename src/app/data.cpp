@@ -5,6 +5,7 @@
 
 #include "app/arithmetic.h"
 #include "app/commands.h"
+#include "app/digits.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -85,17 +86,36 @@ void write_model(const DataArguments& arguments, const std::vector<std::string>&
               static_cast<long long>(arguments.train), static_cast<long long>(arguments.test));
 }
 
+void add_digits(CLI::App& data) {
+  auto arguments = std::make_shared<DigitsArguments>();
+  auto* command = data.add_subcommand("digits", "the image quick start: hand-written digits and untrained models");
+  command->footer(
+      "Example: rft data digits --out runs/digits\n"
+      "Writes images/, train.jsonl and test.jsonl (image, class_label, digit), classes.jsonl (a row a class),\n"
+      "unreliable.jsonl (train.jsonl with most labels of 5 to 9 mixed up), model/ (a diffusers directory with a\n"
+      "class-conditional U-Net) and classifier/ (a ViT), both with random weights.");
+  command->add_option("--from", arguments->from, "the directory with digits.png and labels.txt")->capture_default_str();
+  command->add_option("--out", arguments->out, "the directory to write")->required();
+  command->add_option("--seed", arguments->seed, "seed of the weights")->capture_default_str();
+  command->add_option("--width", arguments->width, "channels of the U-Net's first level")
+      ->check(CLI::Range(8, 512))
+      ->capture_default_str();
+  command->add_flag("--flow", arguments->flow, "a flow model instead of a diffusion model");
+  command->callback([arguments] { write_digits(*arguments); });
+}
+
 }  // namespace
 
 void add_data(CLI::App& program) {
   auto arguments = std::make_shared<DataArguments>();
-  auto* command =
-      program.add_subcommand("data", "make the quick start's task: addition, with a tokenizer and an untrained model");
+  auto* command = program.add_subcommand("data", "make a quick start's task, with an untrained model");
+  add_digits(*command);
   command->footer(
       "Example: rft data --out data/arithmetic --seed 0\n"
+      "Without the name of a task it is addition:\n"
       "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
       "answer; no problem is in two files), and model/, a Hugging Face directory with random weights.");
-  command->add_option("--out", arguments->out, "the directory to write")->required();
+  command->add_option("--out", arguments->out, "the directory to write");
   command->add_option("--seed", arguments->seed, "seed of problems, noise and weights");
   command->add_option("--digits", arguments->digits, "digits of each number")->check(CLI::Range(1, 9));
   command->add_option("--demonstrations", arguments->demonstrations, "rows of sft.jsonl")->check(CLI::PositiveNumber);
@@ -105,7 +125,9 @@ void add_data(CLI::App& program) {
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--hidden-size", arguments->hidden_size, "the model's width")->check(CLI::Range(32, 4096));
   command->add_option("--layers", arguments->layers, "the model's layers")->check(CLI::Range(1, 64));
-  command->callback([arguments] {
+  command->callback([arguments, command] {
+    if (!command->get_subcommands().empty()) return;
+    if (arguments->out.empty()) bad_input("--out", "the directory to write is needed");
     make_directories(arguments->out);
     auto corpus = write_rows(*arguments);
     write_model(*arguments, corpus);

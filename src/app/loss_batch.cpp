@@ -5,6 +5,7 @@
 #include <set>
 
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 #include "rft/core/text.h"
 
 namespace rft::app {
@@ -29,10 +30,18 @@ class Reader {
       bad_input(where_, "the objective needs ", join(missing, ", "), "; the file has ", join(present, ", "));
   }
 
-  /// The shape that all [B, T] tensors, or [B] ones, must have.
-  void set_shape(const std::string& name) {
-    shape_ = tensors_.at(name).sizes().vec();
+  /// The shape that all [B, T] tensors, or [B] ones with `dim` 1, must have.
+  void set_shape(const std::string& name, int64_t dim = 2) {
+    const Tensor& x = tensors_.at(name);
+    if (x.dim() != dim) misshapen(name, x, dim == 2 ? "[B, T]" : "[B]");
+    shape_ = x.sizes().vec();
     shape_name_ = name;
+  }
+  /// The same rows, with as many columns as `name` has.
+  void set_columns(const std::string& name) {
+    const Tensor& x = tensors_.at(name);
+    if (x.dim() != 2 || x.size(0) != shape_[0]) misshapen(name, x, cat("[", shape_[0], ", any]"));
+    set_shape(name);
   }
 
   /// A float tensor of the shape, or undefined where there is none.
@@ -46,10 +55,20 @@ class Reader {
   }
   /// As values, but one number a row is taken too.
   Tensor rows_or_values(const std::string& name) {
-    if (!has(name) || tensors_.at(name).dim() != 1) return values(name);
+    return !has(name) || tensors_.at(name).dim() != 1 ? values(name) : rows(name);
+  }
+  /// One float a row, or undefined where there is none.
+  Tensor rows(const std::string& name) {
     Tensor x = take(name);
-    if (!x.is_floating_point() || x.size(0) != shape_[0]) misshapen(name, x, cat("float [", shape_[0], "]"));
+    if (x.defined() && (!x.is_floating_point() || x.dim() != 1 || x.size(0) != shape_[0]))
+      misshapen(name, x, cat("float [", shape_[0], "]"));
     return x;
+  }
+  /// One verdict a row, true where it is not 0, as float.
+  Tensor label() {
+    Tensor x = take(extra::label);
+    if (x.dim() != 1 || x.size(0) != shape_[0]) misshapen(extra::label, x, cat("[", shape_[0], "]"));
+    return x.ne(0).to(at::kFloat);
   }
   /// True where the tensor is not 0.
   Tensor mask(const std::string& name) {
@@ -99,9 +118,27 @@ Tensor leaf(LossBatch& out, const std::string& name, const Tensor& x) {
   return out.leaves.back().second;
 }
 
+/// What rows of answers have in common, whatever is said of them; sets the file's shape.
+LossBatch read_answers(Reader& file) {
+  file.set_shape("logp");
+  LossBatch out;
+  out.now.logp = leaf(out, "logp", file.values("logp"));
+  out.now.entropy = leaf(out, "entropy", file.values("entropy"));
+  out.now.value = leaf(out, "value", file.values("value"));
+  out.batch.mask = file.mask("mask");
+  out.batch.ref_logp = file.values("ref_logp");
+  return out;
+}
+
+/// Everything that nobody asked for reaches the objective under its name.
+void take_rest(Reader& file, Experience& batch) {
+  for (const auto& [name, value] : file.rest()) batch.extra.set(name, value);
+}
+
 LossBatch read_rows(Reader& file, const Needs& needs) {
   std::vector<std::string> wanted{"logp", "mask"}, missing;
-  if (needs.advantage && !file.has("advantage")) {
+  bool rewarded = needs.advantage && !file.has("advantage");
+  if (rewarded) {
     if (file.has("reward") || file.has("group"))
       wanted.insert(wanted.end(), {"reward", "group"});
     else
@@ -109,24 +146,63 @@ LossBatch read_rows(Reader& file, const Needs& needs) {
   }
   if (needs.ref_logp) wanted.push_back("ref_logp");
   if (needs.entropy) wanted.push_back("entropy");
-  if (needs.value) wanted.push_back("value");
+  if (needs.value) wanted.insert(wanted.end(), {"value", extra::old_value});
+  if (needs.value && !rewarded) wanted.push_back(extra::returns);  // else the credit makes them
   file.need(wanted, missing);
-  file.set_shape("logp");
-  LossBatch out;
+  LossBatch out = read_answers(file);
   Experience& b = out.batch;
-  out.now.logp = leaf(out, "logp", file.values("logp"));
-  out.now.entropy = leaf(out, "entropy", file.values("entropy"));
-  out.now.value = leaf(out, "value", file.values("value"));
-  b.mask = file.mask("mask");
   b.old_logp = file.values("old_logp");
   b.logp = file.values("sampling_logp");
   if (!b.logp.defined()) b.logp = b.old_logp.defined() ? b.old_logp : out.now.logp.detach();
-  b.ref_logp = file.values("ref_logp");
   b.reward = file.rows_or_values("reward");
   b.group = file.group();
   b.advantage = file.rows_or_values("advantage");
   if (b.advantage.defined() && b.advantage.dim() == 1) b.advantage = b.advantage.unsqueeze(1).expand(b.mask.sizes());
-  for (const auto& [name, value] : file.rest()) b.extra.set(name, value);
+  for (const char* name : {extra::old_value, extra::returns})
+    if (file.has(name)) b.extra.set(name, file.values(name));
+  take_rest(file, b);
+  return out;
+}
+
+LossBatch read_unpaired(Reader& file, const Needs& needs) {
+  std::vector<std::string> wanted{"logp", "mask", extra::label};
+  if (needs.ref_logp) wanted.push_back("ref_logp");
+  if (needs.entropy) wanted.push_back("entropy");
+  // What such an objective compares over the whole batch is the likelihood of answers to other prompts.
+  bool compares = needs.whole_batch || file.has(extra::kl_logp);
+  if (compares) wanted.insert(wanted.end(), {extra::kl_logp, extra::kl_ref_logp, extra::kl_mask});
+  file.need(wanted);
+  LossBatch out = read_answers(file);
+  Experience& b = out.batch;
+  b.extra.set(extra::label, file.label());
+  if (compares) {
+    file.set_columns(extra::kl_logp);
+    for (const char* name : {extra::kl_logp, extra::kl_ref_logp}) b.extra.set(name, file.values(name));
+    b.extra.set(extra::kl_mask, file.mask(extra::kl_mask));
+    file.set_shape("logp");
+  }
+  take_rest(file, b);
+  return out;
+}
+
+LossBatch read_pathwise(Reader& file, const Needs& needs) {
+  std::vector<std::string> wanted{"reward"};
+  if (file.has("logp")) wanted.push_back("mask");
+  if (needs.group_size > 1 && !file.has(extra::uncertainty)) wanted.push_back("group");
+  file.need(wanted);
+  LossBatch out;
+  if (file.has("logp")) {
+    out = read_answers(file);
+  } else {  // no decisions: terms over them are 0
+    file.set_shape("reward", 1);
+    Tensor none = at::zeros_like(file.rows("reward")).unsqueeze(1);
+    out.now.logp = none, out.batch.mask = none.ne(0);
+  }
+  out.now.reward = leaf(out, "reward", file.rows("reward"));
+  if (file.has(extra::uncertainty))
+    out.now.extra.set(extra::uncertainty, leaf(out, extra::uncertainty, file.rows(extra::uncertainty)));
+  out.batch.group = file.group();
+  take_rest(file, out.batch);
   return out;
 }
 
@@ -143,14 +219,15 @@ LossBatch read_pairs(Reader& file, const Needs& needs) {
   // The two halves may differ in T: they are padded to the longer.
   std::vector<Tensor> logp, entropy, score, ref, mask;
   for (std::string half : {"chosen_", "rejected_"}) {
-    file.set_shape(half + produced);
+    file.set_shape(half + produced, scores ? 1 : 2);
     logp.push_back(leaf(out, half + "logp", file.values(half + "logp")));
     entropy.push_back(leaf(out, half + "entropy", file.values(half + "entropy")));
     score.push_back(leaf(out, half + "score", file.values(half + "score")));
     ref.push_back(file.values("ref_" + half + "logp"));
     mask.push_back(scores ? at::ones({score.back().size(0), 1}, at::kBool) : file.mask(half + "mask"));
   }
-  if (mask[0].size(0) != mask[1].size(0)) file.set_shape("chosen_" + produced), file.values("rejected_" + produced);
+  if (mask[0].size(0) != mask[1].size(0))
+    file.set_shape("chosen_" + produced, scores ? 1 : 2), file.values("rejected_" + produced);
   out.now.logp = concat_rows(logp);
   out.now.entropy = concat_rows(entropy);
   out.now.score = concat_rows(score);
@@ -164,7 +241,11 @@ LossBatch read_pairs(Reader& file, const Needs& needs) {
 
 LossBatch read_loss_batch(const Tensors& tensors, const Needs& needs, const std::string& where) {
   Reader file(tensors, where);
-  LossBatch out = needs.data == Needs::Data::pairs ? read_pairs(file, needs) : read_rows(file, needs);
+  auto read = needs.pathwise                        ? read_pathwise
+              : needs.data == Needs::Data::pairs    ? read_pairs
+              : needs.data == Needs::Data::unpaired ? read_unpaired
+                                                    : read_rows;
+  LossBatch out = read(file, needs);
   out.batch.fill_totals();
   return out;
 }

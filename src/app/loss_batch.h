@@ -18,8 +18,12 @@ struct LossBatch {
 /// B rows, T decisions; float32 or float64. Rollouts and demonstrations: `logp`, `mask` [B, T], `entropy`, `value`,
 /// `old_logp`, `sampling_logp` (else old_logp, else logp acted), `ref_logp` [B, T], `advantage` [B] or [B, T], `reward`
 /// [B] or [B, T], `group` [B] int64. Pairs: `chosen_` and `rejected_` before `logp`, `mask`, `entropy` [B, T] or
-/// `score` [B], `ref_chosen_logp`, `ref_rejected_logp`; the batch has 2B rows, the chosen ones first. Everything else
-/// with one row a trajectory or pair goes into Experience::extra under its name.
+/// `score` [B], `ref_chosen_logp`, `ref_rejected_logp`; the batch has 2B rows, the chosen ones first. With a critic
+/// also `value`, `old_value` and, where no credit makes them, `returns` [B, T]. Verdicts: `logp`, `mask`, `ref_logp`
+/// [B, T], `label` [B], and `kl_logp`, `kl_ref_logp`, `kl_mask` [B, any] where the objective compares with them.
+/// Pathwise: `reward` [B], `uncertainty` [B], `group` [B] int64 where two rows are compared, `logp` and `mask` [B, T]
+/// where there is a term in them. Everything else with one row a trajectory or pair goes into Experience::extra under
+/// its name.
 ///
 /// Throws UserError, which starts with `where` and names everything at fault: tensors missing that `needs` asks for,
 /// wrong types, shapes that differ.

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace rft {
 
 const std::vector<ExperienceColumn>& experience_columns() {
@@ -58,6 +60,8 @@ void Experience::fill_totals() {
 Needs Needs::operator|(const Needs& other) const {
   Needs both = *this;
   if (both.data == Data::rollout) both.data = other.data;
+  if (!both.pathwise) both.pathwise = other.pathwise;
+  both.group_size = std::max(both.group_size, other.group_size);
   both.reward |= other.reward;
   both.advantage |= other.advantage;
   both.ref_logp |= other.ref_logp;

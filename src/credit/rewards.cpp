@@ -30,10 +30,7 @@ void RewardOptions::check() const {
 
 namespace credit {
 
-Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOptions& options, Metrics& metrics) {
-  Tensor out = rewards;
-  if (!options.reward_clip.empty()) out = out.clamp(options.reward_clip[0], options.reward_clip[1]);
-  if (options.kl_weight == 0) return out;
+Tensor token_kl(const Experience& batch, const RewardOptions& options, Metrics& metrics) {
   const Tensor& logp = batch.old_logp.defined() ? batch.old_logp : batch.logp;
   if (!logp.defined() || !batch.ref_logp.defined())
     run_failed("credit", "kl_weight needs `logp` and `ref_logp`, and the batch lacks one");
@@ -42,7 +39,14 @@ Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOpt
   if (options.kl_estimator == "k3") x = x.neg().exp().add(x).sub(1);
   double tokens = batch.mask.sum().item<double>();
   metrics.add("kl", x.sum().item<double>() / tokens, tokens);
-  return out.sub(x.sum(1), options.kl_weight);
+  return x;
+}
+
+Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOptions& options, Metrics& metrics) {
+  Tensor out = rewards;
+  if (!options.reward_clip.empty()) out = out.clamp(options.reward_clip[0], options.reward_clip[1]);
+  if (options.kl_weight == 0) return out;
+  return out.sub(token_kl(batch, options, metrics).sum(1), options.kl_weight);
 }
 
 void finish(Experience& batch, Metrics& metrics, const ops::Groups& groups, const Tensor& advantage,
@@ -56,7 +60,8 @@ void finish(Experience& batch, Metrics& metrics, const ops::Groups& groups, cons
   metrics.add("frac_reward_zero_std", deviation.le(1e-8).to(at::kDouble).mean().item<double>(), rows);
   auto type = batch.reward.is_floating_point() ? batch.reward.scalar_type() : at::kFloat;
   batch.extra.set(extra::reward_std, groups.deviation(reward).to(type));
-  batch.advantage = advantage.nan_to_num(0.0).to(type).unsqueeze(1).mul(batch.mask);
+  Tensor wide = advantage.dim() == 1 ? advantage.unsqueeze(1) : advantage;
+  batch.advantage = wide.nan_to_num(0.0).to(type).mul(batch.mask);
 }
 
 }  // namespace credit

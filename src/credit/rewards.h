@@ -7,14 +7,16 @@
 
 namespace rft::credit {
 
-/// `rewards` [B] clipped to reward_clip, then less kl_weight times the row's summed KL to the reference; adds metric
-/// `kl` (mean over tokens). The KL is estimated on the tokens of the policy at the start of the updates, else of the
-/// policy that acted.
+/// `rewards` [B] clipped to reward_clip, then less kl_weight times the row's summed KL to the reference (token_kl).
 Tensor penalised(const Tensor& rewards, const Experience& batch, const RewardOptions& options, Metrics& metrics);
 
-/// Sets batch.advantage [B, T] from `advantage` [B] (NaN becomes 0; 0 where masked) and extra::reward_std, and adds
-/// `reward`, `reward_std` and, from each row's `deviation` [B], `frac_reward_zero_std` (a group with fewer than two
-/// rewards counts as one without deviation; TRL leaves it out).
+/// [B, T] float64: the KL to the reference at each decision by kl_estimator, 0 where masked; adds metric `kl` (mean
+/// over tokens). Estimated on the tokens of the policy at the start of the updates, else of the policy that acted.
+Tensor token_kl(const Experience& batch, const RewardOptions& options, Metrics& metrics);
+
+/// Sets batch.advantage [B, T] from `advantage` [B] or [B, T] (NaN becomes 0; 0 where masked) and extra::reward_std,
+/// and adds `reward`, `reward_std` and, from each row's `deviation` [B], `frac_reward_zero_std` (a group with fewer
+/// than two rewards counts as one without deviation; TRL leaves it out).
 void finish(Experience& batch, Metrics& metrics, const ops::Groups& groups, const Tensor& advantage,
             const Tensor& deviation);
 

@@ -17,8 +17,6 @@ namespace rft {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr char kSingle[] = "model.safetensors";
-constexpr char kIndex[] = "model.safetensors.index.json";
 constexpr size_t kMaxJson = size_t{100} << 20;
 constexpr int kMaxDepth = 64;
 
@@ -30,8 +28,8 @@ nlohmann::json parse_object(const std::string& file) {
   return json;
 }
 
-std::map<std::string, Tensor> load_shards(const std::string& directory) {
-  std::string file = directory + "/" + kIndex;
+std::map<std::string, Tensor> load_shards(const std::string& directory, const std::string& index) {
+  std::string file = directory + "/" + index;
   auto json = parse_object(file);
   if (!json.contains("weight_map") || !json["weight_map"].is_object()) bad_input(file, "a weight_map is needed");
   std::map<std::string, std::set<std::string>> names_of;
@@ -69,23 +67,28 @@ void remove_stale(const std::string& file) {
   if (error) run_failed(file, "the file of an earlier save can't be removed: ", error.message());
 }
 
-std::string shard_name(size_t i, size_t count) {
+std::string shard_name(const std::string& stem, size_t i, size_t count) {
   char name[64];
-  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, count);
-  return name;
+  std::snprintf(name, sizeof name, "-%05zu-of-%05zu.safetensors", i + 1, count);
+  return stem + name;
 }
 
 }  // namespace
 
-std::map<std::string, Tensor> load_hf_tensors(const std::string& directory) {
+std::map<std::string, Tensor> load_hf_tensors(const std::string& directory, const std::string& stem) {
   if (!directory_exists(directory)) bad_input(directory, "there is no such directory");
-  if (file_exists(directory + "/" + kSingle)) return load_safetensors(directory + "/" + kSingle).tensors;
-  if (file_exists(directory + "/" + kIndex)) return load_shards(directory);
+  for (const char* variant : {"", ".fp16", ".bf16"}) {  // diffusers puts the precision into the name
+    std::string single = stem + variant + ".safetensors", index = stem + ".safetensors.index" + variant + ".json";
+    if (file_exists(directory + "/" + single)) return load_safetensors(directory + "/" + single).tensors;
+    if (file_exists(directory + "/" + index)) return load_shards(directory, index);
+  }
   refuse_pickles(directory);
-  bad_input(directory, "there is neither ", kSingle, " nor ", kIndex);
+  bad_input(directory, "there is neither ", stem, ".safetensors nor ", stem, ".safetensors.index.json");
 }
 
-void save_hf_tensors(const std::string& directory, const std::map<std::string, Tensor>& tensors, int64_t shard_bytes) {
+void save_hf_tensors(const std::string& directory, const std::map<std::string, Tensor>& tensors, int64_t shard_bytes,
+                     const std::string& stem) {
+  const std::string single = stem + ".safetensors", index_file = stem + ".safetensors.index.json";
   std::vector<std::map<std::string, Tensor>> shards(1);
   int64_t total = 0, filled = 0;
   for (const auto& [name, value] : tensors) {
@@ -95,18 +98,18 @@ void save_hf_tensors(const std::string& directory, const std::map<std::string, T
     filled += bytes, total += bytes;
   }
   if (shards.size() == 1) {
-    save_safetensors(directory + "/" + kSingle, tensors);
-    return remove_stale(directory + "/" + kIndex);
+    save_safetensors(directory + "/" + single, tensors);
+    return remove_stale(directory + "/" + index_file);
   }
   nlohmann::json map = nlohmann::json::object();
   for (size_t i = 0; i < shards.size(); ++i) {
-    std::string name = shard_name(i, shards.size());
+    std::string name = shard_name(stem, i, shards.size());
     save_safetensors(directory + "/" + name, shards[i]);
     for (const auto& [tensor, value] : shards[i]) map[tensor] = name;
   }
   nlohmann::json index{{"metadata", {{"total_size", total}}}, {"weight_map", map}};
-  write_text(directory + "/" + kIndex, index.dump(2) + "\n");
-  remove_stale(directory + "/" + kSingle);
+  write_text(directory + "/" + index_file, index.dump(2) + "\n");
+  remove_stale(directory + "/" + single);
 }
 
 std::vector<int64_t> eos_token_ids(const std::string& directory) {

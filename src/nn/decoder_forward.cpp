@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "nn/recompute.h"
 #include "rft/core/error.h"
 #include "rft/nn/decoder.h"
+#include "rft/nn/recompute.h"
 #include "rft/ops/gather_rows.h"
 #include "rft/ops/linear.h"
 #include "rft/ops/rms_norm.h"
@@ -60,14 +60,6 @@ RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::Ten
     out.cos = angles.cos().to(options.dtype()), out.sin = angles.sin().to(options.dtype());
   }
   return out;
-}
-
-Tensor apply(const Linear& linear, const Tensor& x, bool adapters) {
-  std::vector<ops::LowRank> additions;
-  if (adapters)
-    for (const Adapter& adapter : linear.adapters)
-      additions.push_back({adapter.a, adapter.b, adapter.first, adapter.scale});
-  return ops::linear(x, linear.weight, linear.bias, additions);
 }
 
 Tensor apply(const Norm& norm, const Tensor& x, bool rms, double eps) {

@@ -1,14 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "nn/decoder_layout.h"
+#include "nn/low_rank.h"
 #include "rft/core/error.h"
-#include "rft/core/rng.h"
 #include "rft/core/text.h"
 #include "rft/nn/decoder.h"
 
@@ -38,34 +36,6 @@ std::vector<Module> linear_modules(Decoder& decoder) {
   return out;
 }
 
-std::string last_part(const std::string& path) { return path.substr(path.rfind('.') + 1); }
-
-/// As PEFT matches: the whole path, or its last parts.
-bool matches(const std::string& module, const std::string& target) {
-  return module == target || module.ends_with("." + target);
-}
-
-void check_targets(const std::vector<Module>& modules, const std::vector<std::string>& targets) {
-  std::set<std::string> known;
-  for (const Module& module : modules) known.insert(last_part(module.name));
-  for (const std::string& target : targets) {
-    auto hit = [&](const Module& module) { return matches(module.name, target); };
-    if (std::none_of(modules.begin(), modules.end(), hit))
-      bad_input("lora.target_modules",
-                "a target must name linear layers of the model (its head can't have adapters); got '", target, "'",
-                suggestion(target, {known.begin(), known.end()}));
-  }
-}
-
-/// nn.Linear's Kaiming-uniform with a = sqrt(5): uniform in +-1/sqrt(in).
-Tensor random_a(int64_t rank, int64_t in, const at::TensorOptions& options, const Rng& rng) {
-  Tensor a = at::empty({rank, in}, at::kDouble);
-  double bound = 1 / std::sqrt(static_cast<double>(in));
-  double* at = a.data_ptr<double>();
-  for (int64_t i = 0; i < a.numel(); ++i) at[i] = bound * (2 * rng.uniform(static_cast<uint64_t>(i)) - 1);
-  return a.to(options);
-}
-
 /// Calls each(adapter) for every adapter, in the order of the layers.
 template <class DecoderType, class Each>
 void for_adapters(DecoderType& decoder, Each each) {
@@ -78,33 +48,21 @@ std::string peft_name(const Adapter& adapter, char side) {
   return cat("base_model.model.", adapter.module, ".lora_", side, ".weight");
 }
 
-/// A whole number is written as one: PEFT's lora_alpha is an int.
-nlohmann::json number(double value) {
-  if (value == std::floor(value) && std::abs(value) < 1e15) return static_cast<int64_t>(value);
-  return value;
-}
-
 }  // namespace
 
 void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
-  if (config.rank < 1) bad_input("lora.rank", "must be at least 1; got ", config.rank);
-  if (config.dropout != 0) bad_input("lora.dropout", "only 0 is implemented; got ", config.dropout);
+  check_lora(config);
   std::vector<Module> modules = linear_modules(decoder);
-  check_targets(modules, config.target_modules);
+  std::vector<std::string> paths;
+  for (const Module& module : modules) paths.push_back(module.name);
+  check_targets(config.target_modules, paths, " (its head can't have adapters)");
   for_adapters(decoder, [](const Adapter& adapter) { bad_input("lora", adapter.module, " has an adapter already"); });
-  auto rank = static_cast<double>(config.rank);
-  double scale = config.alpha / (config.rslora ? std::sqrt(rank) : rank);
   for (size_t i = 0; i < modules.size(); ++i) {
     const Module& module = modules[i];
-    auto hit = [&](const std::string& target) { return matches(module.name, target); };
-    if (!config.target_modules.empty() && std::none_of(config.target_modules.begin(), config.target_modules.end(), hit))
-      continue;
-    const Tensor& weight = module.linear->weight;
+    if (!config.target_modules.empty() && !names_module(config.target_modules, module.name)) continue;
     // The stream is the module's place in the model: it starts the same whichever others have adapters.
-    Tensor a = random_a(config.rank, weight.size(1), weight.options().requires_grad(false), Rng(seed, i));
-    Tensor b = at::zeros({module.rows, config.rank}, a.options());
-    module.linear->adapters.push_back(
-        {module.name, a.requires_grad_(), b.requires_grad_(), module.first, module.rows, scale});
+    module.linear->adapters.push_back(first_adapter(module.name, module.linear->weight, module.first, module.rows,
+                                                    config.rank, lora_scale(config), Rng(seed, i)));
   }
   for (auto& [name, value] : decoder.weights().named()) value.requires_grad_(false);
 }
@@ -127,11 +85,7 @@ void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& te
     used.insert(name);
     if (found == tensors.end()) {
       problems.push_back("'" + name + "' is missing");
-    } else if (found->second.sizes() != target.sizes()) {
-      problems.push_back(cat("'", name, "' must be ", target.sizes(), ", is ", found->second.sizes()));
-    } else if (!found->second.is_floating_point()) {
-      problems.push_back("'" + name + "' must hold floating-point numbers");
-    } else {
+    } else if (fits(name, found->second, target.sizes(), problems)) {
       copies.emplace_back(target, found->second);
     }
   };
@@ -155,7 +109,7 @@ std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, c
       {"task_type", "CAUSAL_LM"},
       {"base_model_name_or_path", base_model},
       {"r", config.rank},
-      {"lora_alpha", number(config.alpha)},
+      {"lora_alpha", plain_number(config.alpha)},
       {"lora_dropout", config.dropout},
       {"use_rslora", config.rslora},
       {"target_modules", targets},

@@ -43,6 +43,12 @@ Tensor k3(const Tensor& logp, const Tensor& ref_logp) {
   return x.exp().sub(x).sub(1);
 }
 
+Tensor kl_estimate(const Tensor& logp, const Tensor& ref_logp, const std::string& estimator) {
+  if (estimator == "k3") return k3(logp, ref_logp);
+  Tensor x = logp.sub(ref_logp);
+  return estimator == "k1" ? x : x.square().div(2);
+}
+
 Tensor entropy_quantile(const Tensor& entropy, const Tensor& mask, double quantile) {
   Tensor all = entropy.detach().masked_select(mask).to(at::kFloat);
   if (all.numel() == 0) return at::full({}, std::numeric_limits<float>::infinity(), all.options());

@@ -35,6 +35,8 @@ Tensor row_sum(const Tensor& x, const Tensor& weight);
 Tensor row_mean(const Tensor& x, const Tensor& weight);
 /// Schulman's k3 estimate of KL(now || reference) from now's samples: e^x - x - 1 with x = ref_logp - logp.
 Tensor k3(const Tensor& logp, const Tensor& ref_logp);
+/// The estimate of KL(now || reference) that `estimator` names, x = logp - ref_logp: k1 = x, k2 = x^2 / 2, k3 as above.
+Tensor kl_estimate(const Tensor& logp, const Tensor& ref_logp, const std::string& estimator);
 /// The `quantile` [] of the entropies of all tokens under `mask`, linearly interpolated in float32; +inf where there is
 /// no token.
 Tensor entropy_quantile(const Tensor& entropy, const Tensor& mask, double quantile);

@@ -159,7 +159,8 @@ CausalLm::TokenRow CausalLm::prompt_row(const Rows& rows, int64_t i) const {
   return row;
 }
 
-CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos) const {
+CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
+                                            const std::string& column) const {
   TokenRow row = prompt_row(rows, i);
   if (rows.has(i, "input_ids")) {
     int64_t length = rows.integer(i, "prompt_length"), size = static_cast<int64_t>(row.prompt.size());
@@ -168,7 +169,7 @@ CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool ap
     row.completion.assign(row.prompt.begin() + length, row.prompt.end());
     row.prompt.resize(length);
   } else {
-    row.completion = tokenizer_.encode(rows.string(i, "completion"), false);
+    row.completion = tokenizer_.encode(rows.string(i, column), false);
     bool ended =
         !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
     if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());
@@ -230,6 +231,21 @@ Experience CausalLm::demonstrations(const Rows& rows) const {
   Experience out = pack(encoded);
   add_texts(out, rows);
   out.group = at::arange(rows.size(), at::kLong);
+  return out;
+}
+
+Experience CausalLm::pairs(const Rows& rows) const {
+  std::vector<TokenRow> encoded;
+  for (int64_t i = 0; i < rows.size(); ++i)
+    if (rows.has(i, "input_ids"))
+      bad_input(rows.where(i), "a pair's `prompt`, `chosen` and `rejected` are texts; got `input_ids`");
+  for (const char* column : {"chosen", "rejected"})
+    for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true, column));
+  Experience out = pack(encoded), texts;
+  add_texts(texts, rows);
+  out.group = at::arange(rows.size(), at::kLong).repeat({2});
+  const Fields twice = texts.context.select(out.group);
+  for (const auto& [name, column] : twice.texts()) out.context.set_text(name, column);
   return out;
 }
 

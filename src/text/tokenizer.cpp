@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
-#include "rft/io/files.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/clip_files.h"
 #include "text/decoder.h"
 #include "text/normalizer.h"
 #include "text/post_processor.h"
 #include "text/pre_tokenizer.h"
+#include "text/tokenizer_files.h"
 #include "text/utf8.h"
 
 namespace rft {
@@ -17,24 +18,21 @@ namespace {
 using nlohmann::json;
 using text::Spec;
 
-constexpr size_t kMaxFile = size_t{256} << 20;
-
-json parse_json(const std::string& content, const std::string& file) {
-  try {
-    json value = json::parse(content);
-    if (!value.is_object()) bad_input(file, "the file must be a JSON object; got ", value.type_name());
-    return value;
-  } catch (const json::exception& error) {
-    std::string what = error.what();
-    bad_input(file, "the file must be valid JSON; ", what.substr(std::min(what.size(), what.find("] ") + 2)));
-  }
-}
-
 /// The token that tokenizer_config.json names: a text, or an object that holds it; "" where it names none.
 std::string named_token(const Spec& config, const char* key) {
   if (!config.has(key)) return "";
   Spec token = config.at(key);
   return token.value().is_object() ? token.text("content") : token.as_text();
+}
+
+/// model_max_length; -1 where there is none, which transformers also writes as 1e30.
+int64_t length_limit(const Spec& config) {
+  Spec length = config.at(config.has("model_max_length") ? "model_max_length" : "max_len");
+  if (length.null()) return -1;
+  if (!length.value().is_number() || length.value().get<double>() < 1)
+    length.refuse("must be a number of at least 1; got ", length.value().dump());
+  double number = length.value().get<double>();
+  return number < 2147483648.0 ? static_cast<int64_t>(number) : -1;
 }
 
 }  // namespace
@@ -49,7 +47,8 @@ struct Tokenizer::Impl {
   text::Decoder decoder;
   std::unordered_map<int64_t, std::string> tokens;
   int64_t size = 0;
-  int64_t eos = -1, pad = -1, bos = -1;
+  int64_t eos = -1, pad = -1, bos = -1, max_length = -1;
+  bool clip = false;  ///< decoded words have spaces between them
 
   explicit Impl(const Spec& file)
       : where(file.file()),
@@ -95,24 +94,24 @@ struct Tokenizer::Impl {
       return token.empty() ? -1 : id(token);
     };
     eos = find("eos_token"), pad = find("pad_token"), bos = find("bos_token");
+    max_length = length_limit(config);
+    clip = text::is_clip(config.value());
   }
 };
 
 Tokenizer Tokenizer::parse(const std::string& content, const std::string& where) {
-  json file = parse_json(content, where);
+  json file = text::parse_object(content, where);
   Tokenizer out;
   out.impl_ = std::make_shared<Impl>(Spec(file, where));
   return out;
 }
 
 Tokenizer Tokenizer::load(const std::string& directory) {
-  std::string file = directory + "/tokenizer.json";
-  if (!file_exists(file))
-    bad_input(file, "a model directory needs a tokenizer.json; there is none (save it with a fast tokenizer)");
-  json content = parse_json(read_text(file, kMaxFile), file);
-  auto impl = std::make_shared<Impl>(Spec(content, file));
-  std::string config = directory + "/tokenizer_config.json";
-  if (file_exists(config)) impl->read_config(Spec(parse_json(read_text(config, kMaxFile), config), config));
+  json config = text::read_tokenizer_config(directory);
+  std::string where;
+  json content = text::read_tokenizer_file(directory, config, where);
+  auto impl = std::make_shared<Impl>(Spec(content, where));
+  impl->read_config(Spec(config, directory + "/tokenizer_config.json"));
   Tokenizer out;
   out.impl_ = std::move(impl);
   return out;
@@ -137,7 +136,8 @@ std::string Tokenizer::decode(const std::vector<int64_t>& ids, bool skip_special
     const std::string& token = impl_->token(id);
     if (!skip_special || !impl_->added.is_special(token)) tokens.push_back(token);
   }
-  return join(impl_->decoder.all(std::move(tokens)), "");
+  std::string out = join(impl_->decoder.all(std::move(tokens)), "");
+  return impl_->clip ? text::stripped(text::spaced_words(std::move(out))) : out;
 }
 
 int64_t Tokenizer::id(std::string_view token) const { return impl_->id(token); }
@@ -154,7 +154,12 @@ int64_t Tokenizer::pad_id() const { return impl_->pad; }
 
 int64_t Tokenizer::bos_id() const { return impl_->bos; }
 
-std::string Tokenizer::bytes(int64_t id) const { return impl_->decoder.one(impl_->token(id)); }
+int64_t Tokenizer::max_length() const { return impl_->max_length; }
+
+std::string Tokenizer::bytes(int64_t id) const {
+  std::string out = impl_->decoder.one(impl_->token(id));
+  return impl_->clip ? text::spaced_words(std::move(out)) : out;
+}
 
 std::string StreamDecoder::push(int64_t id) {
   if (tokenizer_.is_special(id)) return "";

@@ -50,7 +50,8 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   auto reward = make_reward(stage);
   make_credit(stage), make_selector(stage);
   Needs needs = objective->needs();
-  if (needs.data == Needs::Data::rollout && (needs.reward || needs.advantage) && !reward)
+  bool rewarded = needs.pathwise || (needs.data == Needs::Data::rollout && (needs.reward || needs.advantage));
+  if (rewarded && !reward)
     bad_input(place.place(), "the objective '", stage.objective.find("type")->text(),
               "' learns from rewards: a `reward` block is needed");
   if (stage.data.prompts.empty() == stage.data.train.empty())
@@ -115,7 +116,11 @@ void fill_defaults(StageConfig& stage) {
   Needs needs = make_objective(stage)->needs();
   bool rollout = needs.data == Needs::Data::rollout;
   if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
-  if (stage.select.is_null()) stage.select = typed(rollout && needs.reward && !needs.advantage ? "best_of_n" : "all");
+  bool online_pairs = needs.data == Needs::Data::pairs && !stage.reward.is_null();
+  if (stage.select.is_null())
+    stage.select = typed(online_pairs                                  ? "best_worst"
+                         : rollout && needs.reward && !needs.advantage ? "best_of_n"
+                                                                       : "all");
   if (!stage.train.optimizer.lr) stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5 : 1e-6;
 }
 

@@ -14,6 +14,7 @@
 #include "rft/core/extra.h"
 #include "rft/core/log.h"
 #include "rft/io/files.h"
+#include "rft/io/image.h"
 #include "rft/train/curves.h"
 #include "rft/train/run_files.h"
 #include "rft/train/tensorboard.h"
@@ -26,6 +27,8 @@ using Json = nlohmann::ordered_json;
 
 /// curves.svg is redrawn no more often, and drawing takes at most this share of a run's time.
 constexpr double kRedrawSeconds = 10, kDrawingShare = 0.02;
+/// Pictures on a contact sheet.
+constexpr int64_t kPictures = 64;
 
 std::string without_trailing_slashes(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
@@ -188,6 +191,14 @@ void RunDirectory::step(int64_t step, const std::string& stage, int64_t stage_st
 void RunDirectory::samples(int64_t step, const std::string& stage, const Experience& batch, int64_t count) {
   if (!files_) return;
   for (int64_t i = 0; i < std::min(count, batch.rows()); ++i) files_->samples.append(sample_row(step, stage, batch, i));
+  if (batch.extra.has(extra::image)) pictures(cat("step-", step), batch.extra.tensor(extra::image));
+}
+
+void RunDirectory::pictures(const std::string& name, const Tensor& images) {
+  if (!files_ || !images.defined() || images.size(0) == 0) return;
+  make_directories(path_ + "/samples");
+  write_png(path_ + "/samples/" + name + ".png",
+            contact_sheet(images.narrow(0, 0, std::min(kPictures, images.size(0)))));
 }
 
 void RunDirectory::close() {

@@ -28,8 +28,10 @@ class RunDirectory {
   void begin_stage(const std::string& stage, int64_t done, int64_t total, int64_t parameters);
   /// One line of metrics.jsonl, TensorBoard and the progress bar. `step` counts over all stages.
   void step(int64_t step, const std::string& stage, int64_t stage_step, const std::map<std::string, double>& values);
-  /// Writes the first `count` rows of a rollout to samples.jsonl.
+  /// Writes the first `count` rows of a rollout to samples.jsonl, and its images as samples/step-N.png.
   void samples(int64_t step, const std::string& stage, const Experience& batch, int64_t count);
+  /// A contact sheet of images [N, 3, H, W]: samples/NAME.png.
+  void pictures(const std::string& name, const Tensor& images);
   /// Draws curves.svg and ends the progress line.
   void close();
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/train/checkpoint.h"
@@ -16,18 +17,45 @@ namespace rft {
 namespace {
 
 // What a seed is used for; each use draws from its own stream.
-enum Stream : uint64_t { kOrder = 1, kSampling = 2, kShuffle = 3 };
+enum Stream : uint64_t { kOrder = 1, kSampling = 2, kShuffle = 3, kDraws = 4 };
 
 Needs needs_of(const Objective& objective, const Credit* credit, const Selector& selector) {
   Needs needs = objective.needs() | selector.needs();
   return credit ? needs | credit->needs() : needs;
 }
 
+/// "label": true or false, what people thought of a completion.
+Experience with_labels(Experience batch, const Rows& rows) {
+  std::vector<float> labels;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    std::string label = rows.text(i, extra::label);
+    if (label != "true" && label != "false") bad_input(rows.where(i), "`label` must be true or false; got ", label);
+    labels.push_back(label == "true" ? 1.0f : 0.0f);
+  }
+  batch.extra.set(extra::label, at::tensor(labels));
+  return batch;
+}
+
 Experience encode(const Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
-  if (needs.data == Needs::Data::demonstrations) return policy.demonstrations(rows);
-  if (reward)
+  bool rewarded = needs.pathwise || needs.data == Needs::Data::rollout;
+  if (reward && rewarded)
     for (const auto& column : reward->columns()) rows.require(column);
-  return policy.contexts(rows);
+  switch (needs.data) {
+    case Needs::Data::demonstrations:
+      return policy.demonstrations(rows);
+    case Needs::Data::unpaired:
+      return with_labels(policy.demonstrations(rows), rows);
+    case Needs::Data::pairs:
+      return policy.pairs(rows);
+    default:
+      return policy.contexts(rows);
+  }
+}
+
+/// Pairs are 2N rows of which a step takes some: the chosen ones first.
+int64_t contexts_in(const Experience& data, const Needs& needs) {
+  int64_t rows = data.context.rows();
+  return needs.data == Needs::Data::pairs ? rows / 2 : rows;
 }
 
 }  // namespace
@@ -43,6 +71,8 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
       cursor_(1, false, 0) {
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
   needs_.entropy = true;  // a metric of every run
+  // Preferences between the policy's own answers: a reward picks the pairs that rows would have given.
+  if (needs_.data == Needs::Data::pairs && reward_) needs_.data = Needs::Data::rollout, online_pairs_ = true;
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
   data_ = encode(*policy_, needs_, rows, reward_.get());
@@ -60,13 +90,44 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
     total_ = *config_.train.steps;
   } else {
     bool rollout = needs_.data == Needs::Data::rollout;
-    int64_t rows_a_batch = rollout ? rollout_batch_size() / config_.rollout.group_size : config_.train.batch_size;
+    int64_t rows_a_batch = rollout ? rollout_batch_size() / config_.rollout.group_size
+                                   : std::max<int64_t>(config_.train.batch_size / group_size(), 1);
     int64_t steps_a_batch =
         rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
     total_ = static_cast<int64_t>(std::ceil(config_.train.epochs * static_cast<double>(rows.size()) /
                                             static_cast<double>(rows_a_batch))) *
              steps_a_batch;
   }
+}
+
+/// Rows of one context in a batch that is not rolled out.
+int64_t StageTrainer::group_size() const {
+  if (needs_.group_size) return needs_.group_size;
+  return needs_.data == Needs::Data::contexts ? config_.rollout.group_size : 1;
+}
+
+/// Rows of the data, each as often as a group is large, with the keys of their random numbers.
+Experience StageTrainer::draw_rows() {
+  int64_t group = group_size(), contexts = std::max<int64_t>(config_.train.batch_size / group, 1);
+  auto index = at::tensor(cursor_.next(contexts), at::kLong);
+  auto groups = at::arange(contexts, at::kLong).repeat_interleave(group);
+  auto rows = index.index_select(0, groups);
+  uint64_t seed = mix(mix(seed_, kDraws), static_cast<uint64_t>(steps_));
+  auto draw = at::empty({rows.numel(), 2}, at::kLong);
+  for (int64_t i = 0; i < rows.numel(); ++i) {
+    draw.data_ptr<int64_t>()[2 * i] = static_cast<int64_t>(mix(mix(seed, 1), i / group) >> 1);
+    draw.data_ptr<int64_t>()[2 * i + 1] = static_cast<int64_t>(mix(mix(seed, 2), i) >> 1);
+  }
+  if (needs_.data == Needs::Data::pairs) {
+    rows = at::cat({rows, rows.add(contexts_in(data_, needs_))});
+    groups = at::cat({groups, groups}), draw = at::cat({draw, draw});
+  }
+  Experience batch = data_.select(rows);
+  batch.group = groups;
+  batch.extra.set(extra::draw, draw);
+  if (!batch.mask.defined()) batch.mask = at::ones({rows.numel(), 1}, at::kBool);
+  if (needs_.ref_logp) batch.ref_logp = policy_->ref_logp(batch, needs_);
+  return batch;
 }
 
 /// The recipe's, or as many trajectories as leave the selector one optimizer batch.
@@ -78,7 +139,8 @@ int64_t StageTrainer::rollout_batch_size() const {
 }
 
 int64_t StageTrainer::updates_of(int64_t rows) const {
-  int64_t chunks = (rows + config_.train.batch_size - 1) / config_.train.batch_size;
+  int64_t trajectories = online_pairs_ ? rows / 2 : rows;  // of pairs the batch size counts the pairs
+  int64_t chunks = (trajectories + config_.train.batch_size - 1) / config_.train.batch_size;
   return chunks * config_.train.iterations;
 }
 
@@ -103,22 +165,27 @@ void StageTrainer::next_rollout(Metrics& metrics) {
 void StageTrainer::next_batch(Metrics& metrics) {
   update_ = 0;
   if (needs_.data == Needs::Data::rollout) return next_rollout(metrics);
-  batch_ = data_.select(at::tensor(cursor_.next(config_.train.batch_size), at::kLong));
+  batch_ = draw_rows();
   tokens_ += batch_.mask.sum().item<int64_t>();
   updates_ = 1;
+}
+
+/// The rows of this update: all of batch_, or the next train.batch_size in an order of its own every pass.
+Experience StageTrainer::next_chunk() const {
+  if (updates_ <= config_.train.iterations) return batch_;
+  int64_t chunks = updates_ / config_.train.iterations, at = update_ % chunks * config_.train.batch_size;
+  int64_t count = online_pairs_ ? batch_.rows() / 2 : batch_.rows();
+  auto order =
+      at::tensor(permutation(count, mix(mix(seed_, kShuffle), rollouts_ * 4096 + update_ / chunks)), at::kLong);
+  auto rows = order.narrow(0, at, std::min(config_.train.batch_size, count - at));
+  return batch_.select(online_pairs_ ? at::cat({rows, rows.add(count)}) : rows);
 }
 
 void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   Clock clock;
   if (update_ >= updates_) next_batch(metrics);
   double prepared = clock.lap();
-  Experience chunk = batch_;
-  if (updates_ > config_.train.iterations) {
-    int64_t chunks = updates_ / config_.train.iterations, at = update_ % chunks * config_.train.batch_size;
-    auto order = at::tensor(permutation(batch_.rows(), mix(mix(seed_, kShuffle), rollouts_ * 4096 + update_ / chunks)),
-                            at::kLong);
-    chunk = batch_.select(order.narrow(0, at, std::min(config_.train.batch_size, batch_.rows() - at)));
-  }
+  Experience chunk = next_chunk();
   ++update_, ++steps_;
   if (chunk.rows() == 0) return skipped("the selector kept no rows", chunk, "", metrics);
   UpdateOptions options;
@@ -126,7 +193,10 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   options.max_grad_norm = config_.train.max_grad_norm;
   options.lr = learning_rate(config_.train.schedule, *config_.train.optimizer.lr, steps_ - 1, total_);
   options.compare_logp = needs_.data == Needs::Data::rollout && update_ == 1;
+  options.reward = reward_.get();
+  options.pairs = online_pairs_ || needs_.data == Needs::Data::pairs;
   UpdateResult result = update(*policy_, *objective_, *optimizer_, chunk, needs_, options, metrics);
+  if (needs_.pathwise) batch_ = chunk;  // with the samples that were made
   if (!result.finite) return skipped(result.problem, chunk, rescue, metrics);
   skipped_in_row_ = 0;
   policy_->stepped(steps_);
@@ -158,6 +228,7 @@ void StageTrainer::evaluate(Metrics& metrics) {
     request.greedy = true;
     Experience answers = policy_->sample(part, request);
     attach_rewards(answers, *reward_, 1.0, "eval/", metrics);
+    if (at == 0) eval_images_ = answers.extra.find(extra::image);
     auto good = answers.reward.masked_select(answers.reward.isnan().logical_not());
     rows += static_cast<double>(good.numel()), sum += good.sum(at::kDouble).item<double>();
     metrics.add("eval/completions/mean_length", answers.mask.sum(1).to(at::kDouble).mean().item<double>(),

@@ -32,6 +32,8 @@ class StageTrainer {
   const StageConfig& config() const { return config_; }
   Policy& policy() { return *policy_; }
   int64_t parameter_count() const { return optimizer_->parameter_count(); }
+  /// The first images that the last evaluate() made, [N, 3, H, W]; undefined where the answers are not images.
+  const Tensor& evaluated_images() const { return eval_images_; }
   /// The rows of the last rollout (or the last demonstrations), for samples.jsonl.
   const Experience& last_rollout() const { return batch_; }
   /// XXH3 of the training rows.
@@ -44,6 +46,9 @@ class StageTrainer {
  private:
   void next_batch(Metrics& metrics);
   void next_rollout(Metrics& metrics);
+  Experience draw_rows();
+  Experience next_chunk() const;
+  int64_t group_size() const;
   int64_t rollout_batch_size() const;
   int64_t updates_of(int64_t rows) const;
   void skipped(const std::string& problem, const Experience& batch, const std::string& rescue, Metrics& metrics);
@@ -56,8 +61,10 @@ class StageTrainer {
   std::unique_ptr<Selector> selector_;
   std::unique_ptr<Policy> policy_;
   Needs needs_;
+  bool online_pairs_ = false;
   Experience data_;  ///< all training rows, encoded: contexts or demonstrations
   Experience eval_;
+  Tensor eval_images_;
   std::string fingerprint_;
   RowCursor cursor_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -77,7 +77,8 @@ class Run {
     if (request_.dry_run) config.train.steps = 1;
     if (at.stage > 0 && !request_.dry_run) {
       std::string previous = directory_.stage_path(recipe_.stages[at.stage - 1].name);
-      bool adapter = file_exists(previous + "/adapter_config.json");
+      bool adapter =
+          file_exists(previous + "/adapter_config.json") || file_exists(previous + "/pytorch_lora_weights.safetensors");
       config.policy.set(adapter ? "adapter" : "path", Config::scalar(previous, true));
     }
     return std::make_unique<StageTrainer>(config, mix(static_cast<uint64_t>(recipe_.run.seed), at.stage));
@@ -123,7 +124,10 @@ class Run {
       stage.step(metrics, request_.dry_run ? "" : directory_.path() + "/nonfinite-step-" + std::to_string(step));
       bool last = stage.steps_done() == stage.steps_total();
       bool evaluated = last || (options.eval_every && stage.steps_done() % *options.eval_every == 0);
-      if (evaluated) stage.evaluate(metrics);
+      if (evaluated) {
+        stage.evaluate(metrics);
+        directory_.pictures(cat("eval-", step), stage.evaluated_images());
+      }
       if (last || evaluated || stage.steps_done() % options.log_every == 0) {
         report(stage, at, step, since_log.lap(), metrics);
         metrics = {};
@@ -159,6 +163,7 @@ class Run {
 
   void finish_stage(StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
+    stage.policy().finish();
     bool final = at.stage + 1 == recipe_.stages.size();
     auto fill = [&](const std::string& into) { stage.policy().save(into); };
     if (final)

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 
 namespace rft {
 namespace {
@@ -27,17 +28,56 @@ void add_mismatch(const Experience& micro, const Evaluation& now, Metrics& metri
   metrics.add("logp_mismatch", difference.mean().item<double>(), static_cast<double>(difference.numel()));
 }
 
-/// The whole batch evaluated without gradients, in the same micro-batches.
-Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& needs, int64_t size) {
+/// Which rows are in memory together: of pairs both rows, and the rows of a group that an objective wants whole.
+std::vector<Tensor> micro_batches(const Experience& batch, const Needs& needs, bool pairs, int64_t size) {
+  int64_t count = pairs ? batch.rows() / 2 : batch.rows(), group = std::max<int64_t>(needs.group_size, 1);
+  if (size <= 0 || size > count) size = count;
+  size = std::max(size / group, int64_t{1}) * group;
+  std::vector<Tensor> out;
+  for (int64_t at = 0; at < count; at += size) {
+    auto rows = at::arange(at, std::min(at + size, count));
+    out.push_back(pairs ? at::cat({rows, rows.add(count)}) : rows);
+  }
+  return out;
+}
+
+/// Scores samples that carry a graph, and counts each reward's mean.
+Tensor reward_of_sample(RewardModel* model, const Experience& sample, Metrics& metrics) {
+  if (!model) bad_input("recipe", "the objective learns from rewards: a `reward` block is needed");
+  Rewards rewards = model->score(sample);
+  if (!rewards.value.defined() || rewards.value.dim() != 1 || rewards.value.size(0) != sample.rows())
+    run_failed("reward", "must give one value a row, ", sample.rows(), " in all");
+  auto count = [&](const std::string& name, const Tensor& value) {
+    Tensor good = value.detach().to(at::kDouble).masked_select(value.detach().isnan().logical_not());
+    if (good.numel()) metrics.add(name, good.mean().item<double>(), static_cast<double>(good.numel()));
+  };
+  for (const auto& component : rewards.components) count("rewards/" + component.name + "/mean", component.value);
+  count("reward", rewards.value);
+  if (!rewards.value.requires_grad() && at::GradMode::is_enabled())
+    bad_input("reward", "the objective needs a reward that a gradient flows through; this one is not differentiable");
+  return rewards.value;
+}
+
+Evaluation evaluate(Policy& policy, const Experience& micro, const Needs& needs, const UpdateOptions& options,
+                    Metrics& metrics) {
+  if (!needs.pathwise) return policy.evaluate(micro, needs);
+  return policy.evaluate_path(
+      micro, needs, [&](const Experience& sample) { return reward_of_sample(options.reward, sample, metrics); });
+}
+
+/// The whole batch evaluated without gradients, in the same micro-batches; rows in the batch's order.
+Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& needs,
+                          const std::vector<Tensor>& parts) {
   at::NoGradGuard no_grad;
   std::vector<Tensor> logp, entropy;
-  for (int64_t at = 0; at < batch.rows(); at += size) {
-    auto now = policy.evaluate(batch.select(at::arange(at, std::min(at + size, batch.rows()))), needs);
+  for (const Tensor& rows : parts) {
+    auto now = policy.evaluate(batch.select(rows), needs);
     logp.push_back(now.logp), entropy.push_back(now.entropy);
   }
+  Tensor order = at::cat(parts).argsort();
   Evaluation whole;
-  whole.logp = concat_rows(logp);
-  whole.entropy = concat_rows(entropy);
+  whole.logp = concat_rows(logp).index_select(0, order);
+  if (entropy[0].defined()) whole.entropy = concat_rows(entropy).index_select(0, order);
   return whole;
 }
 
@@ -46,23 +86,28 @@ Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& 
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                     const UpdateOptions& options, Metrics& metrics) {
   batch.fill_totals();
-  int64_t rows = batch.rows(), size = options.micro_batch_size > 0 ? std::min(options.micro_batch_size, rows) : rows;
-  if (needs.whole_batch) objective.observe(evaluate_whole(policy, batch, needs, size), batch);
+  int64_t rows = batch.rows();
+  auto parts = micro_batches(batch, needs, options.pairs, options.micro_batch_size);
+  if (needs.whole_batch) objective.observe(evaluate_whole(policy, batch, needs, parts), batch);
   optimizer.zero_grad();
   Metrics found;
   double total = 0;
-  for (int64_t at = 0; at < rows; at += size) {
-    int64_t count = std::min(size, rows - at);
-    Experience micro = size == rows ? batch : batch.select(at::arange(at, at + count));
-    Evaluation now = policy.evaluate(micro, needs);
+  std::vector<Tensor> images;
+  for (const Tensor& part : parts) {
+    Experience micro = parts.size() == 1 ? batch : batch.select(part);
+    Evaluation now = evaluate(policy, micro, needs, options, found);
     Loss loss = objective.loss(now, micro);
-    if (auto problem = non_finite_term(loss, at, count); !problem.empty()) return {false, problem};
+    if (auto problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel()); !problem.empty())
+      return {false, problem};
     auto sum = loss.total();
     total += sum.item<double>();
     if (sum.requires_grad()) sum.backward();
-    if (options.compare_logp && micro.logp.defined()) add_mismatch(micro, now, found);
+    if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) add_mismatch(micro, now, found);
+    if (auto image = now.extra.find(extra::image); image.defined()) images.push_back(image);
     found.merge(loss.metrics);
   }
+  if (!images.empty()) batch.extra.set(extra::image, at::cat(images));  // what was made, for the run's samples
+  policy.report(found);
   double norm = optimizer.grad_norm();
   if (!std::isfinite(norm)) return {false, cat("the gradient's norm is ", norm, " over rows 0 to ", rows - 1)};
   // PyTorch's clip_grad_norm_: the same 1e-6, so that a clipped step equals the peers'.

@@ -104,12 +104,127 @@ TEST(Loss, NamesEverythingThatIsMissingOrWrong) {
   Tensors wide = batch;
   wide["old_logp"] = at::zeros({6, 4});
   EXPECT_NE(refuse("{type: grpo}", wide).find("old_logp"), std::string::npos);
+  Tensors flat = batch;
+  flat["logp"] = at::zeros({6});
+  EXPECT_NE(refuse("{type: grpo}", flat).find("[B, T]"), std::string::npos);
   Tensors whole = batch;
   whole["logp"] = at::zeros({6, 5}, at::kLong);
   EXPECT_NE(refuse("{type: grpo}", whole).find("float32 or float64"), std::string::npos);
   EXPECT_NE(refuse("{type: gropo}", batch).find("grpo"), std::string::npos);
   EXPECT_NE(refuse("{type: grpo, clip: 1}", batch).find("clip_low"), std::string::npos);
   EXPECT_NE(refuse("objective: {type: grpo}\ncredits: {}\n", batch).find("credit"), std::string::npos);
+}
+
+/// The chosen rows are the first half.
+Tensor half(const Tensor& x, bool chosen) { return x.chunk(2, 0)[chosen ? 0 : 1].contiguous(); }
+
+TEST(Loss, PreferencesAreAsTrlComputesThem) {
+  const json& data = golden().at("preference").at("batch");
+  Tensor logp = tensor(data.at("logp")), ref = tensor(data.at("ref_logp")), mask = tensor(data.at("mask"));
+  Tensors batch;
+  for (bool chosen : {true, false}) {
+    std::string name = chosen ? "chosen_" : "rejected_";
+    batch[name + "logp"] = half(logp, chosen), batch[name + "mask"] = half(mask, chosen).to(at::kBool);
+    batch["ref_" + name + "logp"] = half(ref, chosen);
+  }
+  for (std::string name : {"dpo ipo options", "dpo aot_unpaired", "dpo mpo"}) {
+    SCOPED_TRACE(name);
+    const json& one = golden().at("preference").at("cases").at(name);
+    testing::TempDir dir;
+    auto ran = loss_of(dir, one.at("options").dump(), batch);
+    ASSERT_EQ(ran.code, 0) << ran.err;
+    auto out = load_safetensors(dir / "out.safetensors").tensors;
+    EXPECT_NEAR(out.at("loss").item<double>(), one.at("loss").get<double>(), 1e-10);
+    Tensor grad = tensor(one.at("grad_logp")).mul(mask);
+    EXPECT_LE(distance(out.at("grad.chosen_logp"), half(grad, true)), 1e-10);
+    EXPECT_LE(distance(out.at("grad.rejected_logp"), half(grad, false)), 1e-10);
+    for (const auto& [metric, value] : one.at("metrics").items()) {
+      if (metric == "entropy") continue;  // it isn't in the file
+      EXPECT_NEAR(out.at("metric." + metric).item<double>(), value.get<double>(), 1e-10) << metric;
+    }
+  }
+}
+
+TEST(Loss, VerdictsAreAsTrlComputesThem) {
+  const json& data = golden().at("preference").at("batch");
+  Tensors batch;
+  for (const auto& [name, value] : data.items()) batch[name] = tensor(value);
+  batch["label"] = batch["label"].to(at::kBool), batch["kl_mask"] = batch["kl_mask"].to(at::kBool);
+  const json& one = golden().at("preference").at("cases").at("kto options");
+  testing::TempDir dir;
+  auto ran = loss_of(dir, one.at("options").dump(), batch);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto out = load_safetensors(dir / "out.safetensors").tensors;
+  EXPECT_NEAR(out.at("loss").item<double>(), one.at("loss").get<double>(), 1e-10);
+  EXPECT_LE(distance(out.at("grad.logp"), tensor(one.at("grad_logp")).mul(batch["mask"])), 1e-10);
+  for (const auto& [metric, value] : one.at("metrics").items())
+    EXPECT_NEAR(out.at("metric." + metric).item<double>(), value.get<double>(), 1e-10) << metric;
+
+  Tensors few = batch;
+  few["kl_logp"] = few["kl_logp"].narrow(0, 0, 3).contiguous();
+  ran = loss_of(dir, one.at("options").dump(), few);
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("[8, any]"), std::string::npos) << ran.err;
+  batch.erase("kl_mask"), batch.erase("label");
+  ran = loss_of(dir, one.at("options").dump(), batch);
+  EXPECT_EQ(ran.code, 2);
+  for (std::string name : {"`kl_mask`", "`label`"}) EXPECT_NE(ran.err.find(name), std::string::npos) << ran.err;
+}
+
+TEST(Loss, ACriticLearnsFromGivenReturnsOrFromGae) {
+  Tensors batch = golden_batch(at::kDouble);
+  batch["value"] = batch["entropy"].mul(0.5), batch["old_value"] = batch["entropy"].mul(0.4);
+  batch["returns"] = batch["entropy"].add(1.0);
+  testing::TempDir dir;
+  auto ran = loss_of(dir, "{type: ppo, value_clip: null}", batch);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto out = load_safetensors(dir / "out.safetensors").tensors;
+  // 0.1 (v - R) m / N, v - R = -H / 2 - 1.
+  Tensor mask = batch["mask"], expected = batch["entropy"].mul(-0.5).sub(1).mul(mask).mul(0.1).div(mask.sum());
+  EXPECT_LE(distance(out.at("grad.value"), expected), 1e-12);
+
+  Tensors rewarded = batch;
+  rewarded.erase("advantage"), rewarded.erase("returns");
+  rewarded["reward"] = at::tensor({1.0, 0.0, 0.5, 0.25, 1.0, 1.0}, at::kDouble);
+  rewarded["group"] = at::tensor({0, 0, 0, 1, 1, 1}, at::kLong);
+  std::string gae = "{type: ppo, value_clip: null, credit: {type: gae, lambda: 1, kl_weight: 0}}";
+  ran = loss_of(dir, gae, rewarded);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  out = load_safetensors(dir / "out.safetensors").tensors;
+  // With gamma and lambda 1 every return is the row's reward.
+  expected = batch["value"].sub(rewarded["reward"].unsqueeze(1)).mul(mask).mul(0.1).div(mask.sum());
+  EXPECT_LE(distance(out.at("grad.value"), expected), 1e-12);
+
+  batch.erase("returns"), batch.erase("old_value");
+  ran = loss_of(dir, "{type: ppo}", batch);
+  EXPECT_EQ(ran.code, 2);
+  for (std::string name : {"`returns`", "`old_value`"}) EXPECT_NE(ran.err.find(name), std::string::npos) << ran.err;
+}
+
+TEST(Loss, RewardsThatCarryAGraphHaveGradients) {
+  Tensors batch{{"reward", at::tensor({1.0, 3.0, std::nan(""), 0.5}, at::kDouble)}};
+  testing::TempDir dir;
+  auto ran = loss_of(dir, "{type: draft}", batch);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto out = load_safetensors(dir / "out.safetensors").tensors;
+  EXPECT_NEAR(out.at("loss").item<double>(), -1.5, 1e-12);
+  EXPECT_LE(distance(out.at("grad.reward"), at::tensor({-1.0 / 3, -1.0 / 3, 0.0, -1.0 / 3}, at::kDouble)), 1e-12);
+
+  ran = loss_of(dir, "{type: ctrl_u}", batch);
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("`group`"), std::string::npos) << ran.err;
+  batch["uncertainty"] = at::tensor({0.0, 1.0, 0.5, 2.0}, at::kDouble);
+  ran = loss_of(dir, "{type: ctrl_u}", batch);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  out = load_safetensors(dir / "out.safetensors").tensors;
+  double loss = (-1 - 3 * std::exp(-1.0) + 1 - 0.5 * std::exp(-2.0) + 2) / 3;
+  EXPECT_NEAR(out.at("loss").item<double>(), loss, 1e-12);
+  EXPECT_NEAR(out.at("grad.uncertainty")[1].item<double>(), (3 * std::exp(-1.0) + 1) / 3, 1e-12);
+  EXPECT_EQ(out.at("grad.uncertainty")[2].item<double>(), 0);
+
+  batch["logp"] = at::full({4, 1}, -2.0, at::kDouble), batch["mask"] = at::ones({4, 1}, at::kBool);
+  ASSERT_EQ(loss_of(dir, "{type: ctrl_u}", batch).code, 0);
+  EXPECT_NEAR(load_safetensors(dir / "out.safetensors").tensors.at("loss").item<double>(), loss + 2, 1e-12);
 }
 
 TEST(LossBatch, PairsBecomeTwiceTheRowsTheChosenOnesFirst) {

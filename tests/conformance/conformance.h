@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,8 @@ struct ObjectiveCase {
   std::function<std::unique_ptr<Objective>()> make;
   std::function<Example()> example;
   bool differentiable = true;  ///< false: a factor of the loss is held constant, so finite differences don't apply
-  bool flat_at_zero_advantage = false;  ///< no advantage, no gradient (no KL, no likelihood term)
+  bool flat_at_zero_advantage = false;       ///< no advantage, no gradient (no KL, no likelihood term)
+  std::set<std::string> whole_metrics = {};  ///< metrics that only the whole batch has
 };
 
 /// Six ragged rows of five decisions in float64, one of them without any, in three groups.
@@ -57,6 +59,46 @@ inline Example policy_gradient_example() {
   return out;
 }
 
+/// The same six rows as three pairs, the chosen ones first.
+inline Example pairs_example() {
+  Example out = policy_gradient_example();
+  out.permutation = at::tensor({2, 0, 1, 5, 3, 4}, at::kLong);
+  out.parts = {at::tensor({1, 4}, at::kLong), at::tensor({0, 2, 3, 5}, at::kLong)};
+  return out;
+}
+
+/// The same six rows with a verdict each, and answers to other prompts.
+inline Example unpaired_example() {
+  Example out = policy_gradient_example();
+  at::Generator g = at::detail::createCPUGenerator(6);
+  auto noise = [&] { return at::randn({6, 3}, g, at::TensorOptions().dtype(at::kDouble)); };
+  out.batch.extra.set(extra::label, at::tensor({1.0, 0.0, 1.0, 0.0, 1.0, 1.0}, at::kDouble));
+  out.batch.extra.set(extra::kl_logp, noise().sub(1));
+  out.batch.extra.set(extra::kl_ref_logp, noise().sub(2));
+  out.batch.extra.set(extra::kl_mask, at::arange(3).unsqueeze(0).lt(at::tensor({3, 1, 2, 3, 0, 2}).unsqueeze(1)));
+  return out;
+}
+
+/// The same six rows with a critic's estimates.
+inline Example critic_example() {
+  Example out = policy_gradient_example();
+  at::Generator g = at::detail::createCPUGenerator(7);
+  auto noise = [&](double scale) { return at::randn({6, 5}, g, at::TensorOptions().dtype(at::kDouble)).mul(scale); };
+  Tensor old = noise(1);
+  out.now.value = old.add(noise(0.4));
+  out.batch.extra.set(extra::old_value, old);
+  out.batch.extra.set(extra::returns, old.add(noise(1)));
+  return out;
+}
+
+/// The same six rows, three groups of two, with rewards that carry a graph.
+inline Example pathwise_example() {
+  Example out = policy_gradient_example();
+  out.now.reward = at::tensor({0.4, -0.3, 1.7, 1.1, 2.6, 2.9}, at::kDouble);
+  out.parts = {at::tensor({2, 3}, at::kLong), at::tensor({0, 1, 4, 5}, at::kLong)};
+  return out;
+}
+
 /// The float members of an Evaluation, listed once.
 inline std::vector<Tensor Evaluation::*> evaluation_columns() {
   return {&Evaluation::logp, &Evaluation::entropy, &Evaluation::value, &Evaluation::score, &Evaluation::reward};
@@ -67,12 +109,30 @@ inline Evaluation map(const Evaluation& now, const std::function<Tensor(const Te
   Evaluation out = now;
   for (auto column : evaluation_columns())
     if ((out.*column).defined()) out.*column = change(out.*column);
+  for (const auto& [name, x] : now.extra.tensors()) out.extra.set(name, change(x));
+  return out;
+}
+
+/// What map() goes over, in its order.
+inline std::vector<Tensor> inputs_of(const Evaluation& now) {
+  std::vector<Tensor> out;
+  map(now, [&](const Tensor& x) { return out.push_back(x), x; });
+  return out;
+}
+
+/// `batch` with every column replaced, those of `extra` that are [B, T] numbers too.
+inline Experience map(const Experience& batch, const std::function<Tensor(const Tensor&)>& change) {
+  Experience out = batch;
+  for (const auto& column : experience_columns())
+    if ((batch.*column.member).defined()) out.*column.member = change(batch.*column.member);
+  for (const auto& [name, x] : batch.extra.tensors())
+    if (x.is_floating_point() && x.sizes() == batch.mask.sizes()) out.extra.set(name, change(x));
   return out;
 }
 
 struct Judged {
   double loss = 0;
-  std::vector<Tensor> grads;  ///< of the defined evaluation_columns(), zeros where the loss doesn't depend on one
+  std::vector<Tensor> grads;  ///< of inputs_of(now), zeros where the loss doesn't depend on one
   Metrics metrics;
 };
 
@@ -82,9 +142,7 @@ inline Judged judge(const Objective& objective, const Evaluation& now, const Exp
   Judged out;
   out.loss = loss.total().item<double>();
   out.metrics = loss.metrics;
-  std::vector<Tensor> inputs;
-  for (auto column : evaluation_columns())
-    if ((leaves.*column).defined()) inputs.push_back(leaves.*column);
+  std::vector<Tensor> inputs = inputs_of(leaves);
   out.grads = torch::autograd::grad({loss.total()}, inputs, {}, false, false, /*allow_unused=*/true);
   for (size_t i = 0; i < inputs.size(); ++i)
     if (!out.grads[i].defined()) out.grads[i] = at::zeros_like(inputs[i]);
@@ -115,17 +173,19 @@ inline void check_finite_differences(const ObjectiveCase& c, const Example& e) {
     c10::AutoGradMode off(false);
     return objective->loss(now, e.batch).total().item<double>();
   };
-  size_t which = 0;
-  for (auto column : evaluation_columns()) {
-    if (!(e.now.*column).defined()) continue;
-    Tensor grad = analytic.grads[which++].flatten();
+  std::vector<Tensor> inputs = inputs_of(e.now);
+  for (size_t which = 0; which < inputs.size(); ++which) {
+    Tensor grad = analytic.grads[which].flatten();
     for (int64_t i = 0; i < grad.numel(); ++i) {
       double ends[2], step = 1e-6;
       for (int side : {0, 1}) {
-        Evaluation moved = e.now;
-        moved.*column = (e.now.*column).clone();
-        (moved.*column).flatten()[i].add_(side ? step : -step);
-        ends[side] = value(moved);
+        size_t at_input = 0;
+        ends[side] = value(map(e.now, [&](const Tensor& x) {
+          if (at_input++ != which) return x;
+          Tensor moved = x.clone();
+          moved.flatten()[i].add_(side ? step : -step);
+          return moved;
+        }));
       }
       EXPECT_NEAR((ends[1] - ends[0]) / (2 * step), grad[i].item<double>(), 1e-8) << "finite difference at " << i;
     }
@@ -136,14 +196,13 @@ inline void check_masked_garbage(const ObjectiveCase& c, const Example& e, const
   constexpr double infinity = std::numeric_limits<double>::infinity();
   for (double garbage : {std::nan(""), 1e4, -1e4, -infinity, infinity}) {
     auto spoil = [&](const Tensor& x) {
-      return x.defined() && x.dim() == 2 && x.is_floating_point()
+      return x.is_floating_point() && x.sizes() == e.batch.mask.sizes()
                  ? at::where(e.batch.mask, x, at::full({}, garbage, x.options()))
                  : x;
     };
     Example spoiled = e;
     spoiled.now = map(e.now, spoil);
-    for (auto column : {&Experience::logp, &Experience::old_logp, &Experience::ref_logp, &Experience::advantage})
-      spoiled.batch.*column = spoil(e.batch.*column);
+    spoiled.batch = map(e.batch, spoil);
     auto objective = c.make();
     expect_same(judge_observed(*objective, spoiled, spoiled.now, spoiled.batch), whole,
                 "garbage where masked: " + std::to_string(garbage));
@@ -155,12 +214,12 @@ inline void check_masked_garbage(const ObjectiveCase& c, const Example& e, const
 }
 
 inline void check_padding(const ObjectiveCase& c, const Example& e, const Judged& whole) {
-  auto pad = [](const Tensor& x) {
-    return x.defined() && x.dim() == 2 ? at::cat({x, at::zeros({x.size(0), 3}, x.options())}, 1) : x;
+  auto pad = [&](const Tensor& x) {
+    return x.sizes() == e.batch.mask.sizes() ? at::cat({x, at::zeros({x.size(0), 3}, x.options())}, 1) : x;
   };
   Example wide = e;
   wide.now = map(e.now, pad);
-  for (const auto& column : experience_columns()) wide.batch.*column.member = pad(e.batch.*column.member);
+  wide.batch = map(e.batch, pad);
   auto objective = c.make();
   Judged got = judge_observed(*objective, wide, wide.now, wide.batch);
   for (size_t i = 0; i < got.grads.size(); ++i)
@@ -178,6 +237,13 @@ inline void check_permutation(const ObjectiveCase& c, const Example& e, const Ju
   expect_same(judge_observed(*objective, moved, moved.now, moved.batch), expected, "rows in another order");
 }
 
+inline Metrics without(const Metrics& metrics, const std::set<std::string>& names) {
+  Metrics out;
+  for (const auto& [name, value] : metrics.means())
+    if (!names.count(name)) out.add(name, value);
+  return out;
+}
+
 inline void check_split(const ObjectiveCase& c, const Example& e, const Judged& whole) {
   auto objective = c.make();
   Judged sum;
@@ -190,7 +256,9 @@ inline void check_split(const ObjectiveCase& c, const Example& e, const Judged& 
     sum.metrics.merge(part.metrics);
     for (size_t i = 0; i < sum.grads.size(); ++i) sum.grads[i].index_add_(0, rows, part.grads[i]);
   }
-  expect_same(sum, whole, "micro-batches added up");
+  Judged expected = whole;
+  expected.metrics = without(whole.metrics, c.whole_metrics);
+  expect_same(sum, expected, "micro-batches added up");
 }
 
 inline void check_zero_advantage(const ObjectiveCase& c, const Example& e) {
@@ -201,10 +269,10 @@ inline void check_zero_advantage(const ObjectiveCase& c, const Example& e) {
 }
 
 inline void check_float32(const ObjectiveCase& c, const Example& e, const Judged& whole) {
-  auto narrow = [](const Tensor& x) { return x.defined() && x.is_floating_point() ? x.to(at::kFloat) : x; };
+  auto narrow = [](const Tensor& x) { return x.is_floating_point() ? x.to(at::kFloat) : x; };
   Example single = e;
   single.now = map(e.now, narrow);
-  for (const auto& column : experience_columns()) single.batch.*column.member = narrow(e.batch.*column.member);
+  single.batch = map(e.batch, narrow);
   auto objective = c.make();
   Judged got = judge_observed(*objective, single, single.now, single.batch);
   for (const auto& grad : got.grads) EXPECT_EQ(grad.scalar_type(), at::kFloat);

@@ -20,15 +20,17 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"io", {"core"}},
     {"text", {"core", "io"}},
     {"nn", {"core", "ops"}},
+    {"diffusion", {"core", "ops"}},
     {"reward", {"core", "ops", "nn", "io", "text"}},
     {"credit", {"core", "ops"}},
     {"select", {"core", "ops"}},
     {"objective", {"core", "ops"}},
-    {"policy", {"core", "ops", "nn", "io", "text"}},
+    {"policy", {"core", "ops", "nn", "diffusion", "io", "text"}},
     {"rollout", {"core", "io", "interfaces"}},
     {"train", {"core", "io", "rollout", "interfaces"}},
     {"app",
-     {"core", "ops", "io", "text", "nn", "reward", "credit", "select", "objective", "policy", "rollout", "train"}},
+     {"core", "ops", "io", "text", "nn", "diffusion", "reward", "credit", "select", "objective", "policy", "rollout",
+      "train"}},
 };
 
 struct Include {

@@ -23,7 +23,9 @@ import torch
 import trl
 from transformers.loss.loss_utils import ForCausalLMLoss
 from trl.experimental.gmpo.gmpo_trainer import GMPOTrainer
+from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import nanstd
 
@@ -258,6 +260,91 @@ for name, o in {"rloo": {"kl_weight": 0.0}, "rloo kl": {"kl_weight": 0.05},
 total = (rewards * weights).nansum(1)
 total[rewards.isnan().all(1)] = math.nan
 
+# ---- preferences: 4 pairs of answers of different lengths, and 8 answers with a verdict
+P, S = 4, 6
+g = torch.Generator().manual_seed(77)
+spans = torch.tensor([[1, 6], [2, 5], [0, 3], [3, 4], [0, 4], [2, 6], [1, 6], [1, 3]])
+pref_mask = ((torch.arange(S) >= spans[:, :1]) & (torch.arange(S) < spans[:, 1:])).long()
+pref_logp = (-torch.randn(2 * P, S, generator=g).abs() - 0.05) * pref_mask
+pref_ref = (pref_logp + 0.6 * torch.randn(2 * P, S, generator=g)) * pref_mask
+pref_entropy = torch.randn(2 * P, S, generator=g).abs()
+label = torch.tensor([1, 0, 1, 1, 0, 0, 1, 0])
+kl_mask = (torch.arange(5) < torch.tensor([5, 2, 3, 1, 4, 5, 2, 3])[:, None]).long()
+kl_logp = -torch.randn(2 * P, 5, generator=g).abs() * kl_mask
+kl_ref = (kl_logp - 0.2 + 0.4 * torch.randn(2 * P, 5, generator=g)) * kl_mask
+
+
+class Answers(torch.nn.Module):
+    """What TRL asks of a model: per-token numbers of given answers."""
+    is_gradient_checkpointing = False
+
+    def __init__(self, log_probs):
+        super().__init__()
+        self.answers = types.SimpleNamespace(
+            log_probs=log_probs, entropy=pref_entropy, mean_logits=torch.zeros(2 * P, S),
+            is_top1=torch.ones(2 * P, S, dtype=torch.bool), log_sum_sq_probs=None, aux_loss=None)
+
+    def gradient_checkpointing_disable(self):
+        pass
+
+    def forward(self, **_):
+        return self.answers
+
+
+def preference(cls, options, type_, inputs, dtype=torch.float64, **settings):
+    x = pref_logp.to(dtype).clone().requires_grad_(True)
+    self = types.SimpleNamespace(
+        args=types.SimpleNamespace(gradient_checkpointing_kwargs=None, discopop_tau=options.get("discopop_tau", 0.05)),
+        accelerator=Accelerator(), model=Answers(x), ref_model=Answers(pref_ref.to(dtype)), aux_loss_enabled=False,
+        beta=options.get("beta", 0.1), _metrics={"train": collections.defaultdict(list)}, _total_train_tokens=0, _tp_size=1,
+        **settings)
+    if cls is KTOTrainer:
+        self._compute_kl_logps = lambda model, batch: (kl_logp if model is self.model else kl_ref).sum(1)
+    # One prompt token stands before what the mask, shifted by one, covers.
+    ids = torch.ones(2 * P, S + 1, dtype=torch.long)
+    full_mask = torch.cat([torch.zeros(2 * P, 1, dtype=torch.long), pref_mask], 1)
+    loss = cls._compute_loss(self, self.model, dict(input_ids=ids, attention_mask=ids, completion_mask=full_mask, **inputs), False)
+    loss.backward()
+    kept = ("rewards/", "logps/", "entropy", "kl")
+    metrics = {k: float(v[-1]) for k, v in self._metrics["train"].items() if k.startswith(kept)}
+    return {"options": {"type": type_, **options}, "loss": loss.item(), "grad_logp": plain(x.grad), "metrics": metrics}
+
+
+preferences = {}
+
+
+def add_dpo(name, options, dtype=torch.float64):
+    o, variant = options, options.get("variant", "sigmoid")
+    variants = [variant] if isinstance(variant, str) else variant
+    preferences[name] = preference(
+        DPOTrainer, o, "dpo", {}, dtype, precompute_ref_logps=False, ld_alpha=o.get("ld_alpha"), loss_types=variants,
+        loss_weights=o.get("loss_weights") or [1.0] * len(variants), f_divergence_type=o.get("f_divergence", "reverse_kl"),
+        f_alpha_divergence_coef=o.get("f_alpha", 0.5), label_smoothing=o.get("label_smoothing", 0.0), use_weighting=False)
+    if dtype != torch.float64:
+        preferences[name]["float32"] = True
+
+
+SCORED = ["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "discopop", "sft", "exo_pair"]
+for v in SCORED + ["nca_pair", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down"]:
+    smooth = {"label_smoothing": 0.01} if v == "exo_pair" else {}
+    add_dpo(f"dpo {v}", {"variant": v, **smooth})
+    add_dpo(f"dpo {v} options", {"variant": v, "beta": 0.35, "label_smoothing": 0.15, "ld_alpha": 0.4})
+for v in SCORED:
+    for f in ["forward_kl", "js_divergence"]:
+        add_dpo(f"dpo {v} {f}", {"variant": v, "f_divergence": f, "label_smoothing": 0.1})
+for a in [0.5, 1.0, 1.7]:  # TRL computes alpha_divergence in float32
+    add_dpo(f"dpo alpha {a}", {"f_divergence": "alpha_divergence", "f_alpha": a, "beta": 0.2}, torch.float32)
+add_dpo("dpo discopop tau", {"variant": "discopop", "discopop_tau": 0.7})
+add_dpo("dpo mpo", {"variant": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]})
+add_dpo("dpo two", {"variant": ["aot", "ipo"], "beta": 0.5})
+for name, o in {"kto": {}, "kto options": {"beta": 0.4, "desirable_weight": 0.7, "undesirable_weight": 1.33},
+                "kto zero": {"reference_point": "zero"}, "apo_zero_unpaired": {"variant": "apo_zero_unpaired", "beta": 0.3}}.items():
+    judged = "reference_point" not in o and "variant" not in o
+    preferences[name] = preference(
+        KTOTrainer, o, "kto", {"label": label}, precompute_ref_logps=False, calculate_KL=judged,
+        loss_type=o.get("variant", "kto"), desirable_weight=o.get("desirable_weight", 1.0),
+        undesirable_weight=o.get("undesirable_weight", 1.0))
+
 out = {
     "versions": {"trl": trl.__version__, "torch": torch.__version__},
     "batch": {"old_logp": plain(old), "logp": plain(logp), "ref_logp": plain(ref), "sampling_logp": plain(sampler),
@@ -266,10 +353,14 @@ out = {
     "cases": cases,
     "adaptive": {"options": {"type": "grpo", **adaptive}, "steps": steps},
     "sft": sft,
+    "preference": {
+        "batch": {"logp": plain(pref_logp), "ref_logp": plain(pref_ref), "mask": plain(pref_mask), "entropy": plain(pref_entropy),
+                  "label": plain(label), "kl_logp": plain(kl_logp), "kl_ref_logp": plain(kl_ref), "kl_mask": plain(kl_mask)},
+        "cases": preferences},
     "credit": {"components": plain(rewards), "weights": plain(weights), "reward": plain(total),
                "group": [i // G for i in range(N)], "logp": plain(a_old), "ref_logp": plain(a_ref), "mask": plain(a_mask),
                "reward_mean": torch.nanmean(total).item(), "reward_std": nanstd(total).item(), "cases": credits},
 }
 with open(sys.argv[1], "w") as f:
     json.dump(out, f, separators=(",", ":"))
-print(len(cases), "losses,", len(credits), "credits")
+print(len(cases) + len(preferences), "losses,", len(credits), "credits")

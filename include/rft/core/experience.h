@@ -1,5 +1,7 @@
 #pragma once
 /// The one record: every method, on every medium, reads and writes Experience.
+#include <optional>
+
 #include "rft/core/fields.h"
 
 namespace rft {
@@ -52,13 +54,37 @@ struct Evaluation {
   Tensor value;    ///< [B, T] expected return; where needs().value
   Tensor score;    ///< [B] or [B, T], a trained reward model's output
   Tensor reward;   ///< [B] a differentiable reward that carries the graph (DRaFT)
+  /// `logp` are the sampler's own numbers: the weights are those that sampled, and nothing had to be computed again.
+  bool logp_is_samplers = false;
   Fields extra;
+};
+
+/// How samples are made through which a reward's gradient flows back into the policy (reward backpropagation).
+struct Pathwise {
+  enum class Path {
+    chain,        ///< a whole sampling run; gradients flow through its last steps (DRaFT, AlignProp)
+    denoised,     ///< a run without gradients to a random step, then one denoised estimate with them (ReFL)
+    noised_data,  ///< demonstrations, noised to a random level, and one denoised estimate (ControlNet++, Ctrl-U)
+  };
+  Path path = Path::chain;
+  /// chain: the number of last steps with gradients is drawn uniformly from these, once a batch; 0 = all steps.
+  int64_t min_steps = 0, max_steps = 0;
+  /// chain: the finished sample is noised again by one level and denoised with gradients so many times, and the rewards
+  /// are averaged (DRaFT-LV); 0 = off.
+  int64_t noise_repeats = 0;
+  /// denoised: the estimate is made at a step drawn uniformly from this share of the run, 0 = start, 1 = end.
+  /// noised_data: rows noised to a share of the noise levels above `max_level` get no reward (NaN).
+  double min_level = 0, max_level = 1;
 };
 
 /// What a slot reads; the trainer computes nothing else.
 struct Needs {
-  enum class Data { rollout, demonstrations, pairs };
+  /// Where batches come from: sampling; rows that show what to do; pairs of a better and a worse answer; rows with a
+  /// verdict (extra::label); contexts alone, answered inside the evaluation (pathwise).
+  enum class Data { rollout, demonstrations, pairs, unpaired, contexts };
   Data data = Data::rollout;
+  std::optional<Pathwise> pathwise;  ///< Evaluation::reward with its graph
+  int64_t group_size = 0;            ///< rows that a context must have; 0 = as the recipe says
   bool reward = false;
   bool advantage = false;
   bool ref_logp = false;

@@ -10,6 +10,15 @@ inline constexpr char entropy[] = "entropy";          ///< [B, T] float, the sam
 inline constexpr char reward_std[] = "reward_std";    ///< [B] float, std of the rewards in the row's group
 inline constexpr char uncertainty[] = "uncertainty";  ///< [B] float, a reward model's own doubt
 inline constexpr char margin[] = "margin";            ///< [B] float, how much better the chosen answer is
+inline constexpr char label[] = "label";              ///< [B] float, 1 = a good answer, 0 = a bad one (unpaired data)
+inline constexpr char old_value[] = "old_value";  ///< [B, T] float, the critic's estimate when the batch was rolled out
+inline constexpr char returns[] = "returns";      ///< [B, T] float, what the critic should have said
+inline constexpr char kl_logp[] = "kl_logp";      ///< [B, T] log-probability of answers to other prompts (KTO), nats
+inline constexpr char kl_ref_logp[] = "kl_ref_logp";  ///< [B, T] the same under the reference
+inline constexpr char kl_mask[] = "kl_mask";          ///< [B, T] bool, true where kl_logp has a decision
+inline constexpr char image[] = "image";              ///< [B, 3, H, W] float in [0, 1], the finished sample
+inline constexpr char draw[] = "draw";  ///< [B, 2] int64: keys of the random numbers of an evaluation: those that a
+                                        ///< group (and both rows of a pair) shares, and the row's own (a pair's)
 
 // Text columns of Experience::context (beside the dataset's own):
 inline constexpr char prompt[] = "prompt";  ///< the prompt as text

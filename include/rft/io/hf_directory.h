@@ -8,13 +8,14 @@
 
 namespace rft {
 
-/// All tensors of `directory`: model.safetensors, or the shards that model.safetensors.index.json names. Pickles
+/// All tensors of `directory`: STEM.safetensors (or STEM.fp16.safetensors), or the shards that
+/// STEM.safetensors.index.json names. transformers' stem is "model", diffusers' "diffusion_pytorch_model". Pickles
 /// (.bin, .pt) are refused with how to convert them. Throws UserError.
-std::map<std::string, Tensor> load_hf_tensors(const std::string& directory);
+std::map<std::string, Tensor> load_hf_tensors(const std::string& directory, const std::string& stem = "model");
 
-/// Writes model.safetensors, or shards of at most `shard_bytes` with their index. Throws RunError.
+/// Writes STEM.safetensors, or shards of at most `shard_bytes` with their index. Throws RunError.
 void save_hf_tensors(const std::string& directory, const std::map<std::string, Tensor>& tensors,
-                     int64_t shard_bytes = int64_t{5} << 30);
+                     int64_t shard_bytes = int64_t{5} << 30, const std::string& stem = "model");
 
 /// generation_config.json's eos ids (a number or a list), else config.json's; empty where neither says.
 std::vector<int64_t> eos_token_ids(const std::string& directory);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "rft/core/tensor.h"
+#include "rft/nn/layers.h"
 
 namespace rft {
 
@@ -29,26 +29,6 @@ struct DecoderConfig {
 
   /// `text` is config.json; `where` names it in errors.
   static DecoderConfig from_json(const std::string& text, const std::string& where);
-};
-
-/// A low-rank addition to some rows of a Linear: y[first : first + rows] += scale * (x A^T) B^T.
-struct Adapter {
-  std::string module;  ///< Hugging Face module path, "model.layers.0.self_attn.q_proj"
-  Tensor a;            ///< [r, in]
-  Tensor b;            ///< [rows, r]
-  int64_t first = 0, rows = 0;
-  double scale = 1;
-};
-
-/// y = x W^T + bias. q, k and v are rows of one Linear, as are gate and up: fewer and larger products.
-struct Linear {
-  Tensor weight;  ///< [out, in]
-  Tensor bias;    ///< [out], or undefined
-  std::vector<Adapter> adapters;
-};
-
-struct Norm {
-  Tensor weight, bias;  ///< [D]; bias undefined for RMSNorm
 };
 
 struct DecoderLayer {

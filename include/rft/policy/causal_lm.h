@@ -44,6 +44,7 @@ class CausalLm : public Policy {
 
   Experience contexts(const Rows& rows) const override;
   Experience demonstrations(const Rows& rows) const override;
+  Experience pairs(const Rows& rows) const override;
   void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
   Experience sample(const Experience& contexts, const SampleRequest& request) override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
@@ -65,7 +66,7 @@ class CausalLm : public Policy {
     std::vector<int64_t> prompt, completion;
   };
   TokenRow prompt_row(const Rows& rows, int64_t i) const;
-  TokenRow completion_row(const Rows& rows, int64_t i, bool append_eos) const;
+  TokenRow completion_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column = "completion") const;
   /// Packs token rows into an Experience: context's prompt_ids and prompt_length, action, mask.
   static Experience pack(const std::vector<TokenRow>& rows);
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "rft/core/experience.h"
+#include "rft/core/metrics.h"
 #include "rft/core/options.h"
 #include "rft/core/state.h"
 
@@ -27,6 +28,9 @@ struct SampleRequest {
   std::function<void(int64_t, int64_t)> progress;
 };
 
+/// [B] rewards of a finished sample, with their graph: what reward backpropagation goes through.
+using RewardOfSample = std::function<Tensor(const Experience&)>;
+
 /// Owned by the trainer; called on the training thread only.
 class Policy : public Stateful {
  public:
@@ -35,6 +39,9 @@ class Policy : public Stateful {
   virtual Experience contexts(const Rows& rows) const = 0;
   /// Encodes rows that show what to do (prompt columns and "completion"): sets context, action, mask, group.
   virtual Experience demonstrations(const Rows& rows) const = 0;
+  /// Encodes rows with "chosen" and "rejected": 2B rows, the chosen ones first. Throws UserError where the policy has
+  /// no pairs.
+  virtual Experience pairs(const Rows& rows) const;
 
   /// Visits the options read from the recipe's `rollout:` block; called once, before sample().
   virtual void visit_rollout(OptionVisitor& visitor) = 0;
@@ -45,10 +52,19 @@ class Policy : public Stateful {
   /// Judges `batch.action` with gradients, computing only what `needs` names. Rows of rollouts are judged under the
   /// rollout's temperature, demonstrations under 1.
   virtual Evaluation evaluate(const Experience& batch, const Needs& needs) = 0;
+  /// Where needs.pathwise: makes samples as it says and has `reward` judge them. Sets reward, with its graph, logp and
+  /// entropy for demonstrations, and extra::image or what else the samples are, without it. Throws UserError where the
+  /// policy is not differentiable.
+  virtual Evaluation evaluate_path(const Experience& batch, const Needs& needs, const RewardOfSample& reward);
   /// [B, T] log-probability under the reference policy, without gradients.
   virtual Tensor ref_logp(const Experience& batch, const Needs& needs) = 0;
   /// Called after every optimizer step (moving reference, averages).
   virtual void stepped(int64_t step) { (void)step; }
+
+  /// Adds what the policy itself measured since the last call.
+  virtual void report(Metrics& metrics) { (void)metrics; }
+  /// Called after the last step: what is saved then is the result (averaged weights take the trained ones' place).
+  virtual void finish() {}
 
   virtual std::vector<Parameter> parameters() = 0;
   /// Writes a model directory (or adapter directory) that the medium's usual library loads. `directory` exists and is

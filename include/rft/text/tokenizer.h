@@ -12,15 +12,17 @@ namespace rft {
 /// Immutable after load; may be used from several threads.
 class Tokenizer {
  public:
-  /// Reads `directory`/tokenizer.json (and tokenizer_config.json for eos/pad/bos names). Throws UserError naming the
-  /// file and what in it is not supported.
+  /// Reads `directory`/tokenizer.json, and tokenizer_config.json and special_tokens_map.json for eos/pad/bos names. Of
+  /// a CLIPTokenizer without tokenizer.json it reads vocab.json and merges.txt. Throws UserError naming the file and
+  /// what in it is not supported.
   static Tokenizer load(const std::string& directory);
   /// From tokenizer.json's text.
   static Tokenizer parse(const std::string& json, const std::string& where);
 
   /// Ids of UTF-8 `text`; invalid bytes are replaced by U+FFFD. `special` adds what the post-processor adds.
   std::vector<int64_t> encode(std::string_view text, bool special = true) const;
-  /// Text of ids; an id outside the vocabulary throws UserError.
+  /// Text of ids; an id outside the vocabulary throws UserError. A CLIPTokenizer's words have one space between them,
+  /// as in transformers.
   std::string decode(const std::vector<int64_t>& ids, bool skip_special = false) const;
 
   /// The id of an exact token, or -1.
@@ -32,10 +34,13 @@ class Tokenizer {
   std::string bytes(int64_t id) const;
   /// Number of ids, added tokens included (largest id + 1).
   int64_t size() const;
-  /// From tokenizer_config.json; -1 where it says nothing.
+  /// From tokenizer_config.json and special_tokens_map.json; -1 where they say nothing.
   int64_t eos_id() const;
   int64_t pad_id() const;
   int64_t bos_id() const;
+  /// The model's longest text in ids, special ones included (model_max_length, 77 for CLIP); -1 where tokenizer_config
+  /// says nothing or gives a number of 2^31 or more, which stands for no limit.
+  int64_t max_length() const;
 
   struct Impl;
 

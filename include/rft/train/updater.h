@@ -5,6 +5,7 @@
 #include "rft/core/metrics.h"
 #include "rft/objective/objective.h"
 #include "rft/policy/policy.h"
+#include "rft/reward/reward_model.h"
 #include "rft/train/optimizer.h"
 
 namespace rft {
@@ -13,7 +14,9 @@ struct UpdateOptions {
   int64_t micro_batch_size = 0;  ///< 0 = the whole batch
   double max_grad_norm = 0;      ///< 0 = no clipping
   double lr = 0;
-  bool compare_logp = false;  ///< the weights are those that sampled the batch: report `logp_mismatch`
+  RewardModel* reward = nullptr;  ///< judges the samples of pathwise objectives
+  bool pairs = false;             ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
+  bool compare_logp = false;      ///< the weights are those that sampled the batch: report `logp_mismatch`
 };
 
 /// What an update came to. A non-finite loss or gradient leaves the weights and the optimizer as they were.
@@ -22,8 +25,9 @@ struct UpdateResult {
   std::string problem;  ///< which term or gradient, and which rows
 };
 
-/// Evaluates `batch` micro-batch by micro-batch, adds up the gradients and steps. The gradient is that of the whole
-/// batch for any micro-batch size: the objective normalises by batch.totals, which are set here.
+/// Evaluates `batch` micro-batch by micro-batch (pairs and groups that the objective reads together stay together),
+/// adds up the gradients and steps. The gradient is that of the whole batch for any micro-batch size: the objective
+/// normalises by batch.totals, which are set here.
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                     const UpdateOptions& options, Metrics& metrics);
 

@@ -1,0 +1,35 @@
+#pragma once
+/// Generalised advantage estimation (Schulman et al. 2016, arXiv:1506.02438), as in TRL's PPOTrainer.
+///
+///   r_t = reward_t - kl_weight k_t  (a reward [B] stands at the row's last decision, one [B, T] as it is given)
+///   d_t = r_t + gamma V_t+1 - V_t;  A_t = d_t + gamma lambda A_t+1;  returns_t = A_t + V_t
+/// V = extra::old_value, 0 after the last decision; t + 1 is the row's next decision: what is masked in between (tool
+/// output) is skipped. reward_clip comes before the KL. Then, over all decisions of the batch, whitening:
+/// (x - mean) / sqrt(var + 1e-8), var with n - 1; whiten_rewards keeps the mean of r, whiten_advantages doesn't keep
+/// that of A. Writes advantage and extra::returns. A row with a NaN reward is left out of the whitening; its advantage
+/// is 0 and its returns are V.
+#include "rft/credit/credit.h"
+#include "rft/credit/reward_options.h"
+
+namespace rft {
+
+class Gae : public Credit {
+ public:
+  struct Options : RewardOptions {
+    Options() { kl_weight = 0.05; }
+    double gamma = 1;
+    double lambda = 0.95;
+    bool whiten_rewards = false;
+    bool whiten_advantages = true;
+    void visit(OptionVisitor& v);
+  };
+  /// Throws UserError where reward_clip is not [low, high].
+  explicit Gae(Options options);
+  Needs needs() const override;
+  void assign(Experience& batch, Metrics& metrics) override;
+
+ private:
+  Options options_;
+};
+
+}  // namespace rft

@@ -1,0 +1,49 @@
+#pragma once
+/// The layers that all architectures are built of, and low-rank additions to them.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rft/core/tensor.h"
+
+namespace rft {
+
+/// A low-rank addition to some rows of a Linear: y[first : first + rows] += scale * (x A^T) B^T.
+struct Adapter {
+  std::string module;  ///< Hugging Face module path, "model.layers.0.self_attn.q_proj"
+  Tensor a;            ///< [r, in]
+  Tensor b;            ///< [rows, r]
+  int64_t first = 0, rows = 0;
+  double scale = 1;
+};
+
+/// y = x W^T + bias. q, k and v are rows of one Linear, as are gate and up: fewer and larger products.
+struct Linear {
+  Tensor weight;  ///< [out, in]
+  Tensor bias;    ///< [out], or undefined
+  std::vector<Adapter> adapters;
+};
+
+struct Norm {
+  Tensor weight, bias;  ///< [D]; bias undefined for RMSNorm
+};
+
+struct Conv2d {
+  Tensor weight;  ///< [out, in, k, k]
+  Tensor bias;    ///< [out], or undefined
+  int64_t stride = 1, padding = 0;
+};
+
+/// x [..., in] -> [..., out].
+Tensor apply(const Linear& linear, const Tensor& x, bool adapters = true);
+/// x [N, in, h, w] -> [N, out, h', w'].
+Tensor apply(const Conv2d& conv, const Tensor& x);
+/// Over the last dimension.
+Tensor layer_norm(const Norm& norm, const Tensor& x, double eps);
+/// Over channels in `groups`; x [N, C, ...].
+Tensor group_norm(const Norm& norm, const Tensor& x, int64_t groups, double eps);
+/// "silu" ("swish"), "gelu", "gelu_new" / "gelu-approximate" (tanh), "quick_gelu", "relu", "mish". Throws UserError
+/// naming `where` for another name.
+Tensor activate(const std::string& name, const Tensor& x, const std::string& where);
+
+}  // namespace rft

@@ -1,0 +1,41 @@
+#pragma once
+/// PPO (Schulman et al. 2017, arXiv:1707.06347) with a critic; defaults are those of TRL's PPOTrainer.
+///
+///   policy_loss = (1/N) sum m (-min(min(r, clip_delta) A, clip(r, 1 - clip_low, 1 + clip_high) A))
+///   value_loss  = value_weight (1/N) sum m max((v - R)^2, (v' - R)^2) / 2,  v' = v kept within value_clip of old_value
+/// r = exp(logp - old_logp), or of the row's mean log-ratio (ratio_level sequence): the surrogate of Grpo. clip_delta
+/// (dual clip, Ye et al. 2020, arXiv:1912.09729: 3 is usual) bounds the loss where A is negative. v =
+/// Evaluation::value, old_value and R are extra::old_value and extra::returns (credit gae); with value_weight 0 there
+/// is no critic. Plus the entropy bonus and the KL penalty (regularizer_options.h), each a term of its own. N = tokens
+/// of the whole optimizer batch over all ranks; the mask excludes prompt, padding and tool output. Metrics, means over
+/// tokens: policy_loss, value_loss (before its weight), value_clip_ratio, clip_ratio/{low,high, region}_mean (over rows
+/// where ratio_level is sequence), entropy (where it was computed), kl (with kl_weight).
+#include <optional>
+#include <string>
+
+#include "rft/objective/objective.h"
+#include "rft/objective/regularizer_options.h"
+
+namespace rft {
+
+class Ppo : public Objective {
+ public:
+  struct Options : RegularizerOptions {
+    std::string ratio_level = "token";
+    double clip_low = 0.2;
+    std::optional<double> clip_high;
+    std::optional<double> clip_delta;
+    double value_weight = 0.1;
+    std::optional<double> value_clip = 0.2;
+    void visit(OptionVisitor& v);
+  };
+  /// Throws UserError where clip_delta is not above 1 + clip_high.
+  explicit Ppo(Options options);
+  Needs needs() const override;
+  Loss loss(const Evaluation& now, const Experience& batch) const override;
+
+ private:
+  Options options_;
+};
+
+}  // namespace rft

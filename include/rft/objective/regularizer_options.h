@@ -1,0 +1,22 @@
+#pragma once
+/// Options of the terms that keep a policy-gradient objective exploring and near its reference.
+#include <string>
+
+#include "rft/core/experience.h"
+#include "rft/core/options.h"
+
+namespace rft {
+
+/// entropy_bonus = -entropy_weight (1/N) sum m H;  kl_penalty = kl_weight (1/N) sum m k, k the estimate of the KL
+/// divergence to the reference that kl_estimator names; N = tokens of the whole optimizer batch.
+struct RegularizerOptions {
+  double entropy_weight = 0;
+  double kl_weight = 0;
+  std::string kl_estimator = "k3";
+
+  void visit(OptionVisitor& v);
+  /// The entropy and the reference, each where its weight is not 0.
+  Needs needs() const;
+};
+
+}  // namespace rft

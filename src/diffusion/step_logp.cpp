@@ -1,0 +1,32 @@
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "rft/core/error.h"
+#include "rft/diffusion/scheduler.h"
+
+namespace rft {
+
+Tensor draw_next(const Transition& transition, const Tensor& z) {
+  if (transition.std == 0) return transition.mean;
+  Tensor noise = z.to(transition.mean.scalar_type());
+  if (transition.stds.defined()) return transition.mean.add(noise.mul(transition.stds));
+  return transition.mean.add(noise.mul(transition.std));
+}
+
+Tensor step_logp(const Transition& transition, const Tensor& next, bool mean_over_dimensions) {
+  if (!(transition.std > 0)) run_failed("step_logp", "a deterministic step has no log-probability");
+  auto wide = at::promote_types(transition.mean.scalar_type(), at::kFloat);
+  Tensor off = next.to(wide).sub(transition.mean.to(wide)), density;
+  if (transition.stds.defined()) {
+    Tensor stds = transition.stds.to(wide);
+    density = off.div(stds).square().mul(-0.5).sub(stds.log());
+  } else {
+    density = off.div(transition.std).square().mul(-0.5).sub(std::log(transition.std));
+  }
+  density = density.sub(0.5 * std::log(2 * std::numbers::pi)).flatten(1);
+  return mean_over_dimensions ? density.mean(1) : density.sum(1);
+}
+
+}  // namespace rft

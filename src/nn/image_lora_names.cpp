@@ -1,0 +1,131 @@
+#include "nn/image_lora_names.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "nn/low_rank.h"
+#include "rft/core/error.h"
+#include "rft/core/text.h"
+
+namespace rft {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<std::string> kWritten{"unet", "transformer"};
+/// First parts of the names of all that a pipeline may hold, in diffusers' files and in kohya's.
+const std::vector<std::string> kParts{"unet.",           "transformer.",    "transformer_2.", "text_encoder.",
+                                      "text_encoder_2.", "text_encoder_3.", "lora_unet_",     "lora_transformer_",
+                                      "lora_te_",        "lora_te1_",       "lora_te2_",      "lora_te3_"};
+
+/// Ends of names: what comes after the layer's path, what it is replaced by, and what the tensor is.
+struct Ending {
+  const char* written;
+  const char* path;
+  LoraSide side;
+};
+const std::vector<Ending> kEndings{
+    {".to_q_lora.down.weight", ".to_q", LoraSide::down},
+    {".to_q_lora.up.weight", ".to_q", LoraSide::up},
+    {".to_k_lora.down.weight", ".to_k", LoraSide::down},
+    {".to_k_lora.up.weight", ".to_k", LoraSide::up},
+    {".to_v_lora.down.weight", ".to_v", LoraSide::down},
+    {".to_v_lora.up.weight", ".to_v", LoraSide::up},
+    {".to_out_lora.down.weight", ".to_out.0", LoraSide::down},
+    {".to_out_lora.up.weight", ".to_out.0", LoraSide::up},
+    {".lora_A.weight", "", LoraSide::down},
+    {".lora_B.weight", "", LoraSide::up},
+    {".lora.down.weight", "", LoraSide::down},
+    {".lora.up.weight", "", LoraSide::up},
+    {".lora_down.weight", "", LoraSide::down},
+    {".lora_up.weight", "", LoraSide::up},
+    {".alpha", "", LoraSide::alpha},
+};
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+/// PEFT's patterns are regular expressions; those that diffusers and people write are paths or their last parts.
+bool pattern_matches(const std::string& pattern, const std::string& path) {
+  return pattern.starts_with('^') ? path == pattern.substr(1) : names_module(pattern, path);
+}
+
+}  // namespace
+
+void check_lora_part(const std::string& part) {
+  if (std::find(kWritten.begin(), kWritten.end(), part) == kWritten.end())
+    bad_input("lora", "the part of a pipeline must be 'unet' or 'transformer'; got '", part, "'",
+              suggestion(part, kWritten));
+}
+
+void freeze(Weights& weights) {
+  for (auto& [name, value] : weights.tensors) value.requires_grad_(false);
+}
+
+LoraNames::LoraNames(const Weights& weights, const std::string& part) : part_(part) {
+  for (const NamedLinear& layer : weights.linears) flat_[replaced(layer.name, ".", "_")] = layer.name;
+}
+
+bool LoraNames::is_foreign(const std::string& name) const {
+  if (name.starts_with(part_ + ".") || name.starts_with("lora_" + part_ + "_")) return false;
+  return std::any_of(kParts.begin(), kParts.end(), [&](const auto& start) { return name.starts_with(start); });
+}
+
+std::optional<LoraName> LoraNames::read(const std::string& name) const {
+  for (const auto& [written, path, side] : kEndings) {
+    if (!name.ends_with(written)) continue;
+    std::string module = name.substr(0, name.size() - std::string(written).size());
+    std::string kohya = "lora_" + part_ + "_";
+    if (module.starts_with(kohya)) {
+      auto found = flat_.find(module.substr(kohya.size()));
+      return LoraName{found == flat_.end() ? module : found->second, side};
+    }
+    if (module.starts_with(part_ + ".")) module = module.substr(part_.size() + 1);
+    module += path;
+    return LoraName{replaced(std::move(module), ".processor.", "."), side};
+  }
+  return std::nullopt;
+}
+
+LoraScales::LoraScales(const std::map<std::string, std::string>& metadata, const std::string& part,
+                       const std::string& where) {
+  auto text = metadata.find(kLoraMetadata);
+  if (text == metadata.end()) return;
+  json fields = json::parse(text->second, nullptr, false);
+  if (!fields.is_object()) bad_input(where, "the metadata's ", kLoraMetadata, " must be a JSON object");
+  // A model's own save_lora_adapter writes the fields without the part.
+  std::string prefix = fields.contains(part + ".lora_alpha") ? part + "." : "";
+  if (!fields.contains(prefix + "lora_alpha")) return;
+  try {
+    for (const char* name : {"use_dora", "lora_bias", "use_qalora"})
+      if (fields.value(prefix + name, json(false)) == true)
+        bad_input(where, "'", name, "' of the metadata's ", kLoraMetadata, " is not implemented");
+    alpha_ = fields.at(prefix + "lora_alpha").get<double>();
+    rslora_ = fields.value(prefix + "use_rslora", false);
+    json alphas = fields.value(prefix + "alpha_pattern", json());
+    if (!alphas.is_null()) alphas_ = alphas.get<std::map<std::string, double>>();
+    for (const auto& [pattern, alpha] : alphas_)
+      if (pattern.find_first_of("*+?[](){}|\\$") != std::string::npos)
+        bad_input(where, "alpha_pattern must have paths of layers or their last parts; got '", pattern, "'");
+  } catch (const json::exception& error) {
+    bad_input(where, "the metadata's ", kLoraMetadata, ": ", error.what());
+  }
+  given_ = true;
+}
+
+double LoraScales::scale(const std::string& path, int64_t rank) const {
+  auto matches = [&](const auto& entry) { return pattern_matches(entry.first, path); };
+  auto found = std::find_if(alphas_.begin(), alphas_.end(), matches);
+  double alpha = found == alphas_.end() ? alpha_ : found->second;
+  auto r = static_cast<double>(rank);
+  return alpha / (rslora_ ? std::sqrt(r) : r);
+}
+
+}  // namespace rft

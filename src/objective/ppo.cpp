@@ -1,0 +1,93 @@
+#include "rft/objective/ppo.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "objective/regularizers.h"
+#include "objective/surrogate.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+
+namespace rft {
+namespace {
+
+using namespace objective;
+
+/// The part of PPO that is GRPO's.
+Grpo::Options surrogate_of(const Ppo::Options& o) {
+  Grpo::Options out;
+  out.variant = "dapo";  // the mean over all tokens
+  out.ratio_level = o.ratio_level;
+  out.clip_low = o.clip_low, out.clip_high = o.clip_high, out.clip_delta = o.clip_delta;
+  return out;
+}
+
+/// [B, T]: the critic's loss of each token.
+Tensor value_loss(const Evaluation& now, const Experience& batch, const Columns& c, std::optional<double> clip,
+                  MetricSums& metrics) {
+  auto column = [&](const Tensor& x, const char* name) {
+    return zero_where_masked(required(x, name, "ppo").to(c.logp.options()), c.mask);
+  };
+  Tensor value = column(now.value, "value");
+  Tensor returns = column(batch.extra.find(extra::returns), extra::returns);
+  Tensor loss = value.sub(returns).square();
+  if (clip) {
+    Tensor old = column(batch.extra.find(extra::old_value), extra::old_value);
+    Tensor clipped = old.add(value.sub(old).clamp(-*clip, *clip)).sub(returns).square();
+    metrics.tokens("value_clip_ratio", clipped.gt(loss).to(c.weight.scalar_type()), c.weight);
+    loss = at::maximum(loss, clipped);
+  }
+  loss = loss.div(2);
+  metrics.tokens("value_loss", loss, c.weight);
+  return loss;
+}
+
+}  // namespace
+
+void Ppo::Options::visit(OptionVisitor& v) {
+  v.option("ratio_level", ratio_level, "importance ratio of each token, or of the whole row",
+           one_of({"token", "sequence"}));
+  v.option("clip_low", clip_low, "the ratio is clipped at 1 - clip_low", at_least(0));
+  v.option("clip_high", clip_high, "the ratio is clipped at 1 + clip_high; unset: clip_low", at_least(0));
+  v.option("clip_delta", clip_delta, "upper bound of the ratio where the advantage is negative (dual clip), try 3",
+           above(1));
+  v.option("value_weight", value_weight, "weight of the critic's loss; 0: no critic", at_least(0));
+  v.option("value_clip", value_clip, "the critic's estimate is kept this close to the one of the rollout; null: not",
+           above(0));
+  RegularizerOptions::visit(v);
+}
+
+Ppo::Ppo(Options options) : options_(std::move(options)) {
+  double high = 1 + options_.clip_high.value_or(options_.clip_low);
+  if (options_.clip_delta && *options_.clip_delta <= high)
+    bad_input("objective", "clip_delta must be above 1 + clip_high, ", high, "; got ", *options_.clip_delta);
+}
+
+Needs Ppo::needs() const {
+  Needs needs = options_.needs();
+  needs.reward = needs.advantage = true;
+  needs.value = options_.value_weight != 0;
+  return needs;
+}
+
+Loss Ppo::loss(const Evaluation& now, const Experience& batch) const {
+  Columns c = read_columns(now, batch, batch.mask);
+  required(c.advantage, "advantage", "ppo");
+  Grpo::Options surrogate = surrogate_of(options_);
+  double tokens = batch.totals.tokens;
+  MetricSums metrics;
+  Tensor policy = token_loss(c, ratios(c, surrogate), surrogate, metrics);
+  metrics.tokens("policy_loss", policy, c.weight);
+  Loss out;
+  out.terms.push_back({"policy_loss", reduce(policy, c, surrogate, batch.totals.rows, tokens)});
+  if (options_.value_weight != 0) {
+    Tensor value = value_loss(now, batch, c, options_.value_clip, metrics);
+    out.terms.push_back({"value_loss", value.mul(c.weight).sum().mul(options_.value_weight / std::max(tokens, 1.0))});
+  }
+  add_regularizers(out, metrics, c, options_, tokens, "ppo");
+  metrics.add_to(out.metrics);
+  return out;
+}
+
+}  // namespace rft

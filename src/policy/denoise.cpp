@@ -1,0 +1,50 @@
+#include "policy/denoise.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+namespace rft {
+
+DenoisingRun DenoisingRun::rows(const Tensor& index) const {
+  DenoisingRun out{scheduler, plan, options, guidance, select(told, index), std::nullopt};
+  if (nothing) out.nothing = select(*nothing, index);
+  return out;
+}
+
+Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told) {
+  // Latents stay in float32 (or wider) where the weights are narrower: steps and their log-probabilities are exact.
+  Tensor input = x.to(model.denoiser.weights().tensors.front().second.scalar_type());
+  std::optional<ControlResiduals> residuals;
+  if (model.controlnet) residuals = model.controlnet->forward(input, timestep, told, model.control_scale);
+  const ControlResiduals* control = residuals ? &*residuals : nullptr;
+  Tensor out = model.denoiser.forward(input, timestep, told, control).to(x.scalar_type());
+  if (model.mixture.other) {
+    Tensor other = model.mixture.other->forward(input, timestep, told, control).to(x.scalar_type());
+    out = other.add(out.sub(other), model.mixture.weight);
+  }
+  return out.size(1) == 2 * x.size(1) ? out.narrow(1, 0, x.size(1)) : out;
+}
+
+Tensor predict_guided(const DenoisingModel& model, const DenoisingRun& run, const Tensor& x, double timestep) {
+  if (!run.nothing) return predict(model, x, at::full({x.size(0)}, timestep, at::kFloat), run.told);
+  auto both =
+      predict(model, at::cat({x, x}), at::full({2 * x.size(0)}, timestep, at::kFloat), concat(*run.nothing, run.told));
+  auto halves = both.chunk(2);
+  return halves[0].add(halves[1].sub(halves[0]), run.guidance);
+}
+
+Transition transition(const DenoisingModel& model, const DenoisingRun& run, int64_t i, const Tensor& x,
+                      StepHistory& history) {
+  Tensor input = run.scheduler.scale_input(x, run.plan, i);
+  Tensor output = predict_guided(model, run, input, run.plan.timesteps[static_cast<size_t>(i)]);
+  return run.scheduler.step(run.plan, i, output, x, run.options, history);
+}
+
+double step_std(const DenoisingRun& run, int64_t i) {
+  at::NoGradGuard no_grad;
+  Tensor zero = at::zeros({1, 1, 1, 1}, at::kFloat);
+  StepHistory history;
+  return run.scheduler.step(run.plan, i, zero, zero, run.options, history).std;
+}
+
+}  // namespace rft

@@ -1,0 +1,42 @@
+#pragma once
+/// One step of a sampling run, shared by the sampler and by everything that judges it.
+#include <optional>
+
+#include "policy/conditioner.h"
+#include "rft/policy/diffusion.h"
+
+namespace rft {
+
+/// The parts that answer; the reference policy puts its own in.
+struct DenoisingModel {
+  const Denoiser& denoiser;
+  const ControlNet* controlnet = nullptr;
+  double control_scale = 1;
+  Diffusion::Mixture mixture;
+};
+
+/// A sampling run of some rows: its noise levels and what the model is told.
+struct DenoisingRun {
+  const Scheduler& scheduler;
+  Scheduler::Plan plan;
+  StepOptions options;
+  double guidance = 1;
+  Conditioning told;
+  std::optional<Conditioning> nothing;  ///< where guided: the other half
+
+  /// The same run of the rows `index` alone.
+  DenoisingRun rows(const Tensor& index) const;
+};
+
+/// The model's answer [N, C, h, w] at timestep [N]; of a model that also predicts variances only the first half, as
+/// diffusers' pipelines use it.
+Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told);
+/// The same with classifier-free guidance: none + guidance * (told - none), in one forward pass.
+Tensor predict_guided(const DenoisingModel& model, const DenoisingRun& run, const Tensor& x, double timestep);
+/// Step i from x.
+Transition transition(const DenoisingModel& model, const DenoisingRun& run, int64_t i, const Tensor& x,
+                      StepHistory& history);
+/// The standard deviation of step i, whatever the model says; 0 where the step is deterministic.
+double step_std(const DenoisingRun& run, int64_t i);
+
+}  // namespace rft

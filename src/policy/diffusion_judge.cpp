@@ -1,0 +1,131 @@
+// Log-probabilities: of the steps of a rollout, and of clean samples by their denoising error.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <memory>
+#include <numbers>
+#include <utility>
+
+#include "policy/noised.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/nn/recompute.h"
+
+namespace rft {
+namespace {
+
+bool is_rollout(const Experience& batch) { return batch.context.has("noise"); }
+
+/// Takes the adapters out of a model for as long as it lives: the model as it was before training.
+class WithoutAdapters {
+ public:
+  explicit WithoutAdapters(const Weights& weights) : weights_(weights) {
+    for (const auto& [name, linear] : weights_.linears) kept_.push_back(std::exchange(linear->adapters, {}));
+  }
+  ~WithoutAdapters() {
+    for (size_t i = 0; i < kept_.size(); ++i) weights_.linears[i].linear->adapters = std::move(kept_[i]);
+  }
+  WithoutAdapters(const WithoutAdapters&) = delete;
+  WithoutAdapters& operator=(const WithoutAdapters&) = delete;
+
+ private:
+  const Weights& weights_;
+  std::vector<std::vector<Adapter>> kept_;
+};
+
+/// The sample before step i.
+Tensor state_before(const Experience& batch, const DenoisingRun& run, int64_t i) {
+  return i == 0 ? batch.context.tensor("noise").mul(run.plan.init_noise_sigma) : batch.action.select(1, i - 1);
+}
+
+}  // namespace
+
+Evaluation Diffusion::judge_rollout(const DenoisingModel& model, const Experience& batch, bool current) {
+  int64_t B = batch.rows(), T = batch.action.size(1);
+  if (!batch.mask.any().item<bool>())
+    bad_input("rollout.scheduler",
+              "none of its steps is random, so none has a log-probability to learn from; use ddpm, ddim with eta above "
+              "0, euler_ancestral or lcm, or for a flow model `sde`");
+  auto run = std::make_shared<DenoisingRun>(begin(batch.context, rollout_.eta));
+  const bool mean = rollout_.logp == "mean";
+  // Weights that have not moved since they sampled give the same numbers: they need not be computed before the backward
+  // pass, which computes them anyway.
+  const bool known = current && batch.extra.has("version") && batch.logp.defined() &&
+                     batch.extra.tensor("version").eq(version_).all().item<bool>();
+  std::vector<Tensor> logp, entropy;
+  for (int64_t i = 0; i < T; ++i) {
+    double std = batch.mask.select(1, i).any().item<bool>() ? step_std(*run, i) : 0;
+    auto options = at::TensorOptions().dtype(latent_type());
+    double dimensions = mean ? 1 : static_cast<double>(batch.action[0][0].numel());
+    double spread = std > 0 ? dimensions * 0.5 * std::log(2 * std::numbers::pi * std::numbers::e * std * std) : 0;
+    entropy.push_back(at::full({B}, spread, options));
+    if (std == 0) {
+      logp.push_back(at::zeros({B}, options));
+      continue;
+    }
+    Tensor x = state_before(batch, *run, i), next = batch.action.select(1, i);
+    Tensor sampled = known ? batch.logp.select(1, i) : Tensor();
+    auto body = [this, run, model, next, sampled, mean, i](const Tensor& state) {
+      StepHistory history;
+      Tensor value = step_logp(transition(model, *run, i, state, history), next, mean);
+      if (sampled.defined()) {
+        mismatch_ += value.detach().sub(sampled).abs().sum().item<double>();
+        mismatch_count_ += static_cast<double>(sampled.numel());
+      }
+      return value;
+    };
+    if (at::GradMode::is_enabled())
+      logp.push_back(recompute_in_backward(body, x, sampled));
+    else
+      logp.push_back(known ? sampled : body(x));
+  }
+  Evaluation out;
+  out.logp = at::stack(logp, 1), out.entropy = at::stack(entropy, 1);
+  out.logp_is_samplers = known;
+  return out;
+}
+
+NoisedSamples Diffusion::add_noise(const Experience& batch) const {
+  return noise_demonstrations(*pipeline_.scheduler, batch, options_.level_sampling == "logit_normal");
+}
+
+Tensor Diffusion::denoising_error(const NoisedSamples& noised, const Tensor& output) const {
+  auto wide = at::promote_types(output.scalar_type(), at::kFloat);
+  const Scheduler& scheduler = *pipeline_.scheduler;
+  Tensor target = scheduler.target(noised.clean, noised.noise, noised.timestep);
+  Tensor error = output.to(wide).sub(target.to(wide)).square().flatten(1).mean(1);
+  if (options_.snr_gamma == 0) return error;
+  return error.mul(min_snr_weight(scheduler, noised.timestep, options_.snr_gamma).to(wide));
+}
+
+Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Experience& batch) {
+  NoisedSamples noised = add_noise(batch);
+  Conditioning told = conditioner_->of(batch.context, height(), width());
+  if (options_.condition_dropout > 0)
+    told = conditioner_->drop(told, conditioner_->none(batch.context, height(), width()),
+                              noised.dropout.lt(options_.condition_dropout));
+  Evaluation out;
+  out.logp = denoising_error(noised, predict(model, noised.x, noised.timestep, told)).neg().unsqueeze(1);
+  return out;
+}
+
+Evaluation Diffusion::evaluate(const Experience& batch, const Needs&) {
+  return is_rollout(batch) ? judge_rollout(model(), batch, true) : judge_demonstrations(model(), batch);
+}
+
+DenoisingModel Diffusion::reference() {
+  if (!reference_) reference_ = std::make_unique<ImagePipeline>(make_());
+  return {*reference_->denoiser, reference_->controlnet.get(), options_.control_scale, {}};
+}
+
+Tensor Diffusion::ref_logp(const Experience& batch, const Needs&) {
+  at::NoGradGuard no_grad;
+  if (options_.use_lora) {
+    WithoutAdapters base(pipeline_.denoiser->weights());
+    return (is_rollout(batch) ? judge_rollout(model(), batch, false) : judge_demonstrations(model(), batch)).logp;
+  }
+  return (is_rollout(batch) ? judge_rollout(reference(), batch, false) : judge_demonstrations(reference(), batch)).logp;
+}
+
+}  // namespace rft

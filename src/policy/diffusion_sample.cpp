@@ -1,0 +1,110 @@
+// Sampling runs: from noise to pictures.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+
+#include "policy/denoise.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/core/noise.h"
+#include "rft/core/rng.h"
+
+namespace rft {
+namespace {
+
+// What a row's key is used for.
+constexpr uint64_t kStart = 0, kFirstStep = 1;
+
+std::vector<uint64_t> row_keys(uint64_t seed, int64_t first, int64_t rows) {
+  std::vector<uint64_t> keys;
+  for (int64_t i = 0; i < rows; ++i) keys.push_back(mix(seed, static_cast<uint64_t>(first + i)));
+  return keys;
+}
+
+}  // namespace
+
+Tensor Diffusion::noise(int64_t rows, uint64_t seed) const {
+  int64_t f = pipeline_.factor();
+  return standard_normal(row_keys(seed, 0, rows), {pipeline_.denoiser->in_channels(), height() / f, width() / f},
+                         kStart)
+      .to(latent_type());
+}
+
+DenoisingModel Diffusion::model() const {
+  return {*pipeline_.denoiser, pipeline_.controlnet.get(), options_.control_scale, mixture_};
+}
+
+DenoisingRun Diffusion::begin(const Fields& context, double eta) {
+  int64_t f = pipeline_.factor(), tokens = pipeline_.scheduler->flow() ? (height() / f / 2) * (width() / f / 2) : 0;
+  StepOptions options{eta > 0 && !rollout_.sde.empty() ? rollout_.sde : "default", eta};
+  DenoisingRun run{*pipeline_.scheduler, pipeline_.scheduler->plan(rollout_.steps, tokens), options,
+                   rollout_.guidance,    conditioner_->of(context, height(), width()),      std::nullopt};
+  if (rollout_.guidance > 1) run.nothing = conditioner_->none(context, height(), width());
+  return run;
+}
+
+Tensor Diffusion::decode(const Tensor& latents) const {
+  Tensor images = pipeline_.codec ? pipeline_.codec->decode(latents) : latents;
+  images = images.to(at::promote_types(images.scalar_type(), at::kFloat)).div(2).add(0.5).clamp(0, 1);
+  return images.size(1) == 1 ? images.expand({images.size(0), 3, images.size(2), images.size(3)}) : images;
+}
+
+Tensor Diffusion::run(const Fields& context, const Tensor& noise, const Tensor& step_noise, uint64_t seed, double eta,
+                      const std::function<void(int64_t)>& progress) {
+  at::NoGradGuard no_grad;
+  DenoisingRun run = begin(context, eta);
+  auto keys = row_keys(seed, 0, noise.size(0));
+  Tensor x = noise.mul(run.plan.init_noise_sigma);
+  StepHistory history;
+  for (int64_t i = 0; i < run.plan.steps(); ++i) {
+    Transition step = transition(model(), run, i, x, history);
+    x = step.mean;
+    if (progress) progress(i + 1);
+    if (step.std == 0) continue;
+    Tensor z = step_noise.defined() ? step_noise[i]
+                                    : standard_normal(keys, x.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i));
+    x = x.add(z, step.std);
+  }
+  return x;
+}
+
+Experience Diffusion::sample(const Experience& contexts, const SampleRequest& request) {
+  at::NoGradGuard no_grad;
+  int64_t groups = contexts.context.rows(), B = groups * request.group_size;
+  Experience out;
+  out.group = at::arange(groups, at::kLong).repeat_interleave(request.group_size);
+  out.context = contexts.context.select(out.group);
+  Tensor start = noise(B, request.seed);
+  out.context.set("noise", start);
+  DenoisingRun all = begin(out.context, request.greedy ? rollout_.eval_eta.value_or(rollout_.eta) : rollout_.eta);
+  int64_t T = all.plan.steps(), at_once = rollout_.sampling_batch_size > 0 ? rollout_.sampling_batch_size : B;
+  std::vector<Tensor> actions, logps, images;
+  for (int64_t first = 0; first < B; first += at_once) {
+    int64_t rows = std::min(at_once, B - first);
+    DenoisingRun run = rows == B ? all : all.rows(at::arange(first, first + rows));
+    auto keys = row_keys(request.seed, first, rows);
+    Tensor x = start.narrow(0, first, rows).mul(run.plan.init_noise_sigma);
+    std::vector<Tensor> states, logp;
+    StepHistory history;
+    for (int64_t i = 0; i < T; ++i) {
+      Transition step = transition(model(), run, i, x, history);
+      x = step.mean;
+      if (step.std > 0)
+        x = x.add(standard_normal(keys, x.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i)), step.std);
+      states.push_back(x);
+      logp.push_back(step.std > 0 ? step_logp(step, x, rollout_.logp == "mean") : at::zeros({rows}, x.options()));
+      if (request.progress) request.progress(first + rows * (i + 1) / T, (first * T) + rows * (i + 1));
+    }
+    actions.push_back(at::stack(states, 1)), logps.push_back(at::stack(logp, 1));
+    images.push_back(decode(x).contiguous());
+  }
+  out.action = at::cat(actions), out.logp = at::cat(logps);
+  out.extra.set(extra::image, at::cat(images));
+  out.extra.set("version", at::full({B}, version_, at::kLong));
+  out.mask = at::zeros({B, T}, at::kBool);
+  for (int64_t i = 0; i < T; ++i)
+    if (step_std(all, i) > 0 && !pipeline_.scheduler->multistep()) out.mask.select(1, i).fill_(true);
+  return out;
+}
+
+}  // namespace rft

@@ -1,0 +1,152 @@
+/// reinforce and ppo against their formulas, written out decision by decision.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "rft/objective/grpo.h"
+#include "rft/objective/ppo.h"
+#include "rft/objective/reinforce.h"
+#include "support.h"
+#include "tests/conformance/conformance.h"
+
+namespace rft {
+namespace {
+
+using testing::ObjectiveCase;
+
+template <class T>
+T make(const std::string& options) {
+  return T(read_options<typename T::Options>(Config::parse(options)));
+}
+
+template <class T>
+ObjectiveCase case_of(const std::string& options, testing::Example (*example)()) {
+  ObjectiveCase out;
+  out.name = options;
+  out.make = [options] { return std::make_unique<T>(make<T>(options)); };
+  out.example = example;
+  return out;
+}
+
+double term(const Loss& loss, const std::string& name) {
+  for (const auto& one : loss.terms)
+    if (one.name == name) return one.value.item<double>();
+  ADD_FAILURE() << "no term " << name;
+  return 0;
+}
+
+/// The mean over all decisions of what `each` says of row i, column t.
+template <class F>
+double mean_over(const Experience& batch, F each) {
+  double sum = 0, count = 0;
+  for (int64_t i = 0; i < batch.mask.size(0); ++i)
+    for (int64_t t = 0; t < batch.mask.size(1); ++t)
+      if (batch.mask[i][t].item<bool>()) sum += each(i, t), ++count;
+  return sum / count;
+}
+double cell(const Tensor& x, int64_t i, int64_t t) { return x[i][t].item<double>(); }
+
+TEST(Reinforce, Conforms) {
+  auto plain = case_of<Reinforce>("{}", testing::policy_gradient_example);
+  plain.flat_at_zero_advantage = true;
+  testing::check_objective(plain);
+  for (std::string estimator : {"k1", "k2", "k3"})
+    testing::check_objective(case_of<Reinforce>(
+        "{entropy_weight: 0.05, kl_weight: 0.3, kl_estimator: " + estimator + "}", testing::policy_gradient_example));
+}
+
+TEST(Reinforce, EqualsItsFormula) {
+  auto e = testing::policy_gradient_example();
+  for (std::string estimator : {"k1", "k2", "k3"}) {
+    Loss loss =
+        make<Reinforce>("{entropy_weight: 0.5, kl_weight: 0.3, kl_estimator: " + estimator + "}").loss(e.now, e.batch);
+    double policy =
+        mean_over(e.batch, [&](auto i, auto t) { return -cell(e.batch.advantage, i, t) * cell(e.now.logp, i, t); });
+    double entropy = mean_over(e.batch, [&](auto i, auto t) { return cell(e.now.entropy, i, t); });
+    double kl = mean_over(e.batch, [&](auto i, auto t) {
+      double x = cell(e.now.logp, i, t) - cell(e.batch.ref_logp, i, t);
+      return estimator == "k1" ? x : estimator == "k2" ? x * x / 2 : std::exp(-x) + x - 1;
+    });
+    EXPECT_NEAR(term(loss, "policy_loss"), policy, 1e-12);
+    EXPECT_NEAR(loss.metrics.mean("policy_loss"), policy, 1e-12);
+    EXPECT_NEAR(term(loss, "entropy_bonus"), -0.5 * entropy, 1e-12);
+    EXPECT_NEAR(term(loss, "kl_penalty"), 0.3 * kl, 1e-12);
+    EXPECT_NEAR(loss.metrics.mean("kl"), kl, 1e-12);
+  }
+}
+
+TEST(Ppo, Conforms) {
+  for (std::string options :
+       {"{}", "{ratio_level: sequence, clip_high: 0.3, value_weight: 1}", "{clip_delta: 1.25, value_clip: 0.1}",
+        "{value_clip: null, value_weight: 0.5}", "{entropy_weight: 0.05, kl_weight: 0.2, kl_estimator: k1}"})
+    testing::check_objective(case_of<Ppo>(options, testing::critic_example));
+  auto actor = case_of<Ppo>("{value_weight: 0}", testing::policy_gradient_example);
+  actor.flat_at_zero_advantage = true;
+  testing::check_objective(actor);
+}
+
+TEST(Ppo, EqualsItsFormula) {
+  auto e = testing::critic_example();
+  for (bool dual : {false, true}) {
+    Loss loss = make<Ppo>(std::string("{clip_low: 0.1, clip_high: 0.3, value_weight: 0.7, value_clip: 0.2") +
+                          (dual ? ", clip_delta: 1.35}" : "}"))
+                    .loss(e.now, e.batch);
+    int64_t clipped = 0, bounded = 0;
+    double policy = mean_over(e.batch, [&](auto i, auto t) {
+      double advantage = cell(e.batch.advantage, i, t),
+             r = std::exp(cell(e.now.logp, i, t) - cell(e.batch.old_logp, i, t));
+      double loss = std::max(-r * advantage, -std::clamp(r, 0.9, 1.3) * advantage);
+      if (loss > -r * advantage) ++clipped;
+      if (!dual || advantage >= 0 || loss <= -advantage * 1.35) return loss;
+      ++bounded;
+      return -advantage * 1.35;  // Ye et al., as verl has it
+    });
+    double value = mean_over(e.batch, [&](auto i, auto t) {
+      double v = cell(e.now.value, i, t), old = cell(e.batch.extra.tensor(extra::old_value), i, t);
+      double target = cell(e.batch.extra.tensor(extra::returns), i, t), near = std::clamp(v, old - 0.2, old + 0.2);
+      return 0.5 * std::max((v - target) * (v - target), (near - target) * (near - target));
+    });
+    EXPECT_GT(clipped, 0);
+    EXPECT_EQ(bounded > 0, dual);
+    EXPECT_NEAR(term(loss, "policy_loss"), policy, 1e-12);
+    EXPECT_NEAR(term(loss, "value_loss"), 0.7 * value, 1e-12);
+    EXPECT_NEAR(loss.metrics.mean("value_loss"), value, 1e-12);
+    EXPECT_GT(loss.metrics.mean("value_clip_ratio"), 0);
+  }
+}
+
+TEST(Ppo, WithoutACriticItsSurrogateIsThatOfGrpo) {
+  auto e = testing::policy_gradient_example();
+  for (std::string level : {"token", "sequence"})
+    testing::expect_same(
+        testing::judge(make<Grpo>("{clip_high: 0.3, clip_delta: 1.4, ratio_level: " + level + "}"), e.now, e.batch),
+        [&] {
+          auto own = testing::judge(
+              make<Ppo>("{value_weight: 0, clip_high: 0.3, clip_delta: 1.4, ratio_level: " + level + "}"), e.now,
+              e.batch);
+          own.metrics = testing::without(own.metrics, {"policy_loss"});
+          return own;
+        }(),
+        level);
+}
+
+TEST(Ppo, AsksForACriticOnlyWhereItLearns) {
+  EXPECT_TRUE(make<Ppo>("{}").needs().value && make<Ppo>("{}").needs().advantage);
+  EXPECT_FALSE(make<Ppo>("{value_weight: 0}").needs().value);
+  EXPECT_FALSE(make<Ppo>("{}").needs().entropy || make<Ppo>("{}").needs().ref_logp);
+  EXPECT_TRUE(make<Ppo>("{kl_weight: 0.1}").needs().ref_logp);
+  auto e = testing::policy_gradient_example();
+  EXPECT_NE(testing::message_of<RunError>([&] { make<Ppo>("{}").loss(e.now, e.batch); }).find("`value`"),
+            std::string::npos);
+  e = testing::critic_example();
+  e.batch.extra.erase(extra::old_value);
+  make<Ppo>("{value_clip: null}").loss(e.now, e.batch);
+  EXPECT_NE(testing::message_of<RunError>([&] { make<Ppo>("{}").loss(e.now, e.batch); }).find("old_value"),
+            std::string::npos);
+  EXPECT_NE(testing::message_of([] { make<Ppo>("{clip_high: 0.5, clip_delta: 1.5}"); }).find("clip_delta"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace rft
