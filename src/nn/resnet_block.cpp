@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "rft/ops/attention.h"
+
 namespace rft {
 
 ResnetBlock::ResnetBlock(const WeightSource& source, const Shape& shape)
@@ -48,8 +50,7 @@ Tensor PixelAttention::operator()(const Tensor& x) const {
   auto heads = [&](const Linear& linear) {
     return apply(linear, rows).view({N, pixels, heads_, C / heads_}).transpose(1, 2);
   };
-  Tensor mixed = at::scaled_dot_product_attention(heads(*q_), heads(*k_), heads(*v_));
-  Tensor y = apply(*out_, mixed.transpose(1, 2).reshape({N, pixels, C})).transpose(1, 2).reshape(x.sizes());
+  Tensor y = apply(*out_, ops::attention(heads(*q_), heads(*k_), heads(*v_))).transpose(1, 2).reshape(x.sizes());
   return y.add(x).div(output_scale_);
 }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "rft/ops/attention.h"
+
 namespace rft {
 
 SpatialTransformer::SpatialTransformer(const WeightSource& source, const Shape& shape)
@@ -32,9 +34,8 @@ Tensor SpatialTransformer::attend(const Attention& attention, const Tensor& x, c
     Tensor rows = apply(linear, y);
     return rows.view({y.size(0), y.size(1), shape_.heads, shape_.channels / shape_.heads}).transpose(1, 2);
   };
-  Tensor mixed =
-      at::scaled_dot_product_attention(heads(*attention.q, x), heads(*attention.k, from), heads(*attention.v, from));
-  return apply(*attention.out, mixed.transpose(1, 2).reshape(x.sizes()));
+  return apply(*attention.out,
+               ops::attention(heads(*attention.q, x), heads(*attention.k, from), heads(*attention.v, from)));
 }
 
 Tensor SpatialTransformer::run(const Block& block, Tensor x, const Tensor& text) const {
