@@ -131,6 +131,23 @@ TEST(Images, SteeringRaisesTheReward) {
     EXPECT_GT(brightness(cat(" --reward ", reward, " --steer ", method)), plain) << method;
 }
 
+TEST(Images, RlgGoesFromTheBaseThroughTheTunedModel) {
+  digits().train("tuned", digits().rewarded("{type: draft, last_steps: 1}"));
+  auto picture = [&](const std::string& model, const std::string& steer) {
+    digits().run("sample " + digits().path(model) + " --prompts " + digits().data("classes.jsonl") +
+                 " --steps 3 --seed 2 --out " + digits().path("rlg") + steer);
+    return read_png(digits().path("rlg/004.png"));
+  };
+  auto mixed = [&](const char* weight) {
+    return picture("tuned/final", cat(" --steer rlg --base ", digits().path("base/final"), " --base-weight ", weight));
+  };
+  Tensor base = picture("base/final", ""), tuned = picture("tuned/final", "");
+  EXPECT_GT(base.sub(tuned).abs().max().item<double>(), 2.0 / 255);
+  EXPECT_LE(mixed("0").sub(base).abs().max().item<double>(), 1.01 / 255);
+  EXPECT_LE(mixed("1").sub(tuned).abs().max().item<double>(), 1.01 / 255);
+  EXPECT_GT(mixed("3").sub(tuned).abs().max().item<double>(), 1.01 / 255);
+}
+
 TEST(Images, BadInputIsNamed) {
   auto draft = digits().rewarded("{type: draft}");
   auto of = [&](const std::string& from, const std::string& to) {
