@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/adapter_directory.h"
+#include "policy/shared_options.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
@@ -15,11 +16,6 @@
 
 namespace rft {
 namespace {
-
-at::ScalarType dtype_of(const std::string& name) {
-  if (name == "bfloat16") return at::kBFloat16;
-  return name == "float64" ? at::kDouble : at::kFloat;
-}
 
 std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype) {
   std::string file = directory + "/config.json";
@@ -83,17 +79,7 @@ void CausalLm::Options::visit(OptionVisitor& v) {
   v.option(
       "gradient_checkpointing", gradient_checkpointing,
       "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
-  v.optional_block(
-      "lora", use_lora,
-      [this](OptionVisitor& in) {
-        in.option("rank", lora.rank, "rank of the low-rank addition", at_least(1));
-        in.option("alpha", lora.alpha, "scale: alpha / rank", above(0));
-        in.option("target_modules", lora.target_modules,
-                  "names such as q_proj; empty = all linear layers but the head");
-        in.option("rslora", lora.rslora, "scale alpha / sqrt(rank) instead");
-        in.option("seed", lora_seed, "seed of the adapters' first weights", at_least(0));
-      },
-      "train low-rank adapters and leave the model as it is; the reference policy is the model without them");
+  lora_options(v, use_lora, lora, lora_seed, "names such as q_proj; empty = all linear layers but the head");
   v.option("sync_reference", sync_reference,
            "move the reference policy towards the trained one now and then (TR-DPO; TRL's sync_ref_model)");
   v.option("reference_mixup", reference_mixup, "at each move: reference = mixup * policy + (1 - mixup) * reference",

@@ -3,13 +3,11 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/log.h"
-#include "rft/io/image.h"
 
 namespace rft {
 namespace {
@@ -43,21 +41,6 @@ int64_t joint_width(const Denoiser& denoiser) {
 
 }  // namespace
 
-Tensor row_image(const Rows& rows, int64_t i, const std::string& column, int64_t height, int64_t width) {
-  std::filesystem::path path = rows.string(i, column);
-  if (path.is_relative()) path = std::filesystem::path(rows.file()).parent_path() / path;
-  Tensor image;
-  try {
-    image = read_png(path.string());
-  } catch (const UserError& error) {
-    bad_input(rows.where(i), "`", column, "`: ", error.what());
-  }
-  if (image.size(1) != height || image.size(2) != width)
-    bad_input(rows.where(i), "`", column, "` must be ", width, " x ", height, " pixels, as the model's samples are; ",
-              path.string(), " is ", image.size(2), " x ", image.size(1));
-  return image;
-}
-
 Conditioner::Conditioner(const ImagePipeline& pipeline, int64_t null_class)
     : pipeline_(pipeline), null_class_(null_class) {}
 
@@ -80,7 +63,7 @@ Fields Conditioner::contexts(const Rows& rows, int64_t height, int64_t width) co
   }
   if (pipeline_.controlnet) {
     std::vector<Tensor> images;
-    for (int64_t i = 0; i < rows.size(); ++i) images.push_back(row_image(rows, i, kControl, height, width));
+    for (int64_t i = 0; i < rows.size(); ++i) images.push_back(sized_row_image(rows, i, kControl, height, width));
     out.set(kControl, at::stack(images));
   }
   if (!out.has_text(extra::prompt)) out.set_text(extra::prompt, std::vector<std::string>(rows.size()));
@@ -143,17 +126,23 @@ Tensor Conditioner::time_ids(int64_t rows, int64_t height, int64_t width) const 
   return at::tensor({h, w, 0.0, 0.0, h, w}, at::kFloat).unsqueeze(0).expand({rows, 6}).contiguous();
 }
 
-Conditioning Conditioner::of(const Fields& context, int64_t height, int64_t width) {
+/// All but the texts.
+Conditioning Conditioner::wordless(const Fields& context, int64_t height, int64_t width) const {
   Conditioning out;
-  if (!pipeline_.text_encoders.empty()) add_texts(out, context.text(extra::prompt), false);
   out.class_labels = context.find(kClass);
   out.control = context.find(kControl);
   out.time_ids = time_ids(context.rows(), height, width);
   return out;
 }
 
+Conditioning Conditioner::of(const Fields& context, int64_t height, int64_t width) {
+  Conditioning out = wordless(context, height, width);
+  if (!pipeline_.text_encoders.empty()) add_texts(out, context.text(extra::prompt), false);
+  return out;
+}
+
 Conditioning Conditioner::none(const Fields& context, int64_t height, int64_t width) {
-  Conditioning out = of(context, height, width);
+  Conditioning out = wordless(context, height, width);
   if (out.class_labels.defined()) {
     if (null_class_ < 0)
       bad_input("policy.null_class", "guidance and condition dropout need the class that stands for none; got none");

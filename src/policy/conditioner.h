@@ -5,15 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "policy/row_image.h"
 #include "rft/core/fields.h"
-#include "rft/io/rows.h"
 #include "rft/policy/image_pipeline.h"
 
 namespace rft {
-
-/// The PNG that row i names in `column` (relative to the dataset's directory), [3, height, width] in [0, 1]. Throws
-/// UserError with the row's place where it can't be read or has another size.
-Tensor row_image(const Rows& rows, int64_t i, const std::string& column, int64_t height, int64_t width);
 
 class Conditioner {
  public:
@@ -39,6 +35,7 @@ class Conditioner {
   const Encoded& encode(const std::string& prompt);
   std::vector<TextEncoder::Output> towers(const std::string& prompt);
   void add_texts(Conditioning& out, const std::vector<std::string>& prompts, bool zero_empty);
+  Conditioning wordless(const Fields& context, int64_t height, int64_t width) const;
   Tensor time_ids(int64_t rows, int64_t height, int64_t width) const;
 
   const ImagePipeline& pipeline_;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "rft/core/noise.h"
+
 namespace rft {
 
 DenoisingRun DenoisingRun::rows(const Tensor& index) const {
@@ -38,6 +40,18 @@ Transition transition(const DenoisingModel& model, const DenoisingRun& run, int6
   Tensor input = run.scheduler.scale_input(x, run.plan, i);
   Tensor output = predict_guided(model, run, input, run.plan.timesteps[static_cast<size_t>(i)]);
   return run.scheduler.step(run.plan, i, output, x, run.options, history);
+}
+
+Tensor next_sample(const Transition& step, const std::vector<uint64_t>& keys, int64_t i) {
+  constexpr uint64_t kFirstStep = 1;  // stream 0 of a key is the noise that a run starts from
+  if (step.std == 0) return step.mean;
+  return draw_next(step, standard_normal(keys, step.mean.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i)));
+}
+
+std::vector<uint64_t> draw_keys(const Tensor& draw, int64_t column) {
+  Tensor keys = draw.select(1, column).contiguous();
+  const int64_t* begin = keys.const_data_ptr<int64_t>();
+  return {begin, begin + keys.numel()};
 }
 
 double step_std(const DenoisingRun& run, int64_t i) {

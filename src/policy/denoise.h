@@ -36,6 +36,10 @@ Tensor predict_guided(const DenoisingModel& model, const DenoisingRun& run, cons
 /// Step i from x.
 Transition transition(const DenoisingModel& model, const DenoisingRun& run, int64_t i, const Tensor& x,
                       StepHistory& history);
+/// The sample after step i: its random numbers are those of the rows' keys and the step.
+Tensor next_sample(const Transition& step, const std::vector<uint64_t>& keys, int64_t i);
+/// Column `column` of extra::draw [B, 2]: the keys of the rows' random numbers.
+std::vector<uint64_t> draw_keys(const Tensor& draw, int64_t column);
 /// The standard deviation of step i, whatever the model says; 0 where the step is deterministic.
 double step_std(const DenoisingRun& run, int64_t i);
 

@@ -4,21 +4,13 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/conditioner.h"
+#include "policy/shared_options.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/rows.h"
 #include "rft/io/safetensors.h"
 
 namespace rft {
-namespace {
-
-at::ScalarType dtype_of(const std::string& name) {
-  if (name == "bfloat16") return at::kBFloat16;
-  return name == "float64" ? at::kDouble : at::kFloat;
-}
-
-}  // namespace
-
 void Diffusion::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a diffusers directory (model_index.json and its parts)", required());
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
@@ -40,23 +32,16 @@ void Diffusion::Options::visit(OptionVisitor& v) {
            "keep an average of the weights, which is what the stage saves in the end; 0 = off, else such as 0.999",
            between(0, 1));
   v.option("control_scale", control_scale, "weight of the ControlNet's residuals", at_least(0));
-  v.option("adapter", adapter, "a directory with pytorch_lora_weights.safetensors to go on from");
-  v.optional_block(
-      "lora", use_lora,
-      [this](OptionVisitor& in) {
-        in.option("rank", lora.rank, "rank of the low-rank addition", at_least(1));
-        in.option("alpha", lora.alpha, "scale: alpha / rank", above(0));
-        in.option("target_modules", lora.target_modules,
-                  "names such as to_q; empty = the attention layers, as diffusers' scripts choose them");
-        in.option("rslora", lora.rslora, "scale alpha / sqrt(rank) instead");
-        in.option("seed", lora_seed, "seed of the adapters' first weights", at_least(0));
-      },
-      "train low-rank adapters and leave the model as it is; the reference policy is the model without them");
+  v.option("adapter", adapter,
+           "a directory with pytorch_lora_weights.safetensors to go on from; its layers and ranks replace `lora`");
+  lora_options(v, use_lora, lora, lora_seed,
+               "names such as to_q; empty = the attention layers, as diffusers' scripts choose them");
 }
 
 void Diffusion::Rollout::visit(OptionVisitor& v) {
   v.option("steps", steps, "denoising steps of a sample", at_least(1).in("steps"));
-  v.option("guidance", guidance, "classifier-free guidance, in sampling and in training alike; 1 = none", at_least(0));
+  v.option("guidance", guidance, "classifier-free guidance, in sampling and in training alike; 1 or less = none",
+           at_least(0));
   v.option("scheduler", scheduler, "ddim, ddpm, euler_ancestral, ...; empty = the directory's own");
   v.option("eta", eta, "how random the steps of ddim are (0 .. 1), or the noise level of a flow's steps", at_least(0));
   v.option("eval_eta", eval_eta, "the same in evaluations, whose seed is fixed; null = eta", at_least(0));
@@ -70,7 +55,7 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
 }
 
 Diffusion::Diffusion(Options options)
-    : Diffusion([options] { return load_image_pipeline(options.path, dtype_of(options.dtype), ""); }, options) {}
+    : Diffusion([options] { return load_image_pipeline(options.path, dtype_of(options.dtype)); }, options) {}
 
 Diffusion::Diffusion(std::function<ImagePipeline()> make, Options options)
     : options_(std::move(options)), make_(std::move(make)), pipeline_(make_()) {
@@ -161,7 +146,7 @@ Experience Diffusion::encode_images(const Rows& rows, const std::string& column)
   Experience out = contexts(rows);
   std::vector<Tensor> latents, batch;
   for (int64_t i = 0; i < rows.size(); ++i) {
-    Tensor image = row_image(rows, i, column, height(), width()).mul(2).sub(1);
+    Tensor image = sized_row_image(rows, i, column, height(), width()).mul(2).sub(1);
     if (pipeline_.denoiser->in_channels() == 1 && !pipeline_.codec) image = image.mean(0, true);
     batch.push_back(image);
     if (static_cast<int64_t>(batch.size()) < kAtOnce && i + 1 < rows.size()) continue;

@@ -99,14 +99,19 @@ Tensor Diffusion::denoising_error(const NoisedSamples& noised, const Tensor& out
   return error.mul(min_snr_weight(scheduler, noised.timestep, options_.snr_gamma).to(wide));
 }
 
+/// What the model is told of demonstrations: of some of them nothing, where guidance is to be learned.
+Conditioning Diffusion::told_of(const Experience& batch, const NoisedSamples& noised) {
+  Conditioning told = conditioner_->of(batch.context, height(), width());
+  if (options_.condition_dropout == 0) return told;
+  return conditioner_->drop(told, conditioner_->none(batch.context, height(), width()),
+                            noised.dropout.lt(options_.condition_dropout));
+}
+
 Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Experience& batch) {
   NoisedSamples noised = add_noise(batch);
-  Conditioning told = conditioner_->of(batch.context, height(), width());
-  if (options_.condition_dropout > 0)
-    told = conditioner_->drop(told, conditioner_->none(batch.context, height(), width()),
-                              noised.dropout.lt(options_.condition_dropout));
+  Tensor output = predict(model, noised.x, noised.timestep, told_of(batch, noised));
   Evaluation out;
-  out.logp = denoising_error(noised, predict(model, noised.x, noised.timestep, told)).neg().unsqueeze(1);
+  out.logp = denoising_error(noised, output).neg().unsqueeze(1);
   return out;
 }
 

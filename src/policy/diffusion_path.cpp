@@ -15,17 +15,10 @@
 namespace rft {
 namespace {
 
-// What a row's key is used for; the noise itself is stream 0.
-enum Stream : uint64_t { kFirstStep = 1, kRefined = 1u << 20 };
+/// A row's stream of DRaFT-LV's noise, far from those of the steps.
+constexpr uint64_t kRefined = 1u << 20;
 // What a step's key is used for.
 enum Choice : uint64_t { kLastSteps = 1, kDenoisedStep = 2 };
-
-std::vector<uint64_t> keys_of(const Experience& batch) {
-  Tensor draw = batch.extra.tensor(extra::draw).contiguous();
-  std::vector<uint64_t> keys;
-  for (int64_t i = 0; i < draw.size(0); ++i) keys.push_back(static_cast<uint64_t>(draw.data_ptr<int64_t>()[2 * i + 1]));
-  return keys;
-}
 
 /// Uniform in low .. high.
 int64_t draw_between(int64_t low, int64_t high, int64_t version, Choice choice) {
@@ -47,10 +40,7 @@ StepBody step_body(const DenoisingModel& model, std::shared_ptr<const DenoisingR
                    const std::vector<uint64_t>& keys, int64_t i) {
   return [model, run, keys, i](const Tensor& x) {
     StepHistory history;
-    Transition step = transition(model, *run, i, x, history);
-    if (step.std == 0) return step.mean;
-    Tensor z = standard_normal(keys, x.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i));
-    return step.mean.add(z.to(x.dtype()), step.std);
+    return next_sample(transition(model, *run, i, x, history), keys, i);
   };
 }
 
@@ -68,15 +58,12 @@ Evaluation Diffusion::evaluate_path(const Experience& batch, const Needs& needs,
 
 Evaluation Diffusion::chain(const Experience& batch, const Pathwise& path, const RewardOfSample& reward) {
   auto run = std::make_shared<DenoisingRun>(begin(batch.context, rollout_.eta));
-  auto keys = keys_of(batch);
+  auto keys = draw_keys(batch.extra.tensor(extra::draw), 1);
   const int64_t T = run->plan.steps();
   int64_t low = std::min(path.min_steps ? path.min_steps : T, T),
           high = std::min(path.max_steps ? path.max_steps : T, T);
   int64_t last = draw_between(std::min(low, high), high, version_, kLastSteps);
-  int64_t f = pipeline_.factor();
-  Tensor x = standard_normal(keys, {pipeline_.denoiser->in_channels(), height() / f, width() / f})
-                 .to(latent_type())
-                 .mul(run->plan.init_noise_sigma);
+  Tensor x = start(keys).mul(run->plan.init_noise_sigma);
   for (int64_t i = 0; i < T; ++i) {
     auto body = step_body(model(), run, keys, i);
     at::AutoGradMode gradients(at::GradMode::is_enabled() && i >= T - last);
@@ -106,21 +93,18 @@ Tensor Diffusion::refined(const DenoisingRun& run, const Tensor& finished, int64
 }
 
 Evaluation Diffusion::denoised(const Experience& batch, const Pathwise& path, const RewardOfSample& reward) {
-  DenoisingRun run = begin(batch.context, rollout_.eta);
-  auto shared = std::make_shared<DenoisingRun>(run);
-  auto keys = keys_of(batch);
-  auto T = static_cast<double>(run.plan.steps());
+  auto run = std::make_shared<DenoisingRun>(begin(batch.context, rollout_.eta));
+  auto keys = draw_keys(batch.extra.tensor(extra::draw), 1);
+  auto T = static_cast<double>(run->plan.steps());
   auto low = static_cast<int64_t>(path.min_level * (T - 1)), high = static_cast<int64_t>(path.max_level * (T - 1));
-  int64_t stop = draw_between(low, std::max(low, high), version_, kDenoisedStep), f = pipeline_.factor();
-  Tensor x = standard_normal(keys, {pipeline_.denoiser->in_channels(), height() / f, width() / f})
-                 .to(latent_type())
-                 .mul(run.plan.init_noise_sigma);
+  int64_t stop = draw_between(low, std::max(low, high), version_, kDenoisedStep);
+  Tensor x = start(keys).mul(run->plan.init_noise_sigma);
   {
     at::NoGradGuard no_grad;
-    for (int64_t i = 0; i < stop; ++i) x = step_body(model(), shared, keys, i)(x);
+    for (int64_t i = 0; i < stop; ++i) x = step_body(model(), run, keys, i)(x);
   }
   StepHistory history;
-  Tensor estimate = transition(model(), run, stop, x, history).denoised;
+  Tensor estimate = transition(model(), *run, stop, x, history).denoised;
   Tensor images = decode(estimate);
   Evaluation out;
   out.reward = reward(with_images(batch, images));
@@ -130,8 +114,7 @@ Evaluation Diffusion::denoised(const Experience& batch, const Pathwise& path, co
 
 Evaluation Diffusion::noised_data(const Experience& batch, const Pathwise& path, const RewardOfSample& reward) {
   NoisedSamples noised = add_noise(batch);
-  Conditioning told = conditioner_->of(batch.context, height(), width());
-  Tensor output = predict(model(), noised.x, noised.timestep, told);
+  Tensor output = predict(model(), noised.x, noised.timestep, told_of(batch, noised));
   Evaluation out;
   out.logp = denoising_error(noised, output).neg().unsqueeze(1);
   out.reward = at::full({batch.rows()}, std::numeric_limits<double>::quiet_NaN(), at::kFloat);

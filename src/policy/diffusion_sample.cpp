@@ -1,7 +1,6 @@
 // Sampling runs: from noise to pictures.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <c10/core/InferenceMode.h>
 
 #include "policy/denoise.h"
 #include "rft/core/error.h"
@@ -12,9 +11,6 @@
 namespace rft {
 namespace {
 
-// What a row's key is used for.
-constexpr uint64_t kStart = 0, kFirstStep = 1;
-
 std::vector<uint64_t> row_keys(uint64_t seed, int64_t first, int64_t rows) {
   std::vector<uint64_t> keys;
   for (int64_t i = 0; i < rows; ++i) keys.push_back(mix(seed, static_cast<uint64_t>(first + i)));
@@ -23,11 +19,11 @@ std::vector<uint64_t> row_keys(uint64_t seed, int64_t first, int64_t rows) {
 
 }  // namespace
 
-Tensor Diffusion::noise(int64_t rows, uint64_t seed) const {
+Tensor Diffusion::noise(int64_t rows, uint64_t seed) const { return start(row_keys(seed, 0, rows)); }
+
+Tensor Diffusion::start(const std::vector<uint64_t>& keys) const {
   int64_t f = pipeline_.factor();
-  return standard_normal(row_keys(seed, 0, rows), {pipeline_.denoiser->in_channels(), height() / f, width() / f},
-                         kStart)
-      .to(latent_type());
+  return standard_normal(keys, {pipeline_.denoiser->in_channels(), height() / f, width() / f}).to(latent_type());
 }
 
 DenoisingModel Diffusion::model() const {
@@ -58,12 +54,8 @@ Tensor Diffusion::run(const Fields& context, const Tensor& noise, const Tensor& 
   StepHistory history;
   for (int64_t i = 0; i < run.plan.steps(); ++i) {
     Transition step = transition(model(), run, i, x, history);
-    x = step.mean;
+    x = step_noise.defined() ? draw_next(step, step_noise[i]) : next_sample(step, keys, i);
     if (progress) progress(i + 1);
-    if (step.std == 0) continue;
-    Tensor z = step_noise.defined() ? step_noise[i]
-                                    : standard_normal(keys, x.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i));
-    x = x.add(z, step.std);
   }
   return x;
 }
@@ -88,9 +80,7 @@ Experience Diffusion::sample(const Experience& contexts, const SampleRequest& re
     StepHistory history;
     for (int64_t i = 0; i < T; ++i) {
       Transition step = transition(model(), run, i, x, history);
-      x = step.mean;
-      if (step.std > 0)
-        x = x.add(standard_normal(keys, x.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i)), step.std);
+      x = next_sample(step, keys, i);
       states.push_back(x);
       logp.push_back(step.std > 0 ? step_logp(step, x, rollout_.logp == "mean") : at::zeros({rows}, x.options()));
       if (request.progress) request.progress(first + rows * (i + 1) / T, (first * T) + rows * (i + 1));

@@ -4,15 +4,14 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <filesystem>
 
+#include "policy/row_image.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
-#include "rft/io/image.h"
 #include "rft/io/rows.h"
 
 namespace rft {
@@ -30,11 +29,10 @@ std::unique_ptr<VisionEncoder> load_model(const std::string& directory) {
 Tensor read_images(const Rows& rows) {
   std::vector<Tensor> images;
   for (int64_t i = 0; i < rows.size(); ++i) {
-    std::filesystem::path path = rows.string(i, "image");
-    if (path.is_relative()) path = std::filesystem::path(rows.file()).parent_path() / path;
-    images.push_back(read_png(path.string()));
+    images.push_back(row_image(rows, i, "image"));
     if (images.back().sizes() != images.front().sizes())
-      bad_input(rows.where(i), "all images must have one size; ", path.string(), " differs from the first row's");
+      bad_input(rows.where(i), "all images must have one size; ", rows.string(i, "image"),
+                " differs from the first row's");
   }
   return at::stack(images);
 }

@@ -113,7 +113,7 @@ void save_part(const std::string& directory, const std::string& config_json, con
 
 bool is_pipeline_directory(const std::string& directory) { return file_exists(directory + kIndex); }
 
-ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype, const std::string& scheduler) {
+ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype) {
   if (!is_pipeline_directory(directory))
     bad_input(directory, "this is not a diffusers directory: there is no model_index.json");
   Json index = read_json(directory + kIndex);
@@ -128,7 +128,7 @@ ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType d
   const std::string& part = out.denoiser_part;
   out.denoiser =
       make_denoiser(config_of(directory, part), source_of(directory, part, kDiffusers, dtype), directory + "/" + part);
-  out.scheduler = make_scheduler(scheduler_config(directory, out.class_name), scheduler, directory + "/scheduler");
+  out.scheduler = make_scheduler(scheduler_config(directory, out.class_name), "", directory + "/scheduler");
   if (has_part(parts, "vae"))
     out.codec = make_image_codec(config_of(directory, "vae"), source_of(directory, "vae", kDiffusers, dtype),
                                  directory + "/vae");

@@ -13,15 +13,11 @@ namespace {
 // What a key is used for.
 enum Stream : uint64_t { kNoise = 0, kLevel = 1, kDropout = 2 };
 
-/// Keys of the group and of the row.
-std::pair<std::vector<uint64_t>, std::vector<uint64_t>> keys_of(const Experience& batch) {
-  std::pair<std::vector<uint64_t>, std::vector<uint64_t>> out;
-  Tensor draw = batch.extra.find(extra::draw);
-  if (draw.defined()) draw = draw.contiguous();
-  for (int64_t i = 0; i < batch.rows(); ++i) {
-    out.first.push_back(draw.defined() ? static_cast<uint64_t>(draw.data_ptr<int64_t>()[2 * i]) : mix(1, i));
-    out.second.push_back(draw.defined() ? static_cast<uint64_t>(draw.data_ptr<int64_t>()[2 * i + 1]) : mix(2, i));
-  }
+/// Keys of the group (column 0) or of the row (1); without extra::draw row i draws as row i.
+std::vector<uint64_t> keys_of(const Experience& batch, int64_t column) {
+  if (Tensor draw = batch.extra.find(extra::draw); draw.defined()) return draw_keys(draw, column);
+  std::vector<uint64_t> out;
+  for (int64_t i = 0; i < batch.rows(); ++i) out.push_back(mix(static_cast<uint64_t>(column) + 1, i));
   return out;
 }
 
@@ -34,7 +30,7 @@ Tensor uniform(const std::vector<uint64_t>& keys, uint64_t stream) {
 }  // namespace
 
 NoisedSamples noise_demonstrations(const Scheduler& scheduler, const Experience& batch, bool logit_normal) {
-  auto [groups, rows] = keys_of(batch);
+  auto groups = keys_of(batch, 0), rows = keys_of(batch, 1);
   NoisedSamples out;
   out.clean = batch.action.select(1, 0);
   out.noise = standard_normal(rows, out.clean.sizes().slice(1), kNoise).to(out.clean.dtype());

@@ -47,10 +47,11 @@ class Steering {
     Tensor value = reward_(sample);
     return at::where(value.isnan(), at::full({}, -std::numeric_limits<double>::infinity(), value.options()), value);
   }
-  Tensor step_noise(int64_t count, const Tensor& like, int64_t step) const {
+  /// Step i's next samples, each row with its own random numbers.
+  Tensor advance(const Transition& step, int64_t i) const {
     std::vector<uint64_t> keys;
-    for (int64_t i = 0; i < count; ++i) keys.push_back(mix(mix(seed_, 77), i));
-    return standard_normal(keys, like.sizes().slice(1), 1 + static_cast<uint64_t>(step)).to(like.dtype());
+    for (int64_t row = 0; row < step.mean.size(0); ++row) keys.push_back(mix(mix(seed_, 77), row));
+    return next_sample(step, keys, i);
   }
   /// First noise of every particle: a row's first is `noise`, the others are drawn.
   Tensor spread(const Tensor& noise) const {
@@ -116,7 +117,7 @@ Tensor Steering::fk(const Tensor& noise) {
   StepHistory history;
   for (int64_t i = 0; i < run.plan.steps(); ++i) {
     Transition step = transition(policy_.model(), run, i, x, history);
-    x = step.std > 0 ? step.mean.add(step_noise(rows_ * k, step.mean, i), step.std) : step.mean;
+    x = advance(step, i);
     if ((i + 1) % options_.every || i + 1 == run.plan.steps()) continue;
     Tensor value = judge(context, step.denoised).to(at::kFloat);
     Tensor chosen = draw(value.sub(before), k, i);
@@ -139,8 +140,7 @@ Tensor Steering::svdd(const Tensor& noise) {
       x = step.mean;
       continue;
     }
-    Tensor candidates = step.mean.repeat_interleave(k, 0);
-    candidates = candidates.add(step_noise(rows_ * k, candidates, i), step.std);
+    Tensor candidates = advance({step.mean.repeat_interleave(k, 0), step.std, {}}, i);
     bool last = i + 1 == run.plan.steps();
     StepHistory ahead;
     Tensor clean = last ? candidates : transition(policy_.model(), many, i + 1, candidates, ahead).denoised;
@@ -160,8 +160,7 @@ Tensor Steering::reno(const Tensor& noise) {
       x = recompute_in_backward(
           [this, run, i](const Tensor& state) {
             StepHistory history;
-            Transition step = transition(policy_.model(), *run, i, state, history);
-            return step.std > 0 ? step.mean.add(step_noise(rows_, step.mean, i), step.std) : step.mean;
+            return advance(transition(policy_.model(), *run, i, state, history), i);
           },
           x);
     Tensor value = judge(context_, x);
@@ -193,7 +192,7 @@ Tensor reinforced(Diffusion& policy, const Fields& context, const Tensor& noise,
   if (options.base.empty())
     bad_input("--base", "rlg mixes the model with the one it was tuned from: name its directory");
   auto dtype = policy.pipeline().denoiser->weights().tensors.front().second.scalar_type();
-  ImagePipeline base = load_image_pipeline(options.base, dtype, "");
+  ImagePipeline base = load_image_pipeline(options.base, dtype);
   if (base.denoiser->in_channels() != policy.pipeline().denoiser->in_channels())
     bad_input("--base", "'", options.base, "' has ", base.denoiser->in_channels(), " channels, the tuned model ",
               policy.pipeline().denoiser->in_channels());
@@ -206,18 +205,6 @@ Tensor reinforced(Diffusion& policy, const Fields& context, const Tensor& noise,
 }  // namespace
 
 std::vector<std::string> steering_methods() { return {"best_of_n", "reno", "fk", "svdd", "rlg"}; }
-
-void SteerOptions::visit(OptionVisitor& v) {
-  v.option("method", method, "how", one_of(steering_methods()));
-  v.option("particles", particles, "runs (or candidates a step) a row", at_least(2));
-  v.option("temperature", temperature, "fk, svdd: rewards are divided by it before they become weights", above(0));
-  v.option("every", every, "fk: resample every so many steps", at_least(1).in("steps"));
-  v.option("iterations", iterations, "reno: gradient steps", at_least(1).in("steps"));
-  v.option("lr", lr, "reno: length of a step, as a multiple of a tenth of the noise's norm", above(0));
-  v.option("noise_weight", noise_weight, "reno: weight of the noise's log-likelihood", at_least(0));
-  v.option("base", base, "rlg: the directory that the model was tuned from");
-  v.option("base_weight", base_weight, "rlg: how far from base (0) through tuned (1) beyond", at_least(0));
-}
 
 Tensor steer(Diffusion& policy, const Fields& context, const Tensor& noise, uint64_t seed, double eta,
              const SteerOptions& options, const RewardOfSample& reward) {

@@ -105,6 +105,9 @@ class Diffusion : public Policy {
   DenoisingModel reference();
   Evaluation judge_rollout(const DenoisingModel& model, const Experience& batch, bool current);
   Evaluation judge_demonstrations(const DenoisingModel& model, const Experience& batch);
+  /// Standard normal noise [N, C, h, w], a row a key.
+  Tensor start(const std::vector<uint64_t>& keys) const;
+  Conditioning told_of(const Experience& batch, const NoisedSamples& noised);
   NoisedSamples add_noise(const Experience& batch) const;
   Tensor denoising_error(const NoisedSamples& noised, const Tensor& output) const;
   Evaluation chain(const Experience& batch, const Pathwise& path, const RewardOfSample& reward);

@@ -29,9 +29,8 @@ struct ImagePipeline {
   int64_t factor() const { return codec ? codec->scale_factor() : 1; }
 };
 
-/// `scheduler` "" is the directory's own, else one of scheduler_names(). Throws UserError naming the part that is
-/// missing or not supported.
-ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype, const std::string& scheduler);
+/// Throws UserError naming the part that is missing or not supported.
+ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype);
 
 /// Whether `directory` has a model_index.json.
 bool is_pipeline_directory(const std::string& directory);

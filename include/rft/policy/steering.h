@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "rft/core/options.h"
 #include "rft/policy/diffusion.h"
 
 namespace rft {
@@ -18,7 +17,6 @@ struct SteerOptions {
   double noise_weight = 0.01;
   double base_weight = 2.0;
   std::string base;
-  void visit(OptionVisitor& v);
 };
 
 /// The methods' names: "best_of_n", "reno", "fk", "svdd", "rlg".
