@@ -33,21 +33,36 @@ install_packages() {
 # LibTorch comes from the PyPI wheel: headers, shared libraries and CMake files; Python is not used at run time.
 # The two CUDA packages are what libtorch_cpu.so itself is linked to; no GPU is needed.
 wheels=(torch==2.11.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
-install_libtorch() {
-  local stamp=.deps/.complete
-  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "${wheels[*]}" ] && return
-  say "fetching LibTorch 2.11 into .deps/ (about 550 MB)"
+# MuJoCo's C library, and Gymnasium for the robots' models; neither's Python is used.
+robots=(mujoco-core==4.0.0 gymnasium==1.4.0)
+
+# fetch DIRECTORY WHEEL...: unpacks the wheels there, once, whole or not at all.
+fetch() {
+  local into=$1
+  shift
   rm -rf .deps.partial
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .deps.partial \
     --no-deps --no-compile --only-binary=:all: --implementation cp --python-version 3.11 \
-    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 "${wheels[@]}"
-  printf '%s' "${wheels[*]}" > .deps.partial/.complete
-  rm -rf .deps
-  mv .deps.partial .deps
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 "$@"
+  printf '%s' "$*" > .deps.partial/.complete
+  rm -rf "$into"
+  mv .deps.partial "$into"
+}
+has() { [ -f "$1/.complete" ] && [ "$(cat "$1/.complete")" = "${*:2}" ]; }
+
+install_wheels() {
+  if ! has .deps "${wheels[@]}"; then
+    say "fetching LibTorch 2.11 into .deps/ (about 550 MB)"
+    fetch .deps "${wheels[@]}"
+  fi
+  if ! has .deps/mujoco "${robots[@]}"; then
+    say "fetching MuJoCo into .deps/mujoco/"
+    fetch .deps/mujoco "${robots[@]}"
+  fi
 }
 
 install_packages
-install_libtorch
+install_wheels
 [ -n "${RFT_DEPS_ONLY:-}" ] && exit 0
 
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime

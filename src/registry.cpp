@@ -3,6 +3,7 @@
 #include "rft/credit/gae.h"
 #include "rft/credit/group_normalized.h"
 #include "rft/credit/leave_one_out.h"
+#include "rft/env/robots.h"
 #include "rft/objective/ctrl_u.h"
 #include "rft/objective/dpo.h"
 #include "rft/objective/draft.h"
@@ -16,6 +17,7 @@
 #include "rft/policy/causal_lm.h"
 #include "rft/policy/diffusion.h"
 #include "rft/policy/image_classifier.h"
+#include "rft/policy/mlp_actor.h"
 #include "rft/reward/distribution_rewards.h"
 #include "rft/reward/exact_match.h"
 #include "rft/reward/image_rewards.h"
@@ -44,6 +46,21 @@ void register_policies() {
                   "diffusers' pipelines; Flow-GRPO, Liu et al. 2025, arXiv:2505.05470");
   table.add<ImageClassifier>("image_classifier", "a classifier or regressor of images, to become a reward",
                              "transformers' ViTForImageClassification");
+  table.add<GaussianActor>("gaussian", "control: actions are numbers, from a multi-layer perceptron",
+                           "Stable-Baselines3's MlpPolicy");
+  table.add<CategoricalActor>("categorical", "control: an action is one of several choices",
+                              "Stable-Baselines3's MlpPolicy");
+}
+
+void register_environments() {
+  auto& table = registry<Environment>();
+  table.add<Ant>("ant", "a four-legged robot runs", "Gymnasium Ant-v5");
+  table.add<HalfCheetah>("half_cheetah", "a two-legged robot runs in the plane", "Gymnasium HalfCheetah-v5");
+  table.add<Hopper>("hopper", "a one-legged robot hops in the plane", "Gymnasium Hopper-v5");
+  table.add<InvertedPendulum>("inverted_pendulum", "a cart balances a pole", "Gymnasium InvertedPendulum-v5");
+  table.add<Pusher>("pusher", "an arm pushes a cylinder to a place", "Gymnasium Pusher-v5");
+  table.add<Reacher>("reacher", "a two-jointed arm reaches for a point", "Gymnasium Reacher-v5");
+  table.add<Walker2d>("walker2d", "a two-legged robot walks in the plane", "Gymnasium Walker2d-v5");
 }
 
 void register_rewards() {
@@ -128,7 +145,8 @@ void register_selectors() {
 
 void register_builtins() {
   static const bool once = [] {
-    register_policies(), register_rewards(), register_objectives(), register_credits(), register_selectors();
+    register_policies(), register_environments(), register_rewards(), register_objectives(), register_credits(),
+        register_selectors();
     return true;
   }();
   (void)once;

@@ -4,9 +4,11 @@
 
 #include "rft/core/registry.h"
 #include "rft/credit/credit.h"
+#include "rft/env/environment.h"
 #include "rft/objective/objective.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
+#include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
 #include "rft/train/options.h"
 
@@ -31,6 +33,7 @@ DescribedSlot recipe_blocks() {
   return {"blocks",
           {block<RunOptions>("run", "the run as a whole"), block<DataOptions>("data", "the rows"),
            block<RolloutOptions>("rollout", "sampling; the policy's own options stand in the same block"),
+           block<WorldsOptions>("environment", "in `rollout:`, for a policy that acts in an environment"),
            block<TrainOptions>("train", "the loop")}};
 }
 
@@ -73,7 +76,7 @@ std::string table_markdown(const std::vector<OptionInfo>& options) {
 
 std::vector<DescribedSlot> all_slots() {
   return {described<Policy>("policies"), described<RewardModel>("rewards"), described<Objective>("objectives"),
-          described<Credit>("credits"),  described<Selector>("selectors"),  {"environments", {}}};
+          described<Credit>("credits"),  described<Selector>("selectors"),  described<Environment>("environments")};
 }
 
 std::vector<std::string> slot_kinds() {

@@ -35,6 +35,16 @@ Experience Experience::select(const Tensor& index) const {
   return out;
 }
 
+Experience Experience::narrow(int64_t first, int64_t count) const {
+  Experience out;
+  out.context = context.narrow(first, count);
+  out.extra = extra.narrow(first, count);
+  for (const auto& [name, column] : experience_columns())
+    if ((this->*column).defined()) out.*column = (this->*column).narrow(0, first, count);
+  out.totals = totals;
+  return out;
+}
+
 Experience Experience::concat(const std::vector<Experience>& parts) {
   Experience out;
   std::vector<Fields> contexts, extras;

@@ -56,6 +56,13 @@ Fields Fields::select(const Tensor& index) const {
   return out;
 }
 
+Fields Fields::narrow(int64_t first, int64_t count) const {
+  Fields out;
+  for (const auto& [name, value] : tensors_) out.set(name, value.narrow(0, first, count));
+  for (const auto& [name, value] : texts_) out.set_text(name, {value.begin() + first, value.begin() + first + count});
+  return out;
+}
+
 Fields Fields::concat(const std::vector<Fields>& parts) {
   Fields out;
   if (parts.empty()) return out;

@@ -36,19 +36,37 @@ Tensor whitened(const Tensor& x, const Tensor& kept, bool keep_mean) {
   return keep_mean ? out.add(mean) : out;
 }
 
-/// [B, T]: the advantages, from the last decision to the first; at masked columns what was carried over them.
-Tensor estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, double gamma, double lambda) {
-  int64_t steps = mask.size(1);
-  Tensor advantage = at::zeros_like(reward);
-  Tensor next_value = at::zeros({mask.size(0)}, reward.options()), next_advantage = next_value;
-  for (int64_t t = steps - 1; t >= 0; --t) {
-    Tensor decided = mask.select(1, t), v = value.select(1, t);
-    Tensor change = reward.select(1, t).add(next_value, gamma).sub(v);
-    next_advantage = at::where(decided, change.add(next_advantage, gamma * lambda), next_advantage);
-    next_value = at::where(decided, v, next_value);
-    advantage.select(1, t).copy_(next_advantage);
+/// What follows decisions, where rows hold several episodes or are cut off: undefined, or [B, T].
+struct Following {
+  Tensor value;  ///< float64
+  Tensor last;   ///< bool
+};
+
+/// [B, T] float64: the advantages, from the last decision to the first; at masked columns what was carried over them.
+/// A plain loop over rows: rows are short and many, or long and few, and tensor calls would cost more than the sums.
+Tensor estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, const Following& following, double gamma,
+                double lambda) {
+  int64_t rows = mask.size(0), steps = mask.size(1);
+  Tensor out = at::zeros_like(reward);
+  auto r = reward.accessor<double, 2>(), v = value.accessor<double, 2>(), advantage = out.accessor<double, 2>();
+  auto decided = mask.accessor<bool, 2>();
+  Tensor after = following.value.defined() ? following.value : value;
+  Tensor ends = following.last.defined() ? following.last : mask;
+  auto given = after.accessor<double, 2>();
+  auto last = ends.accessor<bool, 2>();
+  for (int64_t i = 0; i < rows; ++i) {
+    double next_value = 0, next_advantage = 0;
+    for (int64_t t = steps - 1; t >= 0; --t) {
+      if (following.last.defined() && last[i][t]) next_advantage = 0;
+      if (decided[i][t]) {
+        double expected = following.value.defined() ? given[i][t] : next_value;
+        next_advantage = r[i][t] + gamma * expected - v[i][t] + gamma * lambda * next_advantage;
+        next_value = v[i][t];
+      }
+      advantage[i][t] = next_advantage;
+    }
   }
-  return advantage;
+  return out;
 }
 
 }  // namespace
@@ -80,7 +98,9 @@ void Gae::assign(Experience& batch, Metrics& metrics) {
   reward = zero_unless(kept, reward);
   if (options_.whiten_rewards) reward = zero_unless(kept, whitened(reward, kept, /*keep_mean=*/true));
 
-  Tensor advantage = zero_unless(kept, estimate(reward, value, batch.mask, options_.gamma, options_.lambda));
+  Following following{batch.extra.find(extra::next_value), batch.extra.find(extra::last)};
+  if (following.value.defined()) following.value = following.value.to(at::kDouble);
+  Tensor advantage = zero_unless(kept, estimate(reward, value, batch.mask, following, options_.gamma, options_.lambda));
   batch.extra.set(extra::returns, advantage.add(value).to(old.scalar_type()));
   if (options_.whiten_advantages) advantage = zero_unless(kept, whitened(advantage, kept, /*keep_mean=*/false));
   ops::Groups groups(batch.group);

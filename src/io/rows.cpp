@@ -1,5 +1,7 @@
 #include "rft/io/rows.h"
 
+#include <ATen/ATen.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -166,6 +168,29 @@ std::vector<int64_t> Rows::ints(int64_t i, const std::string& column) const {
   std::vector<int64_t> out;
   out.reserve(value.size());
   for (const auto& item : value) out.push_back(impl_->integer(i, column, item));
+  return out;
+}
+
+Tensor Rows::numbers(int64_t i, const std::string& column, int64_t width) const {
+  const Json& all = impl_->value(i, column);
+  if (!all.is_array()) bad_input(where(i), "`", column, "` must be a list; got ", all.type_name());
+  Tensor out = at::empty({static_cast<int64_t>(all.size()), width}, at::kDouble);
+  double* to = out.data_ptr<double>();
+  auto take = [&](const Json& value, size_t at) {
+    if (!value.is_number()) bad_input(where(i), "`", column, "`[", at, "] must hold numbers; got ", value.dump());
+    *to++ = value.get<double>();
+  };
+  for (size_t at = 0; at < all.size(); ++at) {
+    const Json& one = all[at];
+    if (width == 1 && !one.is_array()) {
+      take(one, at);
+      continue;
+    }
+    if (!one.is_array() || static_cast<int64_t>(one.size()) != width)
+      bad_input(where(i), "`", column, "`[", at, "] must be a list of ", width, " numbers; got ",
+                one.is_array() ? cat(one.size(), " of them") : one.dump());
+    for (const Json& value : one) take(value, at);
+  }
   return out;
 }
 

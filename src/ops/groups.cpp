@@ -46,7 +46,8 @@ Tensor row_rewards(const Experience& batch) {
   if (!batch.reward.defined()) run_failed("Experience", "`reward` is needed, and the batch has none");
   Tensor reward = batch.reward.to(at::kDouble);
   if (reward.dim() == 1) return reward;
-  return at::where(batch.mask, reward, at::zeros({}, reward.options())).sum(1);
+  // A NaN counts wherever it stands: the row's reward could not be computed.
+  return at::where(batch.mask.logical_or(reward.isnan()), reward, at::zeros({}, reward.options())).sum(1);
 }
 
 }  // namespace rft::ops

@@ -211,7 +211,7 @@ Experience CausalLm::contexts(const Rows& rows) const {
   return out;
 }
 
-Experience CausalLm::demonstrations(const Rows& rows) const {
+Experience CausalLm::demonstrations(const Rows& rows) {
   std::vector<TokenRow> encoded;
   for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true));
   Experience out = pack(encoded);

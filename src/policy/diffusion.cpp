@@ -160,7 +160,7 @@ Experience Diffusion::encode_images(const Rows& rows, const std::string& column)
   return out;
 }
 
-Experience Diffusion::demonstrations(const Rows& rows) const { return encode_images(rows, "image"); }
+Experience Diffusion::demonstrations(const Rows& rows) { return encode_images(rows, "image"); }
 
 Experience Diffusion::pairs(const Rows& rows) const {
   Experience out = Experience::concat({encode_images(rows, "chosen"), encode_images(rows, "rejected")});

@@ -71,7 +71,7 @@ int64_t ImageClassifier::label_of(const Rows& rows, int64_t i) const {
   return label;
 }
 
-Experience ImageClassifier::demonstrations(const Rows& rows) const {
+Experience ImageClassifier::demonstrations(const Rows& rows) {
   Experience out = contexts(rows);
   out.action = at::zeros({rows.size(), 1}, regressor() ? at::kFloat : at::kLong);
   for (int64_t i = 0; i < rows.size(); ++i) {

@@ -57,15 +57,27 @@ struct Spent {
   double rollout = 0, reward = 0, judge = 0, tokens = 0;
 };
 
+Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
+                  const CollectOptions& options) {
+  auto index = at::tensor(cursor.next(options.batch_size / options.group_size), at::kLong);
+  SampleRequest request{options.group_size, seed, false, options.progress};
+  return slots.policy.sample(contexts.select(index), request);
+}
+
+Experience act(const RolloutSlots& slots, uint64_t seed, const CollectOptions& options, Metrics& metrics) {
+  auto& actor = dynamic_cast<Actor&>(slots.policy);
+  if (slots.worlds->options().steps) return slots.worlds->segments(actor, seed, options.needs.value, metrics);
+  return slots.worlds->episodes(actor, options.batch_size / options.group_size, options.group_size, seed,
+                                /*greedy=*/false, options.needs.value, metrics);
+}
+
 /// One rollout, rewarded and judged; group numbers start at `first_group`.
 Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
                     int64_t first_group, const CollectOptions& options, Spent& spent, Metrics& metrics) {
   Clock clock;
-  auto index = at::tensor(cursor.next(options.batch_size / options.group_size), at::kLong);
-  SampleRequest request{options.group_size, seed, false, options.progress};
-  Experience batch = slots.policy.sample(contexts.select(index), request);
+  Experience batch = slots.worlds ? act(slots, seed, options, metrics) : answer(slots, contexts, cursor, seed, options);
   batch.group = batch.group.add(first_group);
-  add_completion_metrics(batch, metrics);
+  if (!slots.worlds) add_completion_metrics(batch, metrics);
   spent.tokens += batch.mask.sum().item<double>();
   spent.rollout += clock.lap();
   if (slots.reward) {

@@ -9,8 +9,8 @@
 namespace rft {
 namespace {
 
-const std::vector<std::string> kStageKeys = {"policy", "data",   "rollout",   "reward",
-                                             "credit", "select", "objective", "train"};
+const std::vector<std::string> kStageKeys = {"policy", "environment", "data",      "rollout", "reward",
+                                             "credit", "select",      "objective", "train"};
 
 void reject_unknown_keys(const Config& node, const std::vector<std::string>& known) {
   if (!node.is_map()) bad_input(node.place(), "expected a map of blocks");
@@ -29,15 +29,37 @@ Config block_of(const Config& stage, const Config& recipe, const std::string& ke
 void read_rollout(StageConfig& stage) {
   OptionReader reader(stage.rollout_block);
   stage.rollout.visit(reader);
+  if (!stage.environment.is_null()) stage.worlds.visit(reader);
   const auto& policy = registry<Policy>().entry_of(stage.policy);
   if (policy.visit_rollout) policy.visit_rollout(reader);  // checked here; read again when the policy is made
   reader.finish();
+}
+
+void check_environment(const StageConfig& stage, const Config& place, const Needs& needs) {
+  const auto& policy = registry<Policy>().entry_of(stage.policy);
+  bool acts = !stage.environment.is_null(), rollout = needs.data == Needs::Data::rollout;
+  if (policy.acts && !acts)
+    bad_input(place.place(), "the policy '", policy.name, "' acts in an environment: an `environment` block is needed");
+  if (!acts) {
+    if (stage.train.timesteps) bad_input(place.place(), "train.timesteps is for environments: use train.steps");
+    return;
+  }
+  if (!policy.acts) bad_input(stage.environment.place(), "the policy '", policy.name, "' does not act in environments");
+  make_environment(stage);
+  if (!rollout) return;
+  if (!stage.train.steps && !(stage.train.timesteps && stage.worlds.steps))
+    bad_input(place.place(), "how long to train must be said: train.steps, or train.timesteps with rollout.steps");
+  if (stage.worlds.steps && stage.rollout_block.find("group_size") && stage.rollout.group_size != 1)
+    bad_input(stage.rollout_block.place(),
+              "rollout.group_size is for whole episodes, from one start each group; with "
+              "rollout.steps it must be 1");
 }
 
 StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage) {
   StageConfig stage;
   auto get = [&](const char* key) { return block_of(node, recipe, key); };
   stage.policy = get("policy"), stage.reward = get("reward"), stage.credit = get("credit");
+  stage.environment = get("environment");
   stage.select = get("select"), stage.objective = get("objective"), stage.rollout_block = get("rollout");
   const Config& place = only_stage ? recipe : node;
   for (const char* key : {"policy", "objective"})
@@ -50,11 +72,17 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   auto reward = make_reward(stage);
   make_credit(stage), make_selector(stage);
   Needs needs = objective->needs();
+  check_environment(stage, place, needs);
+  if (stage.worlds.steps) stage.rollout.group_size = 1;
+  bool acts = !stage.environment.is_null();
   bool rewarded = needs.pathwise || (needs.data == Needs::Data::rollout && (needs.reward || needs.advantage));
-  if (rewarded && !reward)
+  if (rewarded && !reward && !acts)
     bad_input(place.place(), "the objective '", stage.objective.find("type")->text(),
               "' learns from rewards: a `reward` block is needed");
-  if (stage.data.prompts.empty() == stage.data.train.empty())
+  bool none = stage.data.prompts.empty() && stage.data.train.empty();
+  if (acts && needs.data == Needs::Data::rollout && !none)
+    bad_input(place.place(), "a policy that acts in an environment learns from what happens there: no rows are read");
+  if ((!acts || needs.data != Needs::Data::rollout) && stage.data.prompts.empty() == stage.data.train.empty())
     bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
   if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
     bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ",
@@ -85,6 +113,10 @@ Config written(const T& options) {
 
 Config resolved_rollout(const StageConfig& stage) {
   Config out = written(stage.rollout);
+  if (!stage.environment.is_null()) {
+    OptionWriter writer(out);
+    const_cast<WorldsOptions&>(stage.worlds).visit(writer);
+  }
   const auto& policy = registry<Policy>().entry_of(stage.policy);
   if (!policy.visit_rollout) return out;
   for (const auto& info : describe_options(policy.visit_rollout)) {
@@ -102,6 +134,7 @@ Config resolved_rollout(const StageConfig& stage) {
 Config resolved_stage(const StageConfig& stage) {
   Config out = Config::map();
   out.set("policy", registry<Policy>().resolve(stage.policy));
+  if (!stage.environment.is_null()) out.set("environment", registry<Environment>().resolve(stage.environment));
   out.set("data", written(stage.data));
   out.set("rollout", resolved_rollout(stage));
   if (!stage.reward.is_null()) out.set("reward", resolved_reward(stage.reward));
@@ -116,7 +149,7 @@ void fill_defaults(StageConfig& stage) {
   Needs needs = make_objective(stage)->needs();
   bool rollout = needs.data == Needs::Data::rollout;
   if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
-  bool online_pairs = needs.data == Needs::Data::pairs && !stage.reward.is_null();
+  bool online_pairs = needs.data == Needs::Data::pairs && !(stage.reward.is_null() && stage.environment.is_null());
   if (stage.select.is_null())
     stage.select = typed(online_pairs                                  ? "best_worst"
                          : rollout && needs.reward && !needs.advantage ? "best_of_n"
@@ -203,6 +236,14 @@ std::unique_ptr<Credit> make_credit(const StageConfig& stage) {
 
 std::unique_ptr<Selector> make_selector(const StageConfig& stage) {
   return stage.select.is_null() ? nullptr : registry<Selector>().make(stage.select);
+}
+
+std::unique_ptr<Environment> make_environment(const StageConfig& stage) {
+  return registry<Environment>().make(stage.environment);
+}
+
+std::unique_ptr<Worlds> make_worlds(const StageConfig& stage, uint64_t seed) {
+  return std::make_unique<Worlds>([&stage] { return make_environment(stage); }, stage.worlds, seed);
 }
 
 std::unique_ptr<Policy> make_policy(const StageConfig& stage) {

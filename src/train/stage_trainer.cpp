@@ -16,8 +16,19 @@
 namespace rft {
 namespace {
 
+/// Size of the pictures of an episode.
+constexpr int64_t kFrameHeight = 180, kFrameWidth = 240;
+
 // What a seed is used for; each use draws from its own stream.
-enum Stream : uint64_t { kOrder = 1, kSampling = 2, kShuffle = 3, kDraws = 4 };
+enum Stream : uint64_t {
+  kOrder = 1,
+  kSampling = 2,
+  kShuffle = 3,
+  kDraws = 4,
+  kWorlds = 5,
+  kEvaluation = 6,
+  kWeights = 7
+};
 
 Needs needs_of(const Objective& objective, const Credit* credit, const Selector& selector) {
   Needs needs = objective.needs() | selector.needs();
@@ -36,7 +47,7 @@ Experience with_labels(Experience batch, const Rows& rows) {
   return batch;
 }
 
-Experience encode(const Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
+Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
   bool rewarded = needs.pathwise || needs.data == Needs::Data::rollout;
   if (reward && rewarded)
     for (const auto& column : reward->columns()) rows.require(column);
@@ -72,32 +83,58 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
   needs_.entropy = true;  // a metric of every run
   // Preferences between the policy's own answers: a reward picks the pairs that rows would have given.
-  if (needs_.data == Needs::Data::pairs && reward_) needs_.data = Needs::Data::rollout, online_pairs_ = true;
+  bool acts = !config_.environment.is_null();
+  if (needs_.data == Needs::Data::pairs && (reward_ || acts)) needs_.data = Needs::Data::rollout, online_pairs_ = true;
+  if (acts) enter_worlds();
+  if (!acts || needs_.data != Needs::Data::rollout) read_rows();
+  optimizer_ = std::make_unique<Optimizer>(policy_->parameters(), config_.train.optimizer);
+  total_ = total_steps();
+}
+
+void StageTrainer::read_rows() {
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
   data_ = encode(*policy_, needs_, rows, reward_.get());
   cursor_ = RowCursor(rows.size(), config_.data.shuffle, mix(seed_, kOrder));
-  if (!config_.data.eval.empty()) {
-    Rows held_out = Rows::load(config_.data.eval);
-    if (reward_)
-      for (const auto& column : reward_->columns()) held_out.require(column);
-    eval_ = policy_->contexts(held_out);
-    int64_t limit = config_.data.eval_rows;
-    if (limit > 0 && limit < held_out.size()) eval_ = eval_.select(at::arange(limit, at::kLong));
+  if (config_.data.eval.empty()) return;
+  Rows held_out = Rows::load(config_.data.eval);
+  if (reward_)
+    for (const auto& column : reward_->columns()) held_out.require(column);
+  eval_ = policy_->contexts(held_out);
+  int64_t limit = config_.data.eval_rows;
+  if (limit > 0 && limit < held_out.size()) eval_ = eval_.select(at::arange(limit, at::kLong));
+}
+
+void StageTrainer::enter_worlds() {
+  worlds_ = make_worlds(config_, mix(seed_, kWorlds));
+  eval_worlds_ = make_worlds(config_, mix(seed_, kEvaluation));
+  actor_ = &dynamic_cast<Actor&>(*policy_);
+  actor_->enter(worlds_->spec(), needs_, mix(seed_, kWeights));
+}
+
+/// As many as the recipe says, or as its timesteps or epochs take.
+int64_t StageTrainer::total_steps() const {
+  if (config_.train.steps) return *config_.train.steps;
+  bool rollout = needs_.data == Needs::Data::rollout;
+  auto whole = [](double x) { return static_cast<int64_t>(std::ceil(x)); };
+  if (worlds_ && rollout) {
+    int64_t decisions = worlds_->rows() * *config_.worlds.steps;
+    return whole(static_cast<double>(*config_.train.timesteps) / static_cast<double>(decisions)) *
+           updates_of(single_decisions() ? decisions : worlds_->rows());
   }
-  optimizer_ = std::make_unique<Optimizer>(policy_->parameters(), config_.train.optimizer);
-  if (config_.train.steps) {
-    total_ = *config_.train.steps;
-  } else {
-    bool rollout = needs_.data == Needs::Data::rollout;
-    int64_t rows_a_batch = rollout ? rollout_batch_size() / config_.rollout.group_size
-                                   : std::max<int64_t>(config_.train.batch_size / group_size(), 1);
-    int64_t steps_a_batch =
-        rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
-    total_ = static_cast<int64_t>(std::ceil(config_.train.epochs * static_cast<double>(rows.size()) /
-                                            static_cast<double>(rows_a_batch))) *
-             steps_a_batch;
-  }
+  int64_t rows_a_batch = rollout ? rollout_batch_size() / config_.rollout.group_size
+                                 : std::max<int64_t>(config_.train.batch_size / group_size(), 1);
+  int64_t steps_a_batch =
+      rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
+  int64_t rows = needs_.data == Needs::Data::pairs ? contexts_in(data_, needs_) : data_.context.rows();
+  return whole(config_.train.epochs * static_cast<double>(rows) / static_cast<double>(rows_a_batch)) * steps_a_batch;
+}
+
+/// Whether rollouts are cut into their decisions.
+bool StageTrainer::single_decisions() const {
+  if (!worlds_ || online_pairs_) return false;
+  const std::string& from = config_.worlds.learn_from;
+  return from == "decisions" || (from == "auto" && config_.worlds.steps);
 }
 
 /// Rows of one context in a batch that is not rolled out.
@@ -134,6 +171,9 @@ Experience StageTrainer::draw_rows() {
 int64_t StageTrainer::rollout_batch_size() const {
   if (config_.rollout.batch_size) return *config_.rollout.batch_size;
   int64_t group = config_.rollout.group_size, size = group;
+  // Rows that segments come in, or that keep all worlds busy.
+  if (worlds_ && config_.worlds.steps) return worlds_->rows();
+  if (single_decisions()) return (config_.worlds.environments + group - 1) / group * group;
   while (selector_->expected_rows(size, group) < config_.train.batch_size) size += group;
   return size;
 }
@@ -151,11 +191,13 @@ void StageTrainer::next_rollout(Metrics& metrics) {
   options.needs = needs_;
   options.recompute_logp = config_.rollout.recompute_logp;
   options.max_reward_failures = config_.train.max_reward_failures;
-  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_};
+  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get()};
   Metrics found;
   batch_ = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
   tokens_ += static_cast<int64_t>(found.mean("sampled_tokens"));
   metrics.merge(found);
+  if (batch_.rows() && single_decisions()) batch_ = actor_->decisions(batch_);
+  shuffled_pass_ = -1;
   updates_ = batch_.rows() ? updates_of(batch_.rows()) : 1;
   // With one update the current policy is the old one, and every ratio is exactly 1. With several, the sampler's own
   // log-probabilities are the old policy's: the sampler and the trainer compute the same number.
@@ -171,14 +213,20 @@ void StageTrainer::next_batch(Metrics& metrics) {
 }
 
 /// The rows of this update: all of batch_, or the next train.batch_size in an order of its own every pass.
-Experience StageTrainer::next_chunk() const {
+Experience StageTrainer::next_chunk() {
   if (updates_ <= config_.train.iterations) return batch_;
-  int64_t chunks = updates_ / config_.train.iterations, at = update_ % chunks * config_.train.batch_size;
-  int64_t count = online_pairs_ ? batch_.rows() / 2 : batch_.rows();
-  auto order =
-      at::tensor(permutation(count, mix(mix(seed_, kShuffle), rollouts_ * 4096 + update_ / chunks)), at::kLong);
-  auto rows = order.narrow(0, at, std::min(config_.train.batch_size, count - at));
-  return batch_.select(online_pairs_ ? at::cat({rows, rows.add(count)}) : rows);
+  int64_t chunks = updates_ / config_.train.iterations, pass = update_ / chunks;
+  int64_t at = update_ % chunks * config_.train.batch_size;
+  int64_t count = online_pairs_ ? batch_.rows() / 2 : batch_.rows(),
+          size = std::min(config_.train.batch_size, count - at);
+  if (shuffled_pass_ != pass) {
+    auto order = at::tensor(permutation(count, mix(mix(seed_, kShuffle), rollouts_ * 4096 + pass)), at::kLong);
+    shuffled_ = batch_.select(online_pairs_ ? at::cat({order, order.add(count)}) : order);
+    shuffled_pass_ = pass;
+  }
+  if (!online_pairs_) return shuffled_.narrow(at, size);
+  auto rows = at::arange(at, at + size, at::kLong);
+  return shuffled_.select(at::cat({rows, rows.add(count)}));
 }
 
 void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
@@ -217,7 +265,24 @@ void StageTrainer::skipped(const std::string& problem, const Experience& batch, 
              rescue.empty() ? "" : "; its batch is in " + rescue + ".safetensors");
 }
 
+/// Whole episodes, greedily, from starts that are the same every time.
+void StageTrainer::evaluate_episodes(Metrics& metrics) {
+  Metrics found;
+  std::vector<Tensor> frames;
+  auto show = [&](const Environment& environment) {
+    auto* rendered = dynamic_cast<const Rendered*>(&environment);
+    if (rendered && steps_ == total_) frames.push_back(rendered->render(kFrameHeight, kFrameWidth));
+  };
+  Experience episodes = eval_worlds_->episodes(*actor_, config_.worlds.eval_episodes, 1, mix(seed_, kEvaluation),
+                                               /*greedy=*/true, /*critic=*/false, found, show);
+  if (reward_) attach_rewards(episodes, *reward_, 1.0, "eval/", metrics);
+  for (const auto& [name, value] : found.means()) metrics.add("eval/" + name, value);
+  if (found.has("episode/return")) metrics.add("eval/reward", found.mean("episode/return"));
+  eval_frames_ = frames.empty() ? Tensor() : at::stack(frames);
+}
+
 void StageTrainer::evaluate(Metrics& metrics) {
+  if (worlds_) return evaluate_episodes(metrics);
   if (!eval_.context.rows() || !reward_) return;
   at::NoGradGuard no_grad;
   constexpr int64_t kRows = 256;

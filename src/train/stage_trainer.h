@@ -34,6 +34,8 @@ class StageTrainer {
   int64_t parameter_count() const { return optimizer_->parameter_count(); }
   /// The first images that the last evaluate() made, [N, 3, H, W]; undefined where the answers are not images.
   const Tensor& evaluated_images() const { return eval_images_; }
+  /// The first episode of the last evaluation at the stage's end, [frames, 3, H, W]; undefined elsewhere.
+  const Tensor& evaluated_frames() const { return eval_frames_; }
   /// The rows of the last rollout (or the last demonstrations), for samples.jsonl.
   const Experience& last_rollout() const { return batch_; }
   /// XXH3 of the training rows.
@@ -46,8 +48,13 @@ class StageTrainer {
  private:
   void next_batch(Metrics& metrics);
   void next_rollout(Metrics& metrics);
+  void read_rows();
+  void enter_worlds();
+  int64_t total_steps() const;
+  bool single_decisions() const;
+  void evaluate_episodes(Metrics& metrics);
   Experience draw_rows();
-  Experience next_chunk() const;
+  Experience next_chunk();
   int64_t group_size() const;
   int64_t rollout_batch_size() const;
   int64_t updates_of(int64_t rows) const;
@@ -60,16 +67,20 @@ class StageTrainer {
   std::unique_ptr<Credit> credit_;
   std::unique_ptr<Selector> selector_;
   std::unique_ptr<Policy> policy_;
+  std::unique_ptr<Worlds> worlds_, eval_worlds_;  ///< where the policy acts in an environment
+  Actor* actor_ = nullptr;                        ///< policy_, there
   Needs needs_;
   bool online_pairs_ = false;
   Experience data_;  ///< all training rows, encoded: contexts or demonstrations
   Experience eval_;
-  Tensor eval_images_;
+  Tensor eval_images_, eval_frames_;
   std::string fingerprint_;
   RowCursor cursor_;
   std::unique_ptr<Optimizer> optimizer_;
 
   Experience batch_;                  ///< what is being learned from: a whole rollout, or one step's demonstrations
+  Experience shuffled_;                ///< the batch in the order of this pass over it
+  int64_t shuffled_pass_ = -1;
   int64_t update_ = 0, updates_ = 0;  ///< optimizer steps taken and to take on batch_
   int64_t steps_ = 0, total_ = 0, rollouts_ = 0, tokens_ = 0, skipped_in_row_ = 0, skipped_ = 0;
 };

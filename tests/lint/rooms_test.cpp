@@ -11,7 +11,8 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::set<std::string> kInterfaces = {"rft/policy/policy.h", "rft/reward/reward_model.h", "rft/credit/credit.h",
-                                           "rft/select/selector.h", "rft/objective/objective.h"};
+                                           "rft/select/selector.h", "rft/objective/objective.h",
+                                           "rft/policy/actor.h", "rft/env/environment.h"};
 
 /// room -> rooms it may include. `interfaces` stands for the slots' headers alone.
 const std::map<std::string, std::set<std::string>> kAllowed = {
@@ -22,6 +23,7 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"nn", {"core", "ops"}},
     {"diffusion", {"core", "ops"}},
     {"reward", {"core", "ops", "nn", "io", "text"}},
+    {"env", {"core", "ops", "nn", "io", "text"}},
     {"credit", {"core", "ops"}},
     {"select", {"core", "ops"}},
     {"objective", {"core", "ops"}},
@@ -30,7 +32,7 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"train", {"core", "io", "rollout", "interfaces"}},
     {"app",
      {"core", "ops", "io", "text", "nn", "diffusion", "reward", "credit", "select", "objective", "policy", "rollout",
-      "train"}},
+      "train", "env"}},
 };
 
 struct Include {

@@ -19,7 +19,7 @@ class TablePolicy : public Policy {
   double poison = 0;
 
   Experience contexts(const Rows&) const override { return {}; }
-  Experience demonstrations(const Rows&) const override { return {}; }
+  Experience demonstrations(const Rows&) override { return {}; }
   void visit_rollout(OptionVisitor&) override {}
   Experience sample(const Experience&, const SampleRequest&) override { return {}; }
   Evaluation evaluate(const Experience& batch, const Needs& needs) override {

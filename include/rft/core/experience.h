@@ -34,6 +34,8 @@ struct Experience {
   int64_t steps() const;
   /// The rows `index` [K] int64, in that order. `totals` are kept: a micro-batch knows the batch it is part of.
   Experience select(const Tensor& index) const;
+  /// `count` rows from `first` on, as views.
+  Experience narrow(int64_t first, int64_t count) const;
   /// Rows of all parts one after another, columns padded to the longest; totals are added.
   static Experience concat(const std::vector<Experience>& parts);
   /// Sets `totals` from this batch alone.

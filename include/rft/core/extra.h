@@ -12,13 +12,19 @@ inline constexpr char uncertainty[] = "uncertainty";  ///< [B] float, a reward m
 inline constexpr char margin[] = "margin";            ///< [B] float, how much better the chosen answer is
 inline constexpr char label[] = "label";              ///< [B] float, 1 = a good answer, 0 = a bad one (unpaired data)
 inline constexpr char old_value[] = "old_value";  ///< [B, T] float, the critic's estimate when the batch was rolled out
-inline constexpr char returns[] = "returns";      ///< [B, T] float, what the critic should have said
-inline constexpr char kl_logp[] = "kl_logp";      ///< [B, T] log-probability of answers to other prompts (KTO), nats
+inline constexpr char next_value[] = "next_value";  ///< [B, T] float, the critic's estimate of what follows a decision
+                                                    ///< (0 at the end of an episode); without it: the next old_value
+inline constexpr char last[] = "last";        ///< [B, T] bool, an episode's last decision, where rows hold several
+inline constexpr char returns[] = "returns";  ///< [B, T] float, what the critic should have said
+inline constexpr char kl_logp[] = "kl_logp";  ///< [B, T] log-probability of answers to other prompts (KTO), nats
 inline constexpr char kl_ref_logp[] = "kl_ref_logp";  ///< [B, T] the same under the reference
 inline constexpr char kl_mask[] = "kl_mask";          ///< [B, T] bool, true where kl_logp has a decision
 inline constexpr char image[] = "image";              ///< [B, 3, H, W] float in [0, 1], the finished sample
 inline constexpr char draw[] = "draw";  ///< [B, 2] int64: keys of the random numbers of an evaluation: those that a
                                         ///< group (and both rows of a pair) shares, and the row's own (a pair's)
+
+// Tensors of Experience::context:
+inline constexpr char observation[] = "observation";  ///< [B, T, D] float, what each decision of an actor was made on
 
 // Text columns of Experience::context (beside the dataset's own):
 inline constexpr char prompt[] = "prompt";  ///< the prompt as text

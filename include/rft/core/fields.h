@@ -33,6 +33,8 @@ class Fields {
 
   /// The rows `index` [K] int64, in that order; a row may be named several times.
   Fields select(const Tensor& index) const;
+  /// `count` rows from `first` on; tensors are views.
+  Fields narrow(int64_t first, int64_t count) const;
   /// Rows of all parts one after another. A part that lacks a column of another is an error. Tensors that differ in
   /// dimension 1 are padded there with zeros.
   static Fields concat(const std::vector<Fields>& parts);

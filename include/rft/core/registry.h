@@ -22,13 +22,14 @@ class Registry {
     std::function<Config(OptionReader&)> resolve;       ///< checks a block; returns it with every default written out
     std::function<void(OptionVisitor&)> visit;          ///< visits default options
     std::function<void(OptionVisitor&)> visit_rollout;  ///< policies: the options they read from `rollout:`
+    bool acts = false;                                  ///< policies: they act in an environment
   };
 
   /// T is an Interface with `struct Options { void visit(OptionVisitor&); }` and a constructor T(Options).
   /// Replaces an entry of the same name.
   template <class T>
   void add(const std::string& name, const std::string& summary, const std::string& source) {
-    Entry entry{name, summary, source, nullptr, nullptr, nullptr, nullptr};
+    Entry entry{name, summary, source, nullptr, nullptr, nullptr, nullptr, requires { typename T::ActsInEnvironment; }};
     entry.make = [](OptionReader& reader) -> std::unique_ptr<Interface> {
       typename T::Options options;
       options.visit(reader);

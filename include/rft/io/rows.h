@@ -30,6 +30,9 @@ class Rows {
   std::string string(int64_t i, const std::string& column) const;
   std::vector<int64_t> ints(int64_t i, const std::string& column) const;
   int64_t integer(int64_t i, const std::string& column) const;
+  /// [L, width] float64 from a list of lists of `width` numbers; with width 1 also from a list of numbers. Throws
+  /// UserError naming the place in the list.
+  Tensor numbers(int64_t i, const std::string& column, int64_t width) const;
   /// Throws UserError naming the first row that lacks `column`, with the nearest column it has.
   void require(const std::string& column) const;
 

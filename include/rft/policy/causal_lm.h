@@ -43,7 +43,7 @@ class CausalLm : public Policy {
   explicit CausalLm(Options options);
 
   Experience contexts(const Rows& rows) const override;
-  Experience demonstrations(const Rows& rows) const override;
+  Experience demonstrations(const Rows& rows) override;
   Experience pairs(const Rows& rows) const override;
   void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
   Experience sample(const Experience& contexts, const SampleRequest& request) override;

@@ -59,7 +59,7 @@ class Diffusion : public Policy {
   ~Diffusion() override;
 
   Experience contexts(const Rows& rows) const override;
-  Experience demonstrations(const Rows& rows) const override;
+  Experience demonstrations(const Rows& rows) override;
   Experience pairs(const Rows& rows) const override;
   void visit_rollout(OptionVisitor& visitor) override;
   Experience sample(const Experience& contexts, const SampleRequest& request) override;

@@ -23,7 +23,7 @@ class ImageClassifier : public Policy {
   explicit ImageClassifier(Options options);
 
   Experience contexts(const Rows& rows) const override;
-  Experience demonstrations(const Rows& rows) const override;
+  Experience demonstrations(const Rows& rows) override;
   void visit_rollout(OptionVisitor&) override {}
   Experience sample(const Experience& contexts, const SampleRequest& request) override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;

@@ -38,7 +38,7 @@ class Policy : public Stateful {
   /// Throws UserError naming file and line of a row that can't be read.
   virtual Experience contexts(const Rows& rows) const = 0;
   /// Encodes rows that show what to do (prompt columns and "completion"): sets context, action, mask, group.
-  virtual Experience demonstrations(const Rows& rows) const = 0;
+  virtual Experience demonstrations(const Rows& rows) = 0;
   /// Encodes rows with "chosen" and "rejected": 2B rows, the chosen ones first. Throws UserError where the policy has
   /// no pairs.
   virtual Experience pairs(const Rows& rows) const;

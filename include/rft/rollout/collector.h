@@ -7,16 +7,19 @@
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
 #include "rft/rollout/row_cursor.h"
+#include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
 
 namespace rft {
 
-/// The slots of a rollout; none is owned. reward and credit may be null.
+/// The slots of a rollout; none is owned. reward and credit may be null. With `worlds` the policy is an Actor, and what
+/// happens there takes the place of contexts; rewards are theirs unless there is a reward.
 struct RolloutSlots {
   Policy& policy;
   RewardModel* reward;
   Credit* credit;
   Selector& selector;
+  Worlds* worlds = nullptr;
 };
 
 struct CollectOptions {

@@ -79,7 +79,7 @@ struct ScheduleOptions {
 };
 
 struct TrainOptions {
-  std::optional<int64_t> steps;
+  std::optional<int64_t> steps, timesteps;
   double epochs = 3;
   int64_t batch_size = 8;
   std::optional<int64_t> micro_batch_size;
@@ -95,6 +95,9 @@ struct TrainOptions {
   void visit(OptionVisitor& v) {
     v.option("steps", steps, "optimizer steps; null = as many as `epochs` passes over the data take",
              at_least(1).in("steps"));
+    v.option("timesteps", timesteps,
+             "environments: decisions to make in all, in whole rollouts of rollout.steps; gives the number of steps",
+             at_least(1).in("decisions"));
     v.option("epochs", epochs, "passes over the data, where steps is null", above(0));
     v.option("batch_size", batch_size, "trajectories an optimizer step", at_least(1).in("trajectories"));
     v.option("micro_batch_size", micro_batch_size,

@@ -9,6 +9,7 @@
 #include "rft/objective/objective.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
+#include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
 #include "rft/train/options.h"
 
@@ -17,9 +18,10 @@ namespace rft {
 /// One stage: a policy trained by one objective. Blocks that a stage leaves out are the recipe's own.
 struct StageConfig {
   std::string name;  ///< the objective's type, made unique: "sft", "grpo", "grpo_2"
-  Config policy, rollout_block, reward, credit, select, objective;
+  Config policy, environment, rollout_block, reward, credit, select, objective;
   DataOptions data;
   RolloutOptions rollout;
+  WorldsOptions worlds;  ///< where there is an environment
   TrainOptions train;
 };
 
@@ -45,6 +47,11 @@ std::unique_ptr<Credit> make_credit(const StageConfig& stage);       ///< nullpt
 std::unique_ptr<Selector> make_selector(const StageConfig& stage);
 /// The policy, its rollout options read.
 std::unique_ptr<Policy> make_policy(const StageConfig& stage);
+
+/// One environment of a stage that has an `environment` block.
+std::unique_ptr<Environment> make_environment(const StageConfig& stage);
+/// The environments of a stage that has an `environment` block; `seed` determines their episodes.
+std::unique_ptr<Worlds> make_worlds(const StageConfig& stage, uint64_t seed);
 
 /// The reward block as a weighted_sum's: a list of rewards stands for {type: weighted_sum, rewards: LIST}.
 Config reward_as_sum(const Config& reward);

@@ -1,0 +1,42 @@
+#pragma once
+/// Environment: a world that answers actions with observations and rewards.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rft/core/action_space.h"
+#include "rft/core/tensor.h"
+
+namespace rft {
+
+/// One world. Made by the registry, owned by the runner; one thread at a time calls it, always the same way: reset(),
+/// then step() until it ends. What happens depends on the seed of the last reset() and the actions alone. An agent's
+/// numbers stand together, agent after agent. reset() and step() allocate nothing.
+class Environment {
+ public:
+  virtual ~Environment() = default;
+  virtual const EnvironmentSpec& spec() const = 0;
+  /// Starts an episode and writes the first observations [agents * observation].
+  virtual void reset(uint64_t seed, std::span<double> observation) = 0;
+  /// Acts; writes the observations [agents * observation] and the rewards [agents]. Returns whether the episode has
+  /// ended (terminated; time limits are not the environment's). `action` [agents * action.size()] is as the policy
+  /// gave it: the environment clips to the bounds where its physics does. Throws RunError where the simulation broke
+  /// down (a NaN); the episode is dropped then.
+  virtual bool step(std::span<const double> action, std::span<double> observation, std::span<double> reward) = 0;
+  /// Everything that the rest of the episode depends on, the seed's random numbers included; an environment that
+  /// set_state() put there goes on as this one would, bit for bit. The size may differ from episode to episode.
+  virtual std::vector<double> state() const = 0;
+  /// Throws UserError where `state` is not one of this kind of environment.
+  virtual void set_state(const std::vector<double>& state) = 0;
+};
+
+/// An environment that can show itself.
+class Rendered {
+ public:
+  virtual ~Rendered() = default;
+  /// What the world looks like now, [3, height, width] float32 in [0, 1].
+  virtual Tensor render(int64_t height, int64_t width) const = 0;
+};
+
+}  // namespace rft

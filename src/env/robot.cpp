@@ -1,0 +1,50 @@
+#include <cmath>
+
+#include "env/draws.h"
+#include "env/simulation.h"
+#include "rft/core/error.h"
+#include "rft/env/robots.h"
+
+namespace rft {
+
+Robot::Robot(const std::string& name, const std::string& model, int64_t frame_skip, int64_t max_steps)
+    : simulation_(std::make_unique<Simulation>(model, frame_skip)) {
+  spec_.name = name, spec_.max_steps = max_steps;
+  for (int64_t i = 0; i < simulation_->actuators(); ++i) {
+    spec_.action.low.push_back(simulation_->low(i));
+    spec_.action.high.push_back(simulation_->high(i));
+  }
+}
+Robot::~Robot() = default;
+
+void Robot::reset(uint64_t seed, std::span<double> observation) {
+  simulation_->reset();
+  Draws draws(seed);
+  place(draws);
+  simulation_->forward();
+  observe(observation);
+}
+
+void Robot::reset_to(std::span<const double> qpos, std::span<const double> qvel, std::span<double> observation) {
+  simulation_->reset();
+  std::copy(qpos.begin(), qpos.end(), simulation_->qpos().begin());
+  std::copy(qvel.begin(), qvel.end(), simulation_->qvel().begin());
+  simulation_->forward();
+  observe(observation);
+}
+
+bool Robot::step(std::span<const double> action, std::span<double> observation, std::span<double> reward) {
+  double start = before();
+  simulation_->step(action);
+  observe(observation);
+  for (size_t i = 0; i < observation.size(); ++i)
+    if (!std::isfinite(observation[i])) run_failed(spec_.name, "observation ", i, " is ", observation[i]);
+  Outcome outcome = judge(start, action);
+  reward[0] = outcome.reward;
+  return outcome.terminated;
+}
+
+std::vector<double> Robot::state() const { return simulation_->state(); }
+void Robot::set_state(const std::vector<double>& state) { simulation_->set_state(state); }
+
+}  // namespace rft

@@ -1,0 +1,226 @@
+#include "rft/policy/mlp_actor.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <nlohmann/json.hpp>
+
+#include "policy/action_distribution.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/core/rng.h"
+#include "rft/io/files.h"
+#include "rft/io/hf_directory.h"
+#include "rft/io/rows.h"
+
+namespace rft {
+namespace {
+
+/// Normalised observations are kept within this, as VecNormalize does.
+constexpr double kBound = 10;
+const char* const kMean = "observation.mean";
+const char* const kVariance = "observation.variance";
+const char* const kCount = "observation.count";
+
+std::vector<int64_t> widths(int64_t in, const std::vector<double>& hidden, int64_t out) {
+  std::vector<int64_t> all{in};
+  for (double width : hidden) all.push_back(static_cast<int64_t>(width));
+  all.push_back(out);
+  return all;
+}
+
+Tensor of_vector(const std::vector<double>& x) { return at::tensor(x, at::kDouble); }
+std::vector<double> vector_of(const Tensor& x) {
+  Tensor all = x.to(at::kDouble).contiguous();
+  return {all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel()};
+}
+
+}  // namespace
+
+void MlpActor::Options::visit(OptionVisitor& v) {
+  v.option("path", path, "a directory that such a policy was saved to, to go on from; empty = untrained");
+  v.option("hidden", hidden, "widths of the hidden layers, of the policy and of the critic", at_least(1));
+  v.option("activation", activation, "after each hidden layer", one_of({"tanh", "relu", "elu", "silu"}));
+  v.option("normalize_observations", normalize_observations,
+           "subtract the observations' running mean and divide by their deviation, within +-10; kept with the weights");
+}
+
+MlpActor::MlpActor(Options options, std::unique_ptr<ActionDistribution> distribution)
+    : options_(std::move(options)), distribution_(std::move(distribution)) {}
+
+MlpActor::~MlpActor() = default;
+
+void MlpActor::enter(const EnvironmentSpec& world, const Needs& needs, uint64_t seed) {
+  check(world);
+  world_ = world;
+  distribution_->enter(world.action);
+  // A last layer near 0: the first policy does not prefer any action (Andrychowicz et al. 2021, arXiv:2006.05990).
+  actor_ = Mlp(widths(world.observation, options_.hidden, distribution_->outputs()), options_.activation, 0.01,
+               mix(seed, 1));
+  if (needs.value) critic_ = Mlp(widths(world.observation, options_.hidden, 1), options_.activation, 1, mix(seed, 2));
+  moments_ = RunningMoments(static_cast<size_t>(world.observation));
+  if (!options_.path.empty()) load(options_.path);
+  if (!needs.ref_logp) return;
+  reference_ = actor_.frozen_copy();
+  reference_distribution_ = distribution_->frozen_copy();
+}
+
+Tensor MlpActor::normalized(const Tensor& observation) const {
+  int64_t D = world_.observation, rows = observation.size(0);
+  Tensor out = at::empty({rows, D}, at::kFloat);
+  const double* from = observation.const_data_ptr<double>();
+  float* to = out.data_ptr<float>();
+  for (int64_t i = 0; i < rows * D; ++i)
+    to[i] = static_cast<float>(options_.normalize_observations ? moments_.normalized(from[i], i % D, kBound) : from[i]);
+  return out;
+}
+
+Decisions MlpActor::act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) {
+  if (learn && options_.normalize_observations)
+    moments_.add({observation.const_data_ptr<double>(), static_cast<size_t>(observation.numel())});
+  Decisions out;
+  out.observation = normalized(observation);
+  std::tie(out.action, out.logp) = distribution_->draw(actor_(out.observation), keys, greedy);
+  out.command = distribution_->command(out.action);
+  return out;
+}
+
+Tensor MlpActor::value(const Tensor& observation, bool observed) {
+  if (critic_.empty()) run_failed("policy", "there is no critic: the recipe asked for none");
+  return critic_(observed ? observation : normalized(observation)).squeeze(-1);
+}
+
+Evaluation MlpActor::evaluate(const Experience& batch, const Needs& needs) {
+  const Tensor& observation = batch.context.tensor(extra::observation);
+  Tensor output = actor_(observation);
+  Evaluation out;
+  out.logp = distribution_->logp(output, batch.action);
+  if (needs.entropy) out.entropy = distribution_->entropy(output, out.logp);
+  if (needs.value) out.value = value(observation, true);
+  return out;
+}
+
+Tensor MlpActor::ref_logp(const Experience& batch, const Needs&) {
+  at::NoGradGuard no_grad;
+  if (!reference_distribution_) run_failed("policy", "there is no reference policy: the recipe asked for none");
+  return reference_distribution_->logp(reference_(batch.context.tensor(extra::observation)), batch.action);
+}
+
+std::vector<std::pair<std::string, Tensor>> MlpActor::tensors() const {
+  auto out = actor_.tensors("actor");
+  for (auto& part : {critic_.tensors("critic"), distribution_->tensors()})
+    out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
+std::vector<Parameter> MlpActor::parameters() {
+  std::vector<Parameter> out;
+  for (const auto& [name, value] : tensors()) out.push_back({name, value, value.dim() > 1});
+  return out;
+}
+
+std::string MlpActor::config_json() const {
+  nlohmann::ordered_json json{{"model_type", "rft_mlp_actor"},
+                              {"distribution", world_.action.discrete() ? "categorical" : "gaussian"},
+                              {"environment", world_.name},
+                              {"observation_size", world_.observation},
+                              {"hidden", options_.hidden},
+                              {"activation", options_.activation},
+                              {"normalize_observations", options_.normalize_observations}};
+  if (world_.action.discrete())
+    json["choices"] = world_.action.choices;
+  else
+    json["action_low"] = world_.action.low, json["action_high"] = world_.action.high;
+  return json.dump(2) + "\n";
+}
+
+void MlpActor::save(const std::string& directory) const {
+  write_text(directory + "/config.json", config_json());
+  std::map<std::string, Tensor> all;
+  for (const auto& [name, value] : tensors()) all[name] = value.detach().contiguous();
+  all[kMean] = of_vector(moments_.mean), all[kVariance] = of_vector(moments_.variance);
+  all[kCount] = at::tensor({moments_.count}, at::kDouble);
+  save_hf_tensors(directory, all);
+}
+
+void MlpActor::load(const std::string& directory) {
+  at::NoGradGuard no_grad;
+  auto found = load_hf_tensors(directory);
+  auto take = [&](const std::string& name, at::IntArrayRef sizes) {
+    auto at = found.find(name);
+    if (at == found.end() || at->second.sizes() != sizes)
+      bad_input(directory, "'", name, "' must be there and be ", sizes,
+                at == found.end() ? std::string("; it is missing") : cat("; it is ", at->second.sizes()),
+                ". Was the policy saved with other layers, or for another environment?");
+    return at->second;
+  };
+  bool critic = found.count("critic.0.weight") > 0;  // a policy that was trained without one starts one
+  for (const auto& [name, value] : tensors())
+    if (critic || name.rfind("critic.", 0) != 0) Tensor(value).copy_(take(name, value.sizes()));
+  moments_.mean = vector_of(take(kMean, {world_.observation}));
+  moments_.variance = vector_of(take(kVariance, {world_.observation}));
+  moments_.count = take(kCount, {1}).item<double>();
+}
+
+State MlpActor::state() const {
+  State out;
+  if (!reference_distribution_) return out;
+  for (auto& [name, value] : reference_.tensors("reference.actor")) out[name] = value;
+  for (auto& [name, value] : reference_distribution_->tensors()) out["reference." + name] = value;
+  return out;
+}
+
+void MlpActor::load_state(const State& state) {
+  at::NoGradGuard no_grad;
+  for (auto& [name, value] : this->state()) {
+    auto found = state.find(name);
+    if (found == state.end() || found->second.sizes() != value.sizes())
+      bad_input("checkpoint", "'", name, "' is missing or does not fit");
+    Tensor(value).copy_(found->second);
+  }
+}
+
+Experience MlpActor::demonstrations(const Rows& rows) {
+  std::vector<Tensor> observations, actions, masks;
+  int64_t longest = 0;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    Tensor seen = rows.numbers(i, "observations", world_.observation);
+    Tensor done = rows.numbers(i, "actions", world_.action.size());
+    if (seen.size(0) != done.size(0) && seen.size(0) != done.size(0) + 1)
+      bad_input(rows.where(i), "`observations` must be one for every action (or one more); got ", seen.size(0),
+                " observations and ", done.size(0), " actions");
+    observations.push_back(normalized(seen.narrow(0, 0, done.size(0)).contiguous()).unsqueeze(0));
+    actions.push_back(done.to(world_.action.discrete() ? at::kLong : at::kFloat).unsqueeze(0));
+    masks.push_back(at::ones({1, done.size(0)}, at::kBool));
+    longest = std::max(longest, done.size(0));
+  }
+  Experience out;
+  out.context.set(extra::observation, concat_rows(observations));
+  out.action = concat_rows(actions), out.mask = concat_rows(masks);
+  out.group = at::arange(rows.size(), at::kLong);
+  return out;
+}
+
+void GaussianActor::Options::visit(OptionVisitor& v) {
+  MlpActor::Options::visit(v);
+  v.option("log_std", log_std, "logarithm of the first standard deviation of every action");
+  v.option("squash", squash, "send actions through tanh to the environment's bounds, instead of clipping them");
+}
+
+GaussianActor::GaussianActor(Options options) : MlpActor(options, gaussian_distribution(options.log_std, options.squash)) {}
+
+void GaussianActor::check(const EnvironmentSpec& world) const {
+  if (world.action.discrete())
+    bad_input("policy", "gaussian gives numbers, and the actions of '", world.name, "' are one of ",
+              world.action.choices, " choices: use categorical");
+}
+
+CategoricalActor::CategoricalActor(Options options) : MlpActor(options, categorical_distribution()) {}
+
+void CategoricalActor::check(const EnvironmentSpec& world) const {
+  if (!world.action.discrete())
+    bad_input("policy", "categorical gives one of several choices, and the actions of '", world.name, "' are ",
+              world.action.size(), " numbers: use gaussian");
+}
+
+}  // namespace rft

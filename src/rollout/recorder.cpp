@@ -1,0 +1,90 @@
+#include "rollout/recorder.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "rft/core/extra.h"
+
+namespace rft {
+
+Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec)
+    : rows_(rows), steps_(steps), width_(spec.observation) {
+  observation_ = at::zeros({rows, steps, width_}, at::kFloat);
+  logp_ = at::zeros({rows, steps}, at::kFloat), reward_ = at::zeros({rows, steps}, at::kFloat);
+  mask_ = at::zeros({rows, steps}, at::kBool), last_ = at::zeros({rows, steps}, at::kBool);
+  dropped_ = at::zeros({rows}, at::kBool);
+}
+
+void Recorder::decisions(const Decisions& decisions, const std::vector<RecordPlace>& places) {
+  if (!action_.defined()) {
+    auto shape = decisions.action.sizes().vec();
+    shape[0] = steps_, shape.insert(shape.begin(), rows_);
+    action_ = at::zeros(shape, decisions.action.options());
+  }
+  auto bytes_of_row = [](const Tensor& x) { return x.numel() / x.size(0) * static_cast<int64_t>(x.element_size()); };
+  auto put = [&](const Tensor& into, const Tensor& from) {
+    int64_t bytes = bytes_of_row(from);
+    auto* to = static_cast<char*>(into.mutable_data_ptr());
+    const auto* source = static_cast<const char*>(from.const_data_ptr());
+    for (size_t i = 0; i < places.size(); ++i)
+      std::memcpy(to + (places[i].row * steps_ + places[i].step) * bytes, source + static_cast<int64_t>(i) * bytes,
+                  static_cast<size_t>(bytes));
+  };
+  put(observation_, decisions.observation), put(action_, decisions.action), put(logp_, decisions.logp);
+  bool* mask = mask_.data_ptr<bool>();
+  for (const auto& place : places) mask[place.row * steps_ + place.step] = true;
+}
+
+void Recorder::reward(RecordPlace at, double value) {
+  reward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
+}
+
+void Recorder::end(RecordPlace at, const double* observation) {
+  last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
+  if (!observation) return;
+  cut_.push_back(at);
+  following_.insert(following_.end(), observation, observation + width_);
+}
+
+void Recorder::pause(int64_t row, const double* observation) {
+  if (last_.data_ptr<bool>()[row * steps_ + steps_ - 1]) return;  // ended there anyway
+  cut_.push_back({row, steps_ - 1});
+  following_.insert(following_.end(), observation, observation + width_);
+}
+
+void Recorder::dropped(int64_t row, int64_t from, int64_t to) {
+  mask_[row].narrow(0, from, to - from + 1).zero_();
+  reward_[row].narrow(0, from, to - from + 1).zero_();
+  dropped_[row] = true;
+}
+
+void Recorder::set_values(Experience& out, Actor& actor, int64_t steps) const {
+  Tensor value =
+      actor.value(out.context.tensor(extra::observation).reshape({rows_ * steps, width_}), true).view({rows_, steps});
+  Tensor next = at::zeros_like(value);
+  if (steps > 1) next.narrow(1, 0, steps - 1).copy_(value.narrow(1, 1, steps - 1));
+  next.masked_fill_(last_.narrow(1, 0, steps), 0.0);
+  if (!cut_.empty()) {
+    auto count = static_cast<int64_t>(cut_.size());
+    Tensor after = actor.value(at::tensor(following_, at::kDouble).view({count, width_}), false);
+    for (int64_t i = 0; i < count; ++i) next[cut_[i].row][cut_[i].step] = after[i];
+  }
+  out.extra.set(extra::old_value, value);
+  out.extra.set(extra::next_value, next);
+}
+
+Experience Recorder::finish(Actor& actor, int64_t steps, bool critic) const {
+  auto first = [&](const Tensor& x) { return x.narrow(1, 0, steps).contiguous(); };
+  Experience out;
+  out.context.set(extra::observation, first(observation_));
+  out.action = first(action_), out.mask = first(mask_), out.logp = first(logp_), out.reward = first(reward_);
+  out.extra.set(extra::last, first(last_));
+  if (critic) set_values(out, actor, steps);
+  Tensor lost = dropped_.logical_and(out.mask.any(1).logical_not());
+  out.reward.masked_fill_(lost.unsqueeze(1), std::nan(""));
+  return out;
+}
+
+}  // namespace rft
