@@ -1,6 +1,9 @@
 # cmake --install: headers, librft.so, the program, and a package for find_package(rft).
 include(CMakePackageConfigHelpers)
 install(TARGETS rft EXPORT rftTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(RFT_MUJOCO)
+  install(FILES "${RFT_MUJOCO_LIBRARY}" DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside librft.so, which looks there
+endif()
 install(TARGETS rft_main RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/rft DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT rftTargets NAMESPACE rft:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rft)

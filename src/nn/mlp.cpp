@@ -22,19 +22,13 @@ Tensor orthogonal(int64_t out, int64_t in, double gain, uint64_t seed) {
   return q.mul(gain).to(at::kFloat).contiguous();
 }
 
-Tensor activated(const std::string& name, const Tensor& x) {
-  if (name == "tanh") return x.tanh();
-  if (name == "relu") return x.relu();
-  return name == "elu" ? at::elu(x) : at::silu(x);
-}
-
 }  // namespace
 
 Mlp::Mlp(const std::vector<int64_t>& widths, std::string activation, double last_gain, uint64_t seed)
     : activation_(std::move(activation)) {
   for (size_t i = 0; i + 1 < widths.size(); ++i) {
     double gain = i + 2 == widths.size() ? last_gain : std::sqrt(2.0);
-    Linear layer;
+    ops::MlpLayer layer;
     layer.weight = orthogonal(widths[i + 1], widths[i], gain, mix(seed, i)).requires_grad_(true);
     layer.bias = at::zeros({widths[i + 1]}, at::kFloat).requires_grad_(true);
     layers_.push_back(std::move(layer));
@@ -42,11 +36,7 @@ Mlp::Mlp(const std::vector<int64_t>& widths, std::string activation, double last
 }
 
 Tensor Mlp::operator()(const Tensor& x) const {
-  Tensor y = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    y = at::addmm(layers_[i].bias, y, layers_[i].weight.t());
-    if (i + 1 < layers_.size()) y = activated(activation_, y);
-  }
+  Tensor y = ops::mlp(x.dim() == 2 ? x : x.reshape({-1, x.size(-1)}), layers_, activation_);
   if (x.dim() == 2) return y;
   auto shape = x.sizes().vec();
   shape.back() = y.size(1);

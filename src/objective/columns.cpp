@@ -2,18 +2,40 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "rft/core/error.h"
 
 namespace rft::objective {
+namespace {
+
+/// Small enough that a plain loop beats the calls it saves, and of a layout that a loop can read.
+bool loops(const Tensor& x) { return x.is_cpu() && x.numel() <= 4096 && x.is_contiguous(); }
+bool loops_as(const Tensor& x, at::ScalarType type) { return loops(x) && x.scalar_type() == type; }
+
+template <class T>
+std::pair<double, double> weighted_sum(const Tensor& x, const Tensor& weight) {
+  const T *at = x.const_data_ptr<T>(), *w = weight.const_data_ptr<T>();
+  double sum = 0, count = 0;
+  for (int64_t i = 0; i < weight.numel(); ++i) sum += static_cast<double>(at[i] * w[i]), count += w[i];
+  return {sum, count};
+}
+
+}  // namespace
 
 const Tensor& required(const Tensor& x, const char* name, const char* objective) {
   if (!x.defined()) run_failed(objective, "`", name, "` is needed, and the batch has none");
   return x;
 }
 
-Tensor zero_where_masked(const Tensor& x, const Tensor& mask) { return at::where(mask, x, at::zeros({}, x.options())); }
+Tensor zero_where_masked(const Tensor& x, const Tensor& mask) {
+  if (x.sizes() == mask.sizes() && loops(mask)) {  // nothing to zero: single decisions of control
+    const bool* at = mask.const_data_ptr<bool>();
+    if (std::all_of(at, at + mask.numel(), [](bool kept) { return kept; })) return x;
+  }
+  return at::where(mask, x, at::zeros({}, x.options()));
+}
 
 Columns read_columns(const Evaluation& now, const Experience& batch, const Tensor& mask) {
   auto column = [&](const Tensor& x) {
@@ -62,6 +84,13 @@ void MetricSums::keep(const std::string& name, const Tensor& sum, const Tensor& 
 }
 
 void MetricSums::tokens(const std::string& name, const Tensor& x, const Tensor& weight) {
+  if (x.sizes() == weight.sizes())
+    for (auto type : {at::kFloat, at::kDouble})
+      if (loops_as(x, type) && loops_as(weight, type)) {
+        auto [sum, count] = type == at::kFloat ? weighted_sum<float>(x, weight) : weighted_sum<double>(x, weight);
+        if (count > 0) known_.add(name, sum / count, count);
+        return;
+      }
   keep(name, x.detach().mul(weight).sum(at::kDouble), weight.sum(at::kDouble));
 }
 
@@ -70,6 +99,7 @@ void MetricSums::rows(const std::string& name, const Tensor& x, const Tensor& we
 }
 
 void MetricSums::add_to(Metrics& metrics) const {
+  metrics.merge(known_);
   if (names_.empty()) return;
   Tensor host = at::stack(values_).cpu();
   const double* value = host.const_data_ptr<double>();

@@ -54,6 +54,7 @@ class MetricSums {
   void keep(const std::string& name, const Tensor& sum, const Tensor& count);
   std::vector<std::string> names_;
   std::vector<Tensor> values_;
+  Metrics known_;  ///< what was summed on the host already
 };
 
 }  // namespace rft::objective

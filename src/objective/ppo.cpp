@@ -8,6 +8,7 @@
 #include "objective/surrogate.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/ops/policy_loss.h"
 
 namespace rft {
 namespace {
@@ -31,14 +32,14 @@ Tensor value_loss(const Evaluation& now, const Experience& batch, const Columns&
   };
   Tensor value = column(now.value, "value");
   Tensor returns = column(batch.extra.find(extra::returns), extra::returns);
-  Tensor loss = value.sub(returns).square();
+  Tensor old = clip ? column(batch.extra.find(extra::old_value), extra::old_value) : value.detach();
+  Tensor loss = ops::clipped_value_loss(value, returns, old, clip);
   if (clip) {
-    Tensor old = column(batch.extra.find(extra::old_value), extra::old_value);
-    Tensor clipped = old.add(value.sub(old).clamp(-*clip, *clip)).sub(returns).square();
-    metrics.tokens("value_clip_ratio", clipped.gt(loss).to(c.weight.scalar_type()), c.weight);
-    loss = at::maximum(loss, clipped);
+    Tensor beyond = value.detach().sub(old).abs().gt(*clip),
+           kept = old.add(value.detach().sub(old).clamp(-*clip, *clip));
+    Tensor worse = kept.sub(returns).square().gt(value.detach().sub(returns).square());
+    metrics.tokens("value_clip_ratio", worse.logical_and(beyond).to(c.weight.scalar_type()), c.weight);
   }
-  loss = loss.div(2);
   metrics.tokens("value_loss", loss, c.weight);
   return loss;
 }

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "rft/ops/policy_loss.h"
+
 namespace rft::objective {
 namespace {
 
@@ -38,6 +40,8 @@ Tensor clipped(const Columns& c, const Ratios& r, const Options& o, MetricSums& 
   double low = 1 - o.clip_low, high = 1 + clip_high(o);
   Tensor ratio = o.clip_delta ? r.ratio.clamp_max(*o.clip_delta) : r.ratio;
   add_clip_metrics(metrics, ratio, low, high, c, by_row(o));
+  if (ratio.is_cpu() && ratio.sizes() == c.advantage.sizes())
+    return ops::clipped_surrogate(r.ratio, c.advantage, low, high, o.clip_delta);
   return at::minimum(ratio.mul(c.advantage), r.ratio.clamp(low, high).mul(c.advantage)).neg();
 }
 

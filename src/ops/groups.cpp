@@ -46,8 +46,10 @@ Tensor row_rewards(const Experience& batch) {
   if (!batch.reward.defined()) run_failed("Experience", "`reward` is needed, and the batch has none");
   Tensor reward = batch.reward.to(at::kDouble);
   if (reward.dim() == 1) return reward;
-  // A NaN counts wherever it stands: the row's reward could not be computed.
-  return at::where(batch.mask.logical_or(reward.isnan()), reward, at::zeros({}, reward.options())).sum(1);
+  // A row without decisions is all that is left of an episode that broke down: its NaN says so.
+  Tensor empty = batch.mask.any(1, /*keepdim=*/true).logical_not();
+  Tensor counts = batch.mask.logical_or(empty.logical_and(reward.isnan()));
+  return at::where(counts, reward, at::zeros({}, reward.options())).sum(1);
 }
 
 }  // namespace rft::ops

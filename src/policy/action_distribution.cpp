@@ -8,6 +8,7 @@
 
 #include "rft/core/noise.h"
 #include "rft/core/rng.h"
+#include "rft/ops/policy_loss.h"
 
 namespace rft {
 namespace {
@@ -63,16 +64,14 @@ class GaussianDistribution : public ActionDistribution {
   }
 
   Tensor logp(const Tensor& output, const Tensor& action) const override {
-    Tensor z = action.sub(output).mul(log_std_.neg().exp());
-    Tensor each = z.square().mul(-0.5).sub(log_std_);
-    if (squash_) {
-      // log_slope, of tensors.
-      Tensor slope = action.neg().add(std::numbers::ln2).sub(at::softplus(action.mul(-2))).mul(2);
-      each = each.sub(slope);
-    }
-    double constant = kHalfLogTwoPi * static_cast<double>(space_.size());
-    for (int64_t k = 0; squash_ && k < space_.size(); ++k) constant += std::log(half_range(k));
-    return each.sum(-1).sub(constant);
+    auto shape = output.sizes().vec();
+    shape.pop_back();
+    Tensor out = ops::normal_logp(output.flatten(0, -2), log_std_, action.flatten(0, -2)).view(shape);
+    if (!squash_) return out;
+    double ranges = 0;
+    for (int64_t k = 0; k < space_.size(); ++k) ranges += std::log(half_range(k));
+    Tensor slope = action.neg().add(std::numbers::ln2).sub(at::softplus(action.mul(-2))).mul(2);  // log_slope
+    return out.sub(slope.sum(-1)).sub(ranges);
   }
 
   Tensor entropy(const Tensor& output, const Tensor& logp) const override {
@@ -80,7 +79,7 @@ class GaussianDistribution : public ActionDistribution {
     double constant = (kHalfLogTwoPi + 0.5) * static_cast<double>(space_.size());
     auto shape = output.sizes().vec();
     shape.pop_back();
-    return log_std_.sum().add(constant).expand(shape);
+    return log_std_.sum().add(constant).expand(shape).contiguous();
   }
 
   std::vector<std::pair<std::string, Tensor>> tensors() const override { return {{"log_std", log_std_}}; }

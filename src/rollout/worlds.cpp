@@ -144,7 +144,8 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
     }
   }
   Decisions decisions = actor.act(raw, keys, greedy, learn);
-  if (!decisions.command.isfinite().all().item<bool>())
+  const double* told = decisions.command.const_data_ptr<double>();
+  if (!std::all_of(told, told + decisions.command.numel(), [](double x) { return std::isfinite(x); }))
     run_failed("policy", "an action is not a finite number, in one of the environments after ", active.front()->elapsed,
                " steps; the weights or the standard deviation have broken down");
   recorder.decisions(decisions, places);

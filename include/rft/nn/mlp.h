@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "rft/core/tensor.h"
-#include "rft/nn/layers.h"
+#include "rft/ops/mlp.h"
 
 namespace rft {
 
@@ -25,7 +25,7 @@ class Mlp {
   Mlp frozen_copy() const;
 
  private:
-  std::vector<Linear> layers_;
+  std::vector<ops::MlpLayer> layers_;
   std::string activation_;
 };
 

@@ -32,8 +32,8 @@ Tensor nan_mean(const Tensor& x);
 /// The sample standard deviation (n - 1) [] of the values that are not NaN; 0 for fewer than two.
 Tensor nan_deviation(const Tensor& x);
 
-/// [B] float64: each row's reward, NaN = could not be computed. A reward [B, T] is summed under the mask. Throws
-/// RunError where the batch has no reward.
+/// [B] float64: each row's reward, NaN = could not be computed. A reward [B, T] is summed under the mask; a
+/// NaN counts in a row without decisions too. Throws RunError where the batch has no reward.
 Tensor row_rewards(const Experience& batch);
 
 }  // namespace rft::ops
