@@ -1,5 +1,7 @@
 # cmake --install: headers, librft.so, the program, and a package for find_package(rft).
 include(CMakePackageConfigHelpers)
+# CMake leaves link paths inside the source tree out by itself, and LibTorch may well be there (.deps/).
+set_property(TARGET rft rft_main APPEND PROPERTY INSTALL_RPATH "${TORCH_INSTALL_PREFIX}/lib")
 install(TARGETS rft EXPORT rftTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(RFT_MUJOCO)
   install(FILES "${RFT_MUJOCO_LIBRARY}" DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside librft.so, which looks there

@@ -19,4 +19,13 @@ void bench_generate(const GenerateBench& options = {});
 /// Forward and backward of a model of about a million weights over ragged rows, as a table on stdout.
 void bench_train();
 
+struct EnvironmentBench {
+  std::string task = "hopper";
+  int64_t environments = 16;
+  double seconds = 3;
+};
+
+/// Steps a second of environments side by side under random actions, new episodes included, on stdout.
+void bench_environment(const EnvironmentBench& options = {});
+
 }  // namespace rft::app

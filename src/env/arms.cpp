@@ -30,7 +30,7 @@ void InvertedPendulum::Options::visit(OptionVisitor& v) {
 }
 
 InvertedPendulum::InvertedPendulum(Options options)
-    : Robot("inverted_pendulum", options.model, options.frame_skip, 1000), options_(std::move(options)) {
+    : Robot("inverted_pendulum", options.model, options.frame_skip, 1000, 2), options_(std::move(options)) {
   set_observation(static_cast<int64_t>(simulation().qpos().size() + simulation().qvel().size()));
 }
 
@@ -57,7 +57,7 @@ void Reacher::Options::visit(OptionVisitor& v) {
 }
 
 Reacher::Reacher(Options options)
-    : Robot("reacher", options.model, options.frame_skip, 50),
+    : Robot("reacher", options.model, options.frame_skip, 50, 4),
       options_(std::move(options)),
       fingertip_(simulation().body("fingertip")),
       target_(simulation().body("target")) {
@@ -97,7 +97,7 @@ void Pusher::Options::visit(OptionVisitor& v) {
 }
 
 Pusher::Pusher(Options options)
-    : Robot("pusher", options.model, options.frame_skip, 100),
+    : Robot("pusher", options.model, options.frame_skip, 100, 11),
       options_(std::move(options)),
       tips_(simulation().body("tips_arm")),
       object_(simulation().body("object")),

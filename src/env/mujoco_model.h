@@ -13,6 +13,7 @@ struct Simulation::Impl {
   std::shared_ptr<const mjModel> model;
   std::unique_ptr<mjData, void (*)(mjData*)> data{nullptr, mj_deleteData};
   int frame_skip = 1;
+  bool contact_forces = false;
   std::string name;
 };
 

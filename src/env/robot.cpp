@@ -7,8 +7,12 @@
 
 namespace rft {
 
-Robot::Robot(const std::string& name, const std::string& model, int64_t frame_skip, int64_t max_steps)
+Robot::Robot(const std::string& name, const std::string& model, int64_t frame_skip, int64_t max_steps, size_t positions)
     : simulation_(std::make_unique<Simulation>(model, frame_skip)) {
+  size_t has = std::min(simulation_->qpos().size(), simulation_->qvel().size());
+  if (simulation_->actuators() == 0 || has < positions)
+    bad_input(model, "this is not a robot for ", name, ", which needs actuators and ", positions,
+              " positions; the model has ", simulation_->actuators(), " and ", has);
   spec_.name = name, spec_.max_steps = max_steps;
   for (int64_t i = 0; i < simulation_->actuators(); ++i) {
     spec_.action.low.push_back(simulation_->low(i));

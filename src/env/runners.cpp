@@ -42,7 +42,7 @@ void healthy_options(OptionVisitor& v, Runner::Options& o) {
 }  // namespace
 
 Runner::Runner(const std::string& name, Options options)
-    : Robot(name, options.model, options.frame_skip, 1000), options_(std::move(options)) {
+    : Robot(name, options.model, options.frame_skip, 1000, 3), options_(std::move(options)) {
   check_range(name, "healthy_state_range", options_.healthy_state_range);
   check_range(name, "healthy_z_range", options_.healthy_z_range);
   check_range(name, "healthy_angle_range", options_.healthy_angle_range);
@@ -130,7 +130,8 @@ void Ant::Options::visit(OptionVisitor& v) {
   v.option("include_cfrc_ext_in_observation", include_cfrc_ext_in_observation, "observe contact forces");
 }
 
-Ant::Ant(Options options) : Robot("ant", options.model, options.frame_skip, 1000), options_(std::move(options)) {
+Ant::Ant(Options options) : Robot("ant", options.model, options.frame_skip, 1000, 6), options_(std::move(options)) {
+  simulation().watch_contact_forces();
   for (const auto* range : {&options_.healthy_z_range, &options_.contact_force_range}) {
     check_range("ant", "healthy_z_range and contact_force_range", *range);
     if (range->empty()) bad_input("ant", "healthy_z_range and contact_force_range must be [low, high]; got []");

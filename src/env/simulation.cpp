@@ -88,6 +88,7 @@ std::span<const double> Simulation::position(int64_t body) const { return {impl_
 std::span<const double> Simulation::contact_forces() const {
   return {impl_->data->cfrc_ext, static_cast<size_t>(impl_->model->nbody) * 6};
 }
+void Simulation::watch_contact_forces() { impl_->contact_forces = true; }
 
 void Simulation::reset() { mj_resetData(impl_->model.get(), impl_->data.get()); }
 void Simulation::forward() { mj_forward(impl_->model.get(), impl_->data.get()); }
@@ -101,8 +102,8 @@ void Simulation::step(std::span<const double> action) {
   for (auto kind : {mjWARN_BADQPOS, mjWARN_BADQVEL, mjWARN_BADQACC, mjWARN_BADCTRL})
     if (data->warning[kind].number > 0)
       run_failed(impl_->name, mju_warningText(kind, static_cast<size_t>(data->warning[kind].lastinfo)));
-  // Contact forces on bodies, which mj_step leaves out where no sensor asks for them.
-  mj_rnePostConstraint(model, data);
+  // mj_step leaves them out where no sensor asks for them.
+  if (impl_->contact_forces) mj_rnePostConstraint(model, data);
 }
 
 /// MuJoCo's integration state, and where bodies were, which the next reward may start from.
@@ -150,6 +151,7 @@ std::span<const double> Simulation::initial_qpos() const { return {}; }
 int64_t Simulation::body(const std::string&) const { return 0; }
 std::span<const double> Simulation::position(int64_t) const { return {}; }
 std::span<const double> Simulation::contact_forces() const { return {}; }
+void Simulation::watch_contact_forces() {}
 void Simulation::reset() {}
 void Simulation::forward() {}
 void Simulation::step(std::span<const double>) {}

@@ -32,8 +32,10 @@ class Simulation {
   int64_t body(const std::string& name) const;
   /// Where a body is, [3] metres; as of the last substep's start, as MuJoCo keeps it.
   std::span<const double> position(int64_t body) const;
-  /// External forces on all bodies, [bodies * 6] torque and force.
+  /// External forces on all bodies, [bodies * 6] torque and force; of the last step() after watch_contact_forces(),
+  /// else zero.
   std::span<const double> contact_forces() const;
+  void watch_contact_forces();
 
   /// Everything as at the start, then kinematics after the caller has changed qpos and qvel.
   void reset();

@@ -29,7 +29,8 @@ class Robot : public Environment {
     double reward;
     bool terminated;
   };
-  Robot(const std::string& name, const std::string& model, int64_t frame_skip, int64_t max_steps);
+  /// Throws UserError where the model has no actuator, or fewer than `positions` numbers in qpos or qvel.
+  Robot(const std::string& name, const std::string& model, int64_t frame_skip, int64_t max_steps, size_t positions);
   /// To be called by a task's constructor, which knows how much it observes.
   void set_observation(int64_t size) { spec_.observation = size; }
   /// Changes qpos and qvel, which are those of the model, for a new episode.
