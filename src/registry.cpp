@@ -3,10 +3,14 @@
 #include "rft/credit/gae.h"
 #include "rft/credit/group_normalized.h"
 #include "rft/credit/leave_one_out.h"
+#include "rft/env/classic.h"
+#include "rft/env/hypergrid.h"
+#include "rft/env/point_mass.h"
 #include "rft/env/robots.h"
 #include "rft/objective/ctrl_u.h"
 #include "rft/objective/dpo.h"
 #include "rft/objective/draft.h"
+#include "rft/objective/gflownet.h"
 #include "rft/objective/gmpo.h"
 #include "rft/objective/grpo.h"
 #include "rft/objective/kto.h"
@@ -54,10 +58,16 @@ void register_policies() {
 
 void register_environments() {
   auto& table = registry<Environment>();
+  table.add<Acrobot>("acrobot", "two links swing up by a torque at their elbow", "Gymnasium Acrobot-v1");
   table.add<Ant>("ant", "a four-legged robot runs", "Gymnasium Ant-v5");
+  table.add<CartPole>("cart_pole", "a cart moves left or right under its pole", "Gymnasium CartPole-v1");
   table.add<HalfCheetah>("half_cheetah", "a two-legged robot runs in the plane", "Gymnasium HalfCheetah-v5");
   table.add<Hopper>("hopper", "a one-legged robot hops in the plane", "Gymnasium Hopper-v5");
+  table.add<Hypergrid>("hypergrid", "a walk over a grid whose end is an object with a reward",
+                       "Bengio et al. 2021, arXiv:2106.04399");
   table.add<InvertedPendulum>("inverted_pendulum", "a cart balances a pole", "Gymnasium InvertedPendulum-v5");
+  table.add<Pendulum>("pendulum", "a torque swings a pendulum up", "Gymnasium Pendulum-v1");
+  table.add<PointMass>("point_mass", "points accelerate to their goals in the plane; one or several agents", "");
   table.add<Pusher>("pusher", "an arm pushes a cylinder to a place", "Gymnasium Pusher-v5");
   table.add<Reacher>("reacher", "a two-jointed arm reaches for a point", "Gymnasium Reacher-v5");
   table.add<Walker2d>("walker2d", "a two-legged robot walks in the plane", "Gymnasium Walker2d-v5");
@@ -116,6 +126,9 @@ void register_objectives() {
   table.add<Draft>("draft", "reward backpropagation through the sampler's last steps",
                    "Clark et al. 2024, arXiv:2309.17400; AlignProp, arXiv:2310.03739");
   table.add<Refl>("refl", "reward backpropagation through one denoised estimate", "Xu et al. 2023, arXiv:2304.05977");
+  table.add<GFlowNet>("gflownet",
+                      "objects in proportion to their reward: trajectory, detailed or sub-trajectory balance",
+                      "Malkin et al. 2022, arXiv:2201.13259; Madan et al. 2023, arXiv:2209.12782");
   table.add<CtrlU>("ctrl_u", "agreement with the condition, weighed by the reward's uncertainty",
                    "Zhang et al. 2025, arXiv:2410.11236; ControlNet++, arXiv:2404.07987");
 }

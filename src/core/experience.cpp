@@ -77,6 +77,7 @@ Needs Needs::operator|(const Needs& other) const {
   both.ref_logp |= other.ref_logp;
   both.entropy |= other.entropy;
   both.value |= other.value;
+  both.best_rows |= other.best_rows;
   both.whole_batch |= other.whole_batch;
   return both;
 }

@@ -33,6 +33,7 @@ Loss Sft::loss(const Evaluation& now, const Experience& batch) const { return me
 Needs Raft::needs() const {
   Needs needs;
   needs.reward = true;
+  needs.best_rows = true;
   return needs;
 }
 Loss Raft::loss(const Evaluation& now, const Experience& batch) const { return mean_nll(now, batch); }

@@ -18,6 +18,8 @@ namespace {
 
 /// Normalised observations are kept within this, as VecNormalize does.
 constexpr double kBound = 10;
+/// Logit of a choice that is not allowed: its probability is 0, and 0 times it is still a number.
+constexpr double kImpossible = -1e9;
 const char* const kMean = "observation.mean";
 const char* const kVariance = "observation.variance";
 const char* const kCount = "observation.count";
@@ -67,12 +69,21 @@ void MlpActor::enter(const EnvironmentSpec& world, const Needs& needs, uint64_t 
 
 Tensor MlpActor::normalized(const Tensor& observation) const {
   int64_t D = world_.observation, rows = observation.size(0);
+  int64_t scaled = options_.normalize_observations ? D - (world_.action.masked ? world_.action.choices : 0) : 0;
   Tensor out = at::empty({rows, D}, at::kFloat);
   const double* from = observation.const_data_ptr<double>();
   float* to = out.data_ptr<float>();
   for (int64_t i = 0; i < rows * D; ++i)
-    to[i] = static_cast<float>(options_.normalize_observations ? moments_.normalized(from[i], i % D, kBound) : from[i]);
+    to[i] = static_cast<float>(i % D < scaled ? moments_.normalized(from[i], i % D, kBound) : from[i]);
   return out;
+}
+
+/// What the distribution is made from; choices that are not allowed can't be made.
+Tensor MlpActor::output_of(const Mlp& network, const Tensor& observation) const {
+  Tensor out = network(observation);
+  if (!world_.action.masked) return out;
+  Tensor allowed = observation.narrow(-1, world_.observation - world_.action.choices, world_.action.choices);
+  return out.masked_fill(allowed.eq(0), kImpossible);
 }
 
 Decisions MlpActor::act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) {
@@ -80,7 +91,7 @@ Decisions MlpActor::act(const Tensor& observation, const std::vector<uint64_t>& 
     moments_.add({observation.const_data_ptr<double>(), static_cast<size_t>(observation.numel())});
   Decisions out;
   out.observation = normalized(observation);
-  std::tie(out.action, out.logp) = distribution_->draw(actor_(out.observation), keys, greedy);
+  std::tie(out.action, out.logp) = distribution_->draw(output_of(actor_, out.observation), keys, greedy);
   out.command = distribution_->command(out.action);
   return out;
 }
@@ -92,7 +103,7 @@ Tensor MlpActor::value(const Tensor& observation, bool observed) {
 
 Evaluation MlpActor::evaluate(const Experience& batch, const Needs& needs) {
   const Tensor& observation = batch.context.tensor(extra::observation);
-  Tensor output = actor_(observation);
+  Tensor output = output_of(actor_, observation);
   Evaluation out;
   out.logp = distribution_->logp(output, batch.action);
   if (needs.entropy) out.entropy = distribution_->entropy(output, out.logp);
@@ -103,7 +114,8 @@ Evaluation MlpActor::evaluate(const Experience& batch, const Needs& needs) {
 Tensor MlpActor::ref_logp(const Experience& batch, const Needs&) {
   at::NoGradGuard no_grad;
   if (!reference_distribution_) run_failed("policy", "there is no reference policy: the recipe asked for none");
-  return reference_distribution_->logp(reference_(batch.context.tensor(extra::observation)), batch.action);
+  Tensor output = output_of(reference_, batch.context.tensor(extra::observation));
+  return reference_distribution_->logp(output, batch.action);
 }
 
 std::vector<std::pair<std::string, Tensor>> MlpActor::tensors() const {
@@ -189,11 +201,15 @@ Experience MlpActor::demonstrations(const Rows& rows) {
     if (seen.size(0) != done.size(0) && seen.size(0) != done.size(0) + 1)
       bad_input(rows.where(i), "`observations` must be one for every action (or one more); got ", seen.size(0),
                 " observations and ", done.size(0), " actions");
-    observations.push_back(normalized(seen.narrow(0, 0, done.size(0)).contiguous()).unsqueeze(0));
+    observations.push_back(seen.narrow(0, 0, done.size(0)).contiguous());
     actions.push_back(done.to(world_.action.discrete() ? at::kLong : at::kFloat).unsqueeze(0));
     masks.push_back(at::ones({1, done.size(0)}, at::kBool));
     longest = std::max(longest, done.size(0));
   }
+  if (options_.normalize_observations && moments_.count < 1)
+    for (const Tensor& seen : observations)
+      moments_.add({seen.const_data_ptr<double>(), static_cast<size_t>(seen.numel())});
+  for (Tensor& seen : observations) seen = normalized(seen).unsqueeze(0);
   Experience out;
   out.context.set(extra::observation, concat_rows(observations));
   out.action = concat_rows(actions), out.mask = concat_rows(masks);
@@ -207,7 +223,8 @@ void GaussianActor::Options::visit(OptionVisitor& v) {
   v.option("squash", squash, "send actions through tanh to the environment's bounds, instead of clipping them");
 }
 
-GaussianActor::GaussianActor(Options options) : MlpActor(options, gaussian_distribution(options.log_std, options.squash)) {}
+GaussianActor::GaussianActor(Options options)
+    : MlpActor(options, gaussian_distribution(options.log_std, options.squash)) {}
 
 void GaussianActor::check(const EnvironmentSpec& world) const {
   if (world.action.discrete())

@@ -41,6 +41,11 @@ void Recorder::reward(RecordPlace at, double value) {
   reward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
 }
 
+void Recorder::backward_logp(RecordPlace at, double value) {
+  if (!backward_.defined()) backward_ = at::zeros({rows_, steps_}, at::kFloat);
+  backward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
+}
+
 void Recorder::end(RecordPlace at, const double* observation) {
   last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
   if (!observation) return;
@@ -81,6 +86,7 @@ Experience Recorder::finish(Actor& actor, int64_t steps, bool critic) const {
   out.context.set(extra::observation, first(observation_));
   out.action = first(action_), out.mask = first(mask_), out.logp = first(logp_), out.reward = first(reward_);
   out.extra.set(extra::last, first(last_));
+  if (backward_.defined()) out.extra.set(extra::backward_logp, first(backward_));
   if (critic) set_values(out, actor, steps);
   Tensor lost = dropped_.logical_and(out.mask.any(1).logical_not());
   out.reward.masked_fill_(lost.unsqueeze(1), std::nan(""));

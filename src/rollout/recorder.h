@@ -19,6 +19,8 @@ class Recorder {
   /// Decision i was made at places[i].
   void decisions(const Decisions& decisions, const std::vector<RecordPlace>& places);
   void reward(RecordPlace at, double value);
+  /// Log-probability of undoing the decision at `at`.
+  void backward_logp(RecordPlace at, double value);
   /// The episode ended with the decision at `at`; `observation` [D] is what followed where time ran out, null where the
   /// episode ended by itself.
   void end(RecordPlace at, const double* observation);
@@ -33,7 +35,7 @@ class Recorder {
   void set_values(Experience& out, Actor& actor, int64_t steps) const;
 
   int64_t rows_, steps_, width_;
-  Tensor observation_, action_, logp_, reward_, mask_, last_, dropped_;
+  Tensor observation_, action_, logp_, reward_, mask_, last_, dropped_, backward_;
   std::vector<RecordPlace> cut_;   ///< where an episode goes on unseen, or was cut off
   std::vector<double> following_;  ///< the observations there, [cut_.size() * D]
 };

@@ -42,6 +42,7 @@ void WorldsOptions::visit(OptionVisitor& v) {
 
 struct Worlds::World {
   std::unique_ptr<Environment> environment;
+  const Reversible* reversible = nullptr;  ///< `environment`, where it is one
   int64_t index = 0;
   std::vector<double> observation, action, reward, returns, discounted;
   int64_t elapsed = 0, episode = 0;
@@ -55,6 +56,7 @@ Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const 
   for (int64_t i = 0; i < options_.environments; ++i) {
     auto world = std::make_unique<World>();
     world->environment = make();
+    world->reversible = dynamic_cast<const Reversible*>(world->environment.get());
     world->index = i;
     const EnvironmentSpec& spec = world->environment->spec();
     auto agents = static_cast<size_t>(spec.agents);
@@ -166,6 +168,7 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
       }
       normalize(*world);
       for (int64_t a = 0; a < A; ++a) recorder.reward({world->row + a, world->step}, world->reward[a]);
+      if (world->reversible) recorder.backward_logp({world->row, world->step}, world->reversible->backward_logp());
     }
     ++world->step;
     if (!failed && !world->terminated && !out_of_time) continue;

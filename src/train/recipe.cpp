@@ -147,13 +147,9 @@ Config resolved_stage(const StageConfig& stage) {
 
 void fill_defaults(StageConfig& stage) {
   Needs needs = make_objective(stage)->needs();
-  bool rollout = needs.data == Needs::Data::rollout;
   if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
   bool online_pairs = needs.data == Needs::Data::pairs && !(stage.reward.is_null() && stage.environment.is_null());
-  if (stage.select.is_null())
-    stage.select = typed(online_pairs                                  ? "best_worst"
-                         : rollout && needs.reward && !needs.advantage ? "best_of_n"
-                                                                       : "all");
+  if (stage.select.is_null()) stage.select = typed(online_pairs ? "best_worst" : needs.best_rows ? "best_of_n" : "all");
   if (!stage.train.optimizer.lr) stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5 : 1e-6;
 }
 

@@ -92,6 +92,7 @@ struct Needs {
   bool ref_logp = false;
   bool entropy = false;
   bool value = false;
+  bool best_rows = false;  ///< learns from a group's best rows alone: where the recipe has no selector, best_of_n
   /// observe() is called with the whole optimizer batch, evaluated without gradients, before its micro-batches.
   bool whole_batch = false;
 

@@ -15,6 +15,7 @@ inline constexpr char old_value[] = "old_value";  ///< [B, T] float, the critic'
 inline constexpr char next_value[] = "next_value";  ///< [B, T] float, the critic's estimate of what follows a decision
                                                     ///< (0 at the end of an episode); without it: the next old_value
 inline constexpr char last[] = "last";        ///< [B, T] bool, an episode's last decision, where rows hold several
+inline constexpr char backward_logp[] = "backward_logp";  ///< [B, T] float, log-probability of undoing a decision, nats
 inline constexpr char returns[] = "returns";  ///< [B, T] float, what the critic should have said
 inline constexpr char kl_logp[] = "kl_logp";  ///< [B, T] log-probability of answers to other prompts (KTO), nats
 inline constexpr char kl_ref_logp[] = "kl_ref_logp";  ///< [B, T] the same under the reference

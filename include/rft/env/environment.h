@@ -39,4 +39,12 @@ class Rendered {
   virtual Tensor render(int64_t height, int64_t width) const = 0;
 };
 
+/// An environment whose steps can be undone in several ways, as a GFlowNet's must be (Bengio et al. 2021).
+class Reversible {
+ public:
+  virtual ~Reversible() = default;
+  /// Log-probability, nats, of undoing the last step() as it was done, where all ways back are equally likely.
+  virtual double backward_logp() const = 0;
+};
+
 }  // namespace rft

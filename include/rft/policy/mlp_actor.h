@@ -35,7 +35,8 @@ class MlpActor : public Actor {
   Decisions act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) override;
   Tensor value(const Tensor& observation, bool observed) override;
 
-  /// Rows {"observations": [[..], ..], "actions": [[..], ..]} of one episode each, as imitation learns from.
+  /// Rows {"observations": [[..], ..], "actions": [[..], ..]} of one episode each, as imitation learns from. An actor
+  /// that has observed nothing yet takes its running moments from them.
   Experience demonstrations(const Rows& rows) override;
   void visit_rollout(OptionVisitor&) override {}
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
@@ -55,6 +56,7 @@ class MlpActor : public Actor {
  private:
   std::vector<std::pair<std::string, Tensor>> tensors() const;
   Tensor normalized(const Tensor& observation) const;
+  Tensor output_of(const Mlp& network, const Tensor& observation) const;
   std::string config_json() const;
 
   Options options_;

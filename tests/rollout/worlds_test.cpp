@@ -1,0 +1,177 @@
+// Worlds: what is recorded of episodes that end, run out of time, or break down; resuming; threads.
+#include "rft/rollout/worlds.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+#include "rft/core/extra.h"
+#include "rft/core/registry.h"
+#include "rft/policy/mlp_actor.h"
+#include "support.h"
+
+namespace rft {
+namespace {
+
+/// Observes how many steps its episode has; pays that number; ends after `length` of them, or breaks down at `bad`.
+class Counter : public Environment {
+ public:
+  Counter(int64_t length, int64_t limit, int64_t bad) : length_(length), bad_(bad) {
+    spec_.name = "counter", spec_.observation = 1, spec_.max_steps = limit;
+    spec_.action.low = {-1}, spec_.action.high = {1};
+  }
+  const EnvironmentSpec& spec() const override { return spec_; }
+  void reset(uint64_t, std::span<double> observation) override { observation[0] = at_ = 0; }
+  bool step(std::span<const double>, std::span<double> observation, std::span<double> reward) override {
+    observation[0] = static_cast<double>(++at_), reward[0] = static_cast<double>(at_);
+    if (at_ == bad_) run_failed("counter", "NaN at step ", at_);
+    return at_ == length_;
+  }
+  std::vector<double> state() const override { return {static_cast<double>(at_)}; }
+  void set_state(const std::vector<double>& state) override { at_ = static_cast<int64_t>(state.at(0)); }
+
+ private:
+  EnvironmentSpec spec_;
+  int64_t length_, bad_, at_ = 0;
+};
+
+Worlds counters(const std::string& yaml, int64_t length, int64_t limit, int64_t bad = -1) {
+  return Worlds([=] { return std::make_unique<Counter>(length, limit, bad); },
+                read_options<WorldsOptions>(Config::parse(yaml)), 1);
+}
+
+std::unique_ptr<Actor> actor_in(const EnvironmentSpec& world) {
+  Needs needs;
+  needs.value = true;
+  auto out = std::make_unique<GaussianActor>(GaussianActor::Options{});
+  out->enter(world, needs, 3);
+  // A critic that says something.
+  for (auto& parameter : out->parameters())
+    if (parameter.name == "critic.2.bias") parameter.value.detach().add_(1.5);
+  return out;
+}
+
+std::vector<double> row(const Tensor& x, int64_t i) {
+  Tensor r = x[i].to(at::kDouble).contiguous();
+  return {r.data_ptr<double>(), r.data_ptr<double>() + r.numel()};
+}
+
+TEST(Worlds, SegmentsGoOnWhereTheLastOneStopped) {
+  Worlds worlds = counters("{environments: 2, steps: 5}", /*length=*/3, /*limit=*/0);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  Experience a = worlds.segments(*actor, 1, true, metrics), b = worlds.segments(*actor, 2, true, metrics);
+  EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1, 2, 3, 1, 2}));
+  EXPECT_EQ(row(b.reward, 1), (std::vector<double>{3, 1, 2, 3, 1}));
+  EXPECT_EQ(row(a.extra.tensor(extra::last), 0), (std::vector<double>{0, 0, 1, 0, 0}));
+  EXPECT_TRUE(a.mask.all().item<bool>());
+  // After an end there is nothing to come; before it, what the critic says of the next decision.
+  Tensor value = a.extra.tensor(extra::old_value), next = a.extra.tensor(extra::next_value);
+  EXPECT_EQ(next[0][2].item<float>(), 0);
+  EXPECT_EQ(next[0][0].item<float>(), value[0][1].item<float>());
+  // The segment stops in mid-episode: the critic's word of the observation that follows, which b begins with.
+  EXPECT_NEAR(next[0][4].item<float>(), b.extra.tensor(extra::old_value)[0][0].item<float>(), 0.2);
+  EXPECT_NE(next[0][4].item<float>(), 0);
+  EXPECT_NEAR(metrics.mean("episode/return"), 6, 1e-9);
+  EXPECT_NEAR(metrics.mean("episode/length"), 3, 1e-9);
+}
+
+TEST(Worlds, RunningOutOfTimeIsNotAnEnd) {
+  Worlds worlds = counters("{environments: 1, steps: 6}", /*length=*/-1, /*limit=*/4);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  Experience a = worlds.segments(*actor, 1, true, metrics);
+  EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1, 2, 3, 4, 1, 2}));
+  EXPECT_EQ(row(a.extra.tensor(extra::last), 0), (std::vector<double>{0, 0, 0, 1, 0, 0}));
+  EXPECT_NE(a.extra.tensor(extra::next_value)[0][3].item<float>(), 0);
+  EXPECT_NE(a.extra.tensor(extra::next_value)[0][3].item<float>(),
+            a.extra.tensor(extra::old_value)[0][4].item<float>());
+}
+
+TEST(Worlds, WhatBreaksDownIsDroppedAndCounted) {
+  Worlds worlds = counters("{environments: 1, steps: 7}", /*length=*/-1, /*limit=*/3, /*bad=*/2);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  Experience a = worlds.segments(*actor, 1, true, metrics);
+  EXPECT_EQ(row(a.mask, 0), (std::vector<double>{0, 0, 0, 0, 0, 0, 1}));
+  EXPECT_EQ(metrics.mean("episode/failed"), 3);
+  EXPECT_FALSE(metrics.has("episode/return"));
+
+  Experience episodes = worlds.episodes(*actor, 2, 1, 1, false, false, metrics);
+  EXPECT_FALSE(episodes.mask.any().item<bool>());
+  EXPECT_TRUE(episodes.reward.isnan().all().item<bool>());
+
+  Worlds strict = counters("{environments: 1, steps: 7, stop_on_failure: true}", -1, 3, 2);
+  std::string message = testing::message_of<RunError>([&] { strict.segments(*actor, 1, true, metrics); });
+  EXPECT_NE(message.find("environment 0 broke down at step 2"), std::string::npos) << message;
+}
+
+TEST(Worlds, EpisodesOfAGroupHaveOneStart) {
+  register_builtins();
+  auto options = read_options<WorldsOptions>(Config::parse("{environments: 3}"));
+  Worlds worlds([] { return registry<Environment>().make(Config::parse("{type: cart_pole}")); }, options, 1);
+  auto actor = actor_in([] {
+    EnvironmentSpec s;
+    s.name = "x", s.observation = 4, s.action.low = {0}, s.action.high = {1};
+    return s;
+  }());
+  Metrics metrics;
+  Experience a = worlds.episodes(*actor, 2, 4, 9, false, false, metrics);
+  EXPECT_EQ(a.rows(), 8);
+  Tensor first = a.context.tensor(extra::observation);
+  EXPECT_EQ(row(a.group, 0).size(), 1u);
+  EXPECT_TRUE(a.group.equal(at::tensor({0, 0, 0, 0, 1, 1, 1, 1}, at::kLong)));
+  EXPECT_TRUE(a.extra.tensor(extra::last).sum(1).eq(1).all().item<bool>());
+  // Rewards are 1 a step, and the last step is the last one with a decision.
+  EXPECT_TRUE(a.reward.sum(1).eq(a.mask.sum(1)).all().item<bool>());
+}
+
+TEST(Worlds, AResumedOneGoesOnBitForBit) {
+  register_builtins();
+  auto make = [] {
+    auto options = read_options<WorldsOptions>(Config::parse("{environments: 3, steps: 40, normalize_reward: true}"));
+    return Worlds([] { return registry<Environment>().make(Config::parse("{type: pendulum}")); }, options, 5);
+  };
+  Worlds one = make(), other = make();
+  auto actor = actor_in(one.spec()), twin = actor_in(one.spec());
+  Metrics metrics;
+  one.segments(*actor, 1, true, metrics);
+  testing::TempDir dir;
+  actor->save(dir.path()), twin->load(dir.path());
+  other.load_state(one.state());
+  at::set_num_threads(1);
+  Experience a = one.segments(*actor, 2, true, metrics);
+  at::set_num_threads(2);
+  Experience b = other.segments(*twin, 2, true, metrics);
+  EXPECT_TRUE(a.action.equal(b.action));
+  EXPECT_TRUE(a.reward.equal(b.reward));
+  EXPECT_TRUE(a.extra.tensor(extra::next_value).equal(b.extra.tensor(extra::next_value)));
+  EXPECT_THROW(counters("{environments: 2, steps: 3}", 3, 0).load_state(one.state()), UserError);
+}
+
+TEST(Worlds, NormalisedRewardsHaveADeviationNearOne) {
+  Worlds worlds = counters("{environments: 4, steps: 200, normalize_reward: true, reward_gamma: 0}", 5, 0);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  worlds.segments(*actor, 1, false, metrics);
+  Experience later = worlds.segments(*actor, 2, false, metrics);
+  // Rewards 1 .. 5 have a deviation of sqrt(2); their mean is kept, as VecNormalize keeps it.
+  EXPECT_NEAR(later.reward.std().item<double>(), 1, 0.02);
+  EXPECT_NEAR(later.reward.mean().item<double>(), 3 / std::sqrt(2.0), 0.05);
+  EXPECT_NEAR(metrics.mean("episode/return"), 15, 1e-9);
+}
+
+TEST(Worlds, AgentsOfOneWorldAreRowsOfTheirOwn) {
+  register_builtins();
+  auto options = read_options<WorldsOptions>(Config::parse("{environments: 2, steps: 4}"));
+  Worlds worlds([] { return registry<Environment>().make(Config::parse("{type: point_mass, agents: 3}")); }, options, 1);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  Experience a = worlds.segments(*actor, 1, true, metrics);
+  EXPECT_EQ(a.rows(), 6);
+  EXPECT_FALSE(a.action[0].equal(a.action[1]));
+}
+
+}  // namespace
+}  // namespace rft
