@@ -16,16 +16,18 @@ struct RecordPlace {
 class Recorder {
  public:
   Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec);
-  /// Decision i was made at places[i].
-  void decisions(const Decisions& decisions, const std::vector<RecordPlace>& places);
+  /// Decision i was made at places[i], by an agent that remembered memory[i]; `memory` is undefined for actors without.
+  void decisions(const Decisions& decisions, const Tensor& memory, const std::vector<RecordPlace>& places);
   void reward(RecordPlace at, double value);
+  /// The decision at `at` lasted so many steps of its environment; 1 where it isn't said.
+  void duration(RecordPlace at, int64_t steps);
   /// Log-probability of undoing the decision at `at`.
   void backward_logp(RecordPlace at, double value);
   /// The episode ended with the decision at `at`; `observation` [D] is what followed where time ran out, null where the
-  /// episode ended by itself.
-  void end(RecordPlace at, const double* observation);
+  /// episode ended by itself, and `memory` [M] what the agent remembered then.
+  void end(RecordPlace at, const double* observation, const float* memory);
   /// The record of this row ends in mid-episode; `observation` [D] is what follows.
-  void pause(int64_t row, const double* observation);
+  void pause(int64_t row, const double* observation, const float* memory);
   /// What was decided from step `from` to `to` of this row is not to be learned from.
   void dropped(int64_t row, int64_t from, int64_t to);
   /// The first `steps` columns. A row in which everything was dropped has a reward of NaN.
@@ -33,11 +35,15 @@ class Recorder {
 
  private:
   void set_values(Experience& out, Actor& actor, int64_t steps) const;
+  void follows(RecordPlace at, const double* observation, const float* memory);
+  Tensor values_after(Actor& actor) const;
 
-  int64_t rows_, steps_, width_;
-  Tensor observation_, action_, logp_, reward_, mask_, last_, dropped_, backward_;
+  int64_t rows_, steps_, width_, memory_width_ = 0;
+  Tensor observation_, action_, logp_, step_logp_, value_, reward_, duration_, mask_, last_, dropped_, backward_;
+  Tensor memory_;                  ///< [rows, M] before a row's first decision
   std::vector<RecordPlace> cut_;   ///< where an episode goes on unseen, or was cut off
   std::vector<double> following_;  ///< the observations there, [cut_.size() * D]
+  std::vector<float> remembered_;  ///< what the agents remember there, [cut_.size() * M]
 };
 
 }  // namespace rft

@@ -14,11 +14,14 @@
 namespace rft {
 
 class Recorder;
+struct RecordPlace;
 
 /// What a recipe's `rollout:` block has for a policy that acts in an environment.
 struct WorldsOptions {
   int64_t environments = 8;
   std::optional<int64_t> steps, max_steps;
+  int64_t chunk = 1;
+  std::vector<double> hide;
   bool normalize_reward = false;
   double reward_gamma = 0.99;
   std::string learn_from = "auto";
@@ -35,7 +38,8 @@ class Worlds : public Stateful {
   Worlds(const std::function<std::unique_ptr<Environment>()>& make, const WorldsOptions& options, uint64_t seed);
   ~Worlds() override;
 
-  const EnvironmentSpec& spec() const;
+  /// As those who act in it see it: with options.chunk actions a decision.
+  const EnvironmentSpec& spec() const { return spec_; }
   const WorldsOptions& options() const { return options_; }
   /// Rows that segments() gives, environments times agents.
   int64_t rows() const;
@@ -60,6 +64,11 @@ class Worlds : public Stateful {
   int64_t time_limit() const;
   void start(World& world);
   void step(const std::vector<World*>& active, const Tensor& command);
+  void step(World& world, const double* command);
+  void conceal(World& world) const;
+  const float* remembered(const World& world, int64_t agent) const;
+  Decisions ask(Actor& actor, const std::vector<World*>& active, const std::vector<RecordPlace>& places, uint64_t seed,
+                bool greedy, bool learn, Recorder& recorder);
   std::vector<World*> decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, bool greedy, bool learn,
                              Recorder& recorder);
   void report(Metrics& metrics);
@@ -67,6 +76,7 @@ class Worlds : public Stateful {
   void count_failure(World& world);
 
   WorldsOptions options_;
+  EnvironmentSpec spec_;
   uint64_t seed_;
   std::vector<std::unique_ptr<World>> worlds_;
   RunningMoments returns_{1};  ///< of the discounted rewards, for normalize_reward
