@@ -5,6 +5,7 @@
 #include "rft/core/action_space.h"
 #include "rft/core/experience.h"
 #include "rft/policy/actor.h"
+#include "rft/rollout/worlds.h"
 
 namespace rft {
 
@@ -15,29 +16,34 @@ struct RecordPlace {
 
 class Recorder {
  public:
-  Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec);
-  /// Decision i was made at places[i].
-  void decisions(const Decisions& decisions, const std::vector<RecordPlace>& places);
+  Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what);
+  /// Decision i was made at places[i], where raw [N, D] was observed.
+  void decisions(const Decisions& decisions, const Tensor& raw, const std::vector<RecordPlace>& places);
   void reward(RecordPlace at, double value);
   /// Log-probability of undoing the decision at `at`.
   void backward_logp(RecordPlace at, double value);
-  /// The episode ended with the decision at `at`; `observation` [D] is what followed where time ran out, null where the
-  /// episode ended by itself.
-  void end(RecordPlace at, const double* observation);
+  /// What followed the decision at `at`; observation [D].
+  void next_observation(RecordPlace at, const double* observation);
+  /// The episode ended by itself with the decision at `at`.
+  void terminated(RecordPlace at);
+  /// Time ran out with the decision at `at`; `observation` [D] is what followed.
+  void out_of_time(RecordPlace at, const double* observation);
   /// The record of this row ends in mid-episode; `observation` [D] is what follows.
   void pause(int64_t row, const double* observation);
   /// What was decided from step `from` to `to` of this row is not to be learned from.
   void dropped(int64_t row, int64_t from, int64_t to);
   /// The first `steps` columns. A row in which everything was dropped has a reward of NaN.
-  Experience finish(Actor& actor, int64_t steps, bool critic) const;
+  Experience finish(Actor& actor, int64_t steps) const;
 
  private:
   void set_values(Experience& out, Actor& actor, int64_t steps) const;
 
   int64_t rows_, steps_, width_;
+  Acting what_;
   Tensor observation_, action_, logp_, reward_, mask_, last_, dropped_, backward_;
-  std::vector<RecordPlace> cut_;   ///< where an episode goes on unseen, or was cut off
-  std::vector<double> following_;  ///< the observations there, [cut_.size() * D]
+  Tensor next_observation_, terminated_, raw_, command_;  ///< where they are asked for
+  std::vector<RecordPlace> cut_;                          ///< where an episode goes on unseen, or was cut off
+  std::vector<double> following_;                         ///< the observations there, [cut_.size() * D]
 };
 
 }  // namespace rft
