@@ -13,11 +13,14 @@
 #include "rft/objective/gflownet.h"
 #include "rft/objective/gmpo.h"
 #include "rft/objective/grpo.h"
+#include "rft/objective/iql.h"
 #include "rft/objective/kto.h"
 #include "rft/objective/ppo.h"
 #include "rft/objective/reinforce.h"
 #include "rft/objective/rloo.h"
+#include "rft/objective/sac.h"
 #include "rft/objective/sft.h"
+#include "rft/objective/td3.h"
 #include "rft/policy/causal_lm.h"
 #include "rft/policy/chain_actor.h"
 #include "rft/policy/diffusion.h"
@@ -54,6 +57,8 @@ void register_policies() {
                              "transformers' ViTForImageClassification");
   table.add<GaussianActor>("gaussian", "control: actions are numbers, from a multi-layer perceptron",
                            "Stable-Baselines3's MlpPolicy");
+  table.add<DeterministicActor>("deterministic", "control: actions are numbers, with noise for exploration alone",
+                                "Stable-Baselines3's TD3 policy; Fujimoto et al. 2018, arXiv:1802.09477");
   table.add<CategoricalActor>("categorical", "control: an action is one of several choices",
                               "Stable-Baselines3's MlpPolicy");
   table.add<RecurrentActor>("recurrent", "control: an actor that remembers, LSTM or GRU", "sb3-contrib's RecurrentPPO");
@@ -133,6 +138,14 @@ void register_objectives() {
   table.add<Draft>("draft", "reward backpropagation through the sampler's last steps",
                    "Clark et al. 2024, arXiv:2309.17400; AlignProp, arXiv:2310.03739");
   table.add<Refl>("refl", "reward backpropagation through one denoised estimate", "Xu et al. 2023, arXiv:2304.05977");
+  table.add<Sac>("sac", "soft actor-critic: off-policy, with an entropy bonus",
+                 "Haarnoja et al. 2018, arXiv:1812.05905; Stable-Baselines3 SAC");
+  table.add<Td3>("td3", "twin delayed deterministic policy gradient: off-policy",
+                 "Fujimoto et al. 2018, arXiv:1802.09477; Stable-Baselines3 TD3");
+  table.add<Iql>("iql", "implicit Q-learning: from decisions that others made",
+                 "Kostrikov et al. 2021, arXiv:2110.06169");
+  table.add<CalQl>("cal_ql", "calibrated conservative Q-learning: from offline data to online",
+                   "Nakamoto et al. 2023, arXiv:2303.05479; CQL, arXiv:2006.04779");
   table.add<GFlowNet>("gflownet",
                       "objects in proportion to their reward: trajectory, detailed or sub-trajectory balance",
                       "Malkin et al. 2022, arXiv:2201.13259; Madan et al. 2023, arXiv:2209.12782");

@@ -14,6 +14,7 @@ void add_generate(CLI::App& program);
 void add_logprob(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
+void add_act(CLI::App& program);
 void add_score(CLI::App& program);
 void add_loss(CLI::App& program);
 void add_plot(CLI::App& program);

@@ -8,6 +8,7 @@
 #include "rft/objective/objective.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
+#include "rft/rollout/replay.h"
 #include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
 #include "rft/train/options.h"
@@ -34,6 +35,7 @@ DescribedSlot recipe_blocks() {
           {block<RunOptions>("run", "the run as a whole"), block<DataOptions>("data", "the rows"),
            block<RolloutOptions>("rollout", "sampling; the policy's own options stand in the same block"),
            block<WorldsOptions>("environment", "in `rollout:`, for a policy that acts in an environment"),
+           block<ReplayOptions>("replay", "`replay:` in `rollout:`, for off-policy objectives"),
            block<TrainOptions>("train", "the loop")}};
 }
 

@@ -71,6 +71,7 @@ Needs Needs::operator|(const Needs& other) const {
   Needs both = *this;
   if (both.data == Data::rollout) both.data = other.data;
   if (!both.pathwise) both.pathwise = other.pathwise;
+  if (!both.q) both.q = other.q;
   both.group_size = std::max(both.group_size, other.group_size);
   both.reward |= other.reward;
   both.advantage |= other.advantage;

@@ -84,6 +84,8 @@ void Gae::Options::visit(OptionVisitor& v) {
   RewardOptions::visit(v);
   v.option("whiten_rewards", whiten_rewards, "divide the decisions' rewards by their deviation over the batch");
   v.option("whiten_advantages", whiten_advantages, "advantages of mean 0 and deviation 1 over the batch");
+  v.option("advantage_clip", advantage_clip,
+           "advantages are then kept within +-this, so that no decision moves the policy far; null: not", above(0));
 }
 
 Gae::Gae(Options options) : options_(std::move(options)) { options_.check(); }
@@ -112,6 +114,7 @@ void Gae::assign(Experience& batch, Metrics& metrics) {
   Tensor advantage = zero_unless(kept, estimate(reward, value, batch.mask, following, options_.gamma, options_.lambda));
   batch.extra.set(extra::returns, advantage.add(value).to(old.scalar_type()));
   if (options_.whiten_advantages) advantage = zero_unless(kept, whitened(advantage, kept, /*keep_mean=*/false));
+  if (options_.advantage_clip) advantage = advantage.clamp(-*options_.advantage_clip, *options_.advantage_clip);
   ops::Groups groups(batch.group);
   finish(batch, metrics, groups, advantage, groups.deviation(total));
 }

@@ -48,6 +48,7 @@ bool Robot::step(std::span<const double> action, std::span<double> observation, 
   return outcome.terminated;
 }
 
+Tensor Robot::render(int64_t height, int64_t width) const { return simulation_->render(height, width); }
 std::vector<double> Robot::state() const { return simulation_->state(); }
 void Robot::set_state(const std::vector<double>& state) { simulation_->set_state(state); }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "rft/core/tensor.h"
+
 namespace rft {
 
 class Simulation {
@@ -42,6 +44,9 @@ class Simulation {
   void forward();
   /// Holds `action` [actuators()] for frame_skip substeps. Throws RunError where the simulation breaks down.
   void step(std::span<const double> action);
+
+  /// What the model's first camera sees, [3, height, width] in [0, 1].
+  Tensor render(int64_t height, int64_t width) const;
 
   std::vector<double> state() const;
   void set_state(const std::vector<double>& state);

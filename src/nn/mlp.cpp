@@ -52,6 +52,12 @@ std::vector<std::pair<std::string, Tensor>> Mlp::tensors(const std::string& name
   return out;
 }
 
+Mlp Mlp::fixed() const {
+  Mlp out = *this;
+  for (auto& layer : out.layers_) layer.weight = layer.weight.detach(), layer.bias = layer.bias.detach();
+  return out;
+}
+
 Mlp Mlp::frozen_copy() const {
   Mlp out = *this;
   for (auto& layer : out.layers_) {

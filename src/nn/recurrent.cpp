@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "rft/core/error.h"
 #include "rft/core/rng.h"
+#include "rft/ops/recurrent.h"
 
 namespace rft {
 namespace {
@@ -36,16 +36,8 @@ Tensor Recurrent::step(const Tensor& x, const Tensor& state) const {
 }
 
 Tensor Recurrent::run(const Tensor& x, const Tensor& state, const Tensor& keep) const {
-  if (x.dim() != 3 || state.size(0) != x.size(0) || state.size(1) != state_size())
-    run_failed("Recurrent", "x must be [B, T, in] and the state [B, ", state_size(), "]; got ", x.sizes(), " and ",
-               state.sizes());
-  std::vector<Tensor> out;
-  Tensor now = state;
-  for (int64_t t = 0; t < x.size(1); ++t) {
-    now = step(x.select(1, t), now.mul(keep.narrow(1, t, 1)));
-    out.push_back(output(now));
-  }
-  return at::stack(out, 1);
+  ops::RecurrentWeights weights{input_weight_, state_weight_, input_bias_, state_bias_};
+  return type_ == "lstm" ? ops::lstm(x, state, keep, weights) : ops::gru(x, state, keep, weights);
 }
 
 std::vector<std::pair<std::string, Tensor>> Recurrent::tensors(const std::string& name) const {

@@ -80,6 +80,11 @@ void Ppo::Options::visit(OptionVisitor& v) {
   v.option("clip_rate", clip_rate, "how exponentially: near 0 linearly, higher: only the last decisions are let loose",
            above(0));
   v.option("value_weight", value_weight, "weight of the critic's loss; 0: no critic", at_least(0));
+  v.option(
+      "critic_warmup", critic_warmup,
+      "so many optimizer steps at the start train the critic alone: one that starts anew beside a policy that does "
+      "not would mislead it",
+      at_least(0).in("steps"));
   v.option("value_clip", value_clip, "the critic's estimate is kept this close to the one of the rollout; null: not",
            above(0));
   RegularizerOptions::visit(v);
@@ -89,6 +94,8 @@ Ppo::Ppo(Options options) : options_(std::move(options)) {
   double high = 1 + options_.clip_high.value_or(options_.clip_low);
   if (options_.clip_delta && *options_.clip_delta <= high)
     bad_input("objective", "clip_delta must be above 1 + clip_high, ", high, "; got ", *options_.clip_delta);
+  if (options_.critic_warmup > 0 && options_.value_weight == 0)
+    bad_input("objective", "critic_warmup trains a critic: value_weight must be above 0");
   if (options_.clip_base && options_.ratio_level != "token")
     bad_input("objective", "clip_base clips each column's ratio: ratio_level must be token");
 }
@@ -100,20 +107,29 @@ Needs Ppo::needs() const {
   return needs;
 }
 
+State Ppo::state() const { return {{"steps", at::tensor({steps_}, at::kLong)}}; }
+
+void Ppo::load_state(const State& state) {
+  if (auto found = state.find("steps"); found != state.end()) steps_ = found->second.item<int64_t>();
+}
+
 Loss Ppo::loss(const Evaluation& now, const Experience& batch) const {
   Columns c = read_columns(now, batch, batch.mask);
   required(c.advantage, "advantage", "ppo");
   double tokens = batch.totals.tokens;
+  const bool warming = steps_ < options_.critic_warmup;
   MetricSums metrics;
   Tensor policy = policy_loss(options_, c, metrics);
   metrics.tokens("policy_loss", policy, c.weight);
   Loss out;
-  out.terms.push_back({"policy_loss", reduce(policy, c, surrogate_of(options_), batch.totals.rows, tokens)});
+  if (!warming)
+    out.terms.push_back({"policy_loss", reduce(policy, c, surrogate_of(options_), batch.totals.rows, tokens)});
   if (options_.value_weight != 0) {
     Tensor value = value_loss(now, batch, c, options_.value_clip, metrics);
     out.terms.push_back({"value_loss", value.mul(c.weight).sum().mul(options_.value_weight / std::max(tokens, 1.0))});
+    if (warming) out.terms.back().trains = {groups::critic};
   }
-  add_regularizers(out, metrics, c, options_, tokens, "ppo");
+  if (!warming) add_regularizers(out, metrics, c, options_, tokens, "ppo");
   metrics.add_to(out.metrics);
   return out;
 }

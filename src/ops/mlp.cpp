@@ -86,10 +86,12 @@ struct FusedMlp : torch::autograd::Function<FusedMlp> {
     for (size_t i = count; i-- > 0;) {
       const Tensor& weight = kept[1 + i];
       const Tensor& in = i == 0 ? kept[0] : kept[count + i];
-      Tensor dweight = at::empty_like(weight);
-      matmul_into(dweight, dy.t(), in, 1, false);
-      out[2 + 2 * i] = dweight, out[3 + 2 * i] = column_sums(dy);
-      if (i == 0 && !context->needs_input_grad(1)) break;
+      if (context->needs_input_grad(1 + 2 * i)) {  // edges are counted without `activation`
+        Tensor dweight = at::empty_like(weight);
+        matmul_into(dweight, dy.t(), in, 1, false);
+        out[2 + 2 * i] = dweight, out[3 + 2 * i] = column_sums(dy);
+      }
+      if (i == 0 && !context->needs_input_grad(0)) break;
       Tensor dx = at::empty_like(in);
       matmul_into(dx, dy, weight, 1, false);
       if (i > 0) chain_(dx, in, activation);

@@ -2,8 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/io/rows.h"
 
 namespace rft {
 namespace {
@@ -31,9 +34,42 @@ Experience Actor::decisions(const Experience& batch) const {
     if (x.defined() && x.dim() > 1) out.*column = one_a_row(x, kept);
   }
   out.group = batch.group.unsqueeze(1).expand(batch.mask.sizes()).flatten().index_select(0, kept);
-  for (const char* name : {extra::old_value, extra::returns, extra::step_logp})
+  for (const char* name :
+       {extra::old_value, extra::returns, extra::step_logp, extra::next_observation, extra::terminated})
     if (Tensor x = batch.extra.find(name); x.defined()) out.extra.set(name, one_a_row(x, kept));
   return out;
+}
+
+Experience Actor::transitions(const Rows& rows) {
+  Experience out = demonstrations(rows);
+  int64_t B = out.rows(), T = out.steps(), D = out.context.tensor(extra::observation).size(2);
+  out.reward = at::zeros({B, T}, at::kFloat);
+  Tensor next = at::zeros({B, T, D}, at::kFloat), terminated = at::zeros({B, T}, at::kBool), last = terminated.clone();
+  for (int64_t i = 0; i < B; ++i) {
+    Tensor reward = rows.numbers(i, "rewards", 1), seen = rows.numbers(i, "observations", D);
+    int64_t n = out.mask[i].sum().item<int64_t>(), known = std::min(seen.size(0) - 1, n);
+    if (reward.size(0) != n)
+      bad_input(rows.where(i), "`rewards` must be one for each of the ", n, " actions; got ", reward.size(0));
+    std::string ended = rows.has(i, "terminated") ? rows.text(i, "terminated") : "false";
+    if (ended != "true" && ended != "false")
+      bad_input(rows.where(i), "`terminated` must be true where the episode ended by itself, else false; got ", ended);
+    out.reward[i].narrow(0, 0, n).copy_(reward.squeeze(1));
+    if (known > 0) next[i].narrow(0, 0, known).copy_(seen.narrow(0, 1, known));
+    if (n == 0) continue;
+    last[i][n - 1] = true;
+    if (ended == "true")
+      terminated[i][n - 1] = true;
+    else if (known < n)
+      out.mask[i][n - 1] = false;  // what followed the last decision is not known
+  }
+  out.extra.set(extra::next_observation, next);
+  out.extra.set(extra::terminated, terminated);
+  out.extra.set(extra::last, last);
+  return out;
+}
+
+Decisions Actor::random(const Tensor&, const std::vector<uint64_t>&) {
+  bad_input("policy", "this policy can't act at random: rollout.replay.warmup must be 0");
 }
 
 Experience Actor::contexts(const Rows&) const {

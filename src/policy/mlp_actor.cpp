@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "policy/action_distribution.h"
+#include "policy/demonstrated.h"
+#include "policy/q_critics.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/rng.h"
@@ -37,6 +39,18 @@ std::vector<double> vector_of(const Tensor& x) {
   return {all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel()};
 }
 
+/// Networks mean what the distribution makes of them.
+void check_distribution(const std::string& directory, const std::string& name) {
+  std::string file = directory + "/config.json";
+  auto json = nlohmann::json::parse(read_text(file), nullptr, false);
+  if (!json.is_object() || !json.contains("distribution") || !json["distribution"].is_string())
+    bad_input(file, "this is not the directory of a policy for control");
+  std::string there = json["distribution"];
+  if (there != name)
+    bad_input(file, "the policy there is a ", there, "; the recipe's is a ", name,
+              ": type, squash and state_std must agree");
+}
+
 }  // namespace
 
 void MlpActor::Options::visit(OptionVisitor& v) {
@@ -61,6 +75,15 @@ void MlpActor::enter(const EnvironmentSpec& world, const Needs& needs, uint64_t 
                mix(seed, 1));
   if (needs.value) critic_ = Mlp(widths(world.observation, options_.hidden, 1), options_.activation, 1, mix(seed, 2));
   moments_ = RunningMoments(static_cast<size_t>(world.observation));
+  if (needs.q) {
+    if (options_.normalize_observations)
+      bad_input("policy", "critics learn from observations as they are: set normalize_observations: false");
+    q_needs_ = needs.q;
+    q_ = std::make_unique<QCritics>(needs.q->critics,
+                                    widths(world.observation + world.action.size(), options_.hidden, 1),
+                                    options_.activation, mix(seed, 3));
+    if (needs.q->slow_policy) slow_actor_ = actor_.frozen_copy();
+  }
   if (!options_.path.empty()) load(options_.path);
   if (!needs.ref_logp) return;
   reference_ = actor_.frozen_copy();
@@ -101,7 +124,21 @@ Tensor MlpActor::value(const Tensor& observation, bool observed) {
   return critic_(observed ? observation : normalized(observation)).squeeze(-1);
 }
 
+Decisions MlpActor::random(const Tensor& observation, const std::vector<uint64_t>& keys) {
+  Decisions out;
+  out.observation = normalized(observation);
+  out.command = distribution_->uniform(keys);
+  out.action = distribution_->recorded(out.command);
+  out.logp = distribution_->logp(output_of(actor_, out.observation), out.action);
+  return out;
+}
+
 Evaluation MlpActor::evaluate(const Experience& batch, const Needs& needs) {
+  if (needs.q) {
+    Evaluation out;
+    estimate(batch, needs, out);
+    return out;
+  }
   const Tensor& observation = batch.context.tensor(extra::observation);
   Tensor output = output_of(actor_, observation);
   Evaluation out;
@@ -120,20 +157,38 @@ Tensor MlpActor::ref_logp(const Experience& batch, const Needs&) {
 
 std::vector<std::pair<std::string, Tensor>> MlpActor::tensors() const {
   auto out = actor_.tensors("actor");
-  for (auto& part : {critic_.tensors("critic"), distribution_->tensors()})
+  for (auto& part : {distribution_->tensors(), critic_.tensors("critic"),
+                     q_ ? q_->tensors() : std::vector<std::pair<std::string, Tensor>>()})
     out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
+std::vector<std::pair<std::string, Tensor>> MlpActor::slow_tensors() const {
+  auto out = slow_actor_.tensors("slow_actor");
+  if (!q_) return out;
+  auto some = q_->slow_tensors();
+  out.insert(out.end(), some.begin(), some.end());
   return out;
 }
 
 std::vector<Parameter> MlpActor::parameters() {
   std::vector<Parameter> out;
-  for (const auto& [name, value] : tensors()) out.push_back({name, value, value.dim() > 1});
+  for (const auto& [name, value] : tensors()) {
+    bool critic = name.starts_with("critic.") || name.starts_with("q.");
+    out.push_back({name, value, value.dim() > 1, critic ? groups::critic : groups::policy});
+  }
   return out;
+}
+
+void MlpActor::stepped(int64_t step) {
+  if (!q_ || step % q_needs_->target_every != 0) return;
+  q_->follow(q_needs_->tau);
+  if (!slow_actor_.empty()) follow(slow_actor_, actor_, q_needs_->tau);
 }
 
 std::string MlpActor::config_json() const {
   nlohmann::ordered_json json{{"model_type", "rft_mlp_actor"},
-                              {"distribution", world_.action.discrete() ? "categorical" : "gaussian"},
+                              {"distribution", distribution_->name()},
                               {"environment", world_.name},
                               {"observation_size", world_.observation},
                               {"hidden", options_.hidden},
@@ -149,7 +204,8 @@ std::string MlpActor::config_json() const {
 void MlpActor::save(const std::string& directory) const {
   write_text(directory + "/config.json", config_json());
   std::map<std::string, Tensor> all;
-  for (const auto& [name, value] : tensors()) all[name] = value.detach().contiguous();
+  for (const auto& part : {tensors(), slow_tensors()})
+    for (const auto& [name, value] : part) all[name] = value.detach().contiguous();
   all[kMean] = of_vector(moments_.mean), all[kVariance] = of_vector(moments_.variance);
   all[kCount] = at::tensor({moments_.count}, at::kDouble);
   save_hf_tensors(directory, all);
@@ -157,6 +213,7 @@ void MlpActor::save(const std::string& directory) const {
 
 void MlpActor::load(const std::string& directory) {
   at::NoGradGuard no_grad;
+  check_distribution(directory, distribution_->name());
   auto found = load_hf_tensors(directory);
   auto take = [&](const std::string& name, at::IntArrayRef sizes) {
     auto at = found.find(name);
@@ -166,9 +223,19 @@ void MlpActor::load(const std::string& directory) {
                 ". Was the policy saved with other layers, or for another environment?");
     return at->second;
   };
-  bool critic = found.count("critic.0.weight") > 0;  // a policy that was trained without one starts one
-  for (const auto& [name, value] : tensors())
-    if (critic || name.rfind("critic.", 0) != 0) Tensor(value).copy_(take(name, value.sizes()));
+  // A policy that was trained without a critic starts one.
+  auto starts = [&](const std::string& name) {
+    for (const char* network : {"critic.", "q.", "slow_q.", "slow_actor."})
+      if (name.starts_with(network)) {
+        auto first = found.lower_bound(network);
+        return first == found.end() || !first->first.starts_with(network);
+      }
+    return false;
+  };
+  for (const auto& part : {tensors(), slow_tensors()})
+    for (const auto& [name, value] : part)
+      if (!starts(name)) Tensor(value).copy_(take(name, value.sizes()));
+  if (!slow_actor_.empty() && starts("slow_actor.")) follow(slow_actor_, actor_, 1);
   moments_.mean = vector_of(take(kMean, {world_.observation}));
   moments_.variance = vector_of(take(kVariance, {world_.observation}));
   moments_.count = take(kCount, {1}).item<double>();
@@ -193,23 +260,16 @@ void MlpActor::load_state(const State& state) {
 }
 
 Experience MlpActor::demonstrations(const Rows& rows) {
-  std::vector<Tensor> observations, actions, masks;
-  int64_t longest = 0;
-  for (int64_t i = 0; i < rows.size(); ++i) {
-    Tensor seen = rows.numbers(i, "observations", world_.observation);
-    Tensor done = rows.numbers(i, "actions", world_.action.size());
-    if (seen.size(0) != done.size(0) && seen.size(0) != done.size(0) + 1)
-      bad_input(rows.where(i), "`observations` must be one for every action (or one more); got ", seen.size(0),
-                " observations and ", done.size(0), " actions");
-    observations.push_back(seen.narrow(0, 0, done.size(0)).contiguous());
-    actions.push_back(done.to(world_.action.discrete() ? at::kLong : at::kFloat).unsqueeze(0));
-    masks.push_back(at::ones({1, done.size(0)}, at::kBool));
-    longest = std::max(longest, done.size(0));
-  }
+  auto episodes = read_demonstrations(rows, world_);
   if (options_.normalize_observations && moments_.count < 1)
-    for (const Tensor& seen : observations)
-      moments_.add({seen.const_data_ptr<double>(), static_cast<size_t>(seen.numel())});
-  for (Tensor& seen : observations) seen = normalized(seen).unsqueeze(0);
+    for (const auto& one : episodes)
+      moments_.add({one.observation.const_data_ptr<double>(), static_cast<size_t>(one.observation.numel())});
+  std::vector<Tensor> observations, actions, masks;
+  for (const auto& one : episodes) {
+    observations.push_back(normalized(one.observation).unsqueeze(0));
+    actions.push_back(distribution_->recorded(one.action).unsqueeze(0));
+    masks.push_back(at::ones({1, one.action.size(0)}, at::kBool));
+  }
   Experience out;
   out.context.set(extra::observation, concat_rows(observations));
   out.action = concat_rows(actions), out.mask = concat_rows(masks);
@@ -221,14 +281,29 @@ void GaussianActor::Options::visit(OptionVisitor& v) {
   MlpActor::Options::visit(v);
   v.option("log_std", log_std, "logarithm of the first standard deviation of every action");
   v.option("squash", squash, "send actions through tanh to the environment's bounds, instead of clipping them");
+  v.option("state_std", state_std, "the network gives the deviations too, times exp(log_std)");
 }
 
 GaussianActor::GaussianActor(Options options)
-    : MlpActor(options, gaussian_distribution(options.log_std, options.squash)) {}
+    : MlpActor(options, gaussian_distribution(options.log_std, options.squash, options.state_std)) {}
 
 void GaussianActor::check(const EnvironmentSpec& world) const {
   if (world.action.discrete())
     bad_input("policy", "gaussian gives numbers, and the actions of '", world.name, "' are one of ",
+              world.action.choices, " choices: use categorical");
+}
+
+void DeterministicActor::Options::visit(OptionVisitor& v) {
+  MlpActor::Options::visit(v);
+  v.option("noise", noise, "deviation of the exploration noise, of half the action's range", above(0));
+}
+
+DeterministicActor::DeterministicActor(Options options)
+    : MlpActor(options, deterministic_distribution(options.noise)) {}
+
+void DeterministicActor::check(const EnvironmentSpec& world) const {
+  if (world.action.discrete())
+    bad_input("policy", "deterministic gives numbers, and the actions of '", world.name, "' are one of ",
               world.action.choices, " choices: use categorical");
 }
 

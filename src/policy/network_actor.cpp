@@ -44,6 +44,7 @@ void NetworkActor::Options::visit(OptionVisitor& v) {
 
 void NetworkActor::enter(const EnvironmentSpec& world, const Needs& needs, uint64_t seed) {
   check(world);
+  if (needs.q) bad_input("policy", kind(), " has no critics Q: an off-policy objective needs gaussian");
   world_ = world;
   moments_ = RunningMoments(static_cast<size_t>(world.observation));
   build(needs, seed);
@@ -83,7 +84,8 @@ Experience NetworkActor::demonstrations(const Rows& rows) {
       moments_.add({one.observation.const_data_ptr<double>(), static_cast<size_t>(one.observation.numel())});
   std::vector<Tensor> observations, actions, masks;
   for (auto& one : episodes) {
-    observations.push_back(normalized(one.observation).unsqueeze(0)), actions.push_back(one.action.unsqueeze(0));
+    observations.push_back(normalized(one.observation).unsqueeze(0)),
+        actions.push_back(recorded(one.action).unsqueeze(0));
     masks.push_back(at::ones({1, one.action.size(0)}, at::kBool));
   }
   Experience out;
@@ -95,19 +97,23 @@ Experience NetworkActor::demonstrations(const Rows& rows) {
 
 std::vector<Parameter> NetworkActor::parameters() {
   std::vector<Parameter> out;
-  for (const auto& [name, value] : tensors()) out.push_back({name, value, value.dim() > 1});
+  for (const auto& [name, value] : tensors())
+    out.push_back({name, value, value.dim() > 1, name.starts_with("critic.") ? groups::critic : groups::policy});
+  return out;
+}
+
+std::vector<std::pair<std::string, int64_t>> NetworkActor::joined_settings() const {
+  auto out = settings();
+  out.emplace_back("chunk", world_.chunk);
   return out;
 }
 
 std::string NetworkActor::config_json() const {
-  nlohmann::ordered_json json{{"model_type", "rft_" + kind()},
-                              {"environment", world_.name},
-                              {"observation_size", world_.observation},
-                              {"chunk", world_.chunk},
-                              {"hidden", base_.hidden},
-                              {"activation", base_.activation},
-                              {"normalize_observations", base_.normalize_observations}};
-  for (const auto& [name, value] : settings()) json[name] = value;
+  nlohmann::ordered_json json{
+      {"model_type", "rft_" + kind()},          {"environment", world_.name},
+      {"observation_size", world_.observation}, {"hidden", base_.hidden},
+      {"activation", base_.activation},         {"normalize_observations", base_.normalize_observations}};
+  for (const auto& [name, value] : joined_settings()) json[name] = value;
   if (world_.action.discrete())
     json["choices"] = world_.action.choices;
   else
@@ -121,7 +127,7 @@ void NetworkActor::check_config(const std::string& directory) const {
   if (!json.is_object()) bad_input(file, "must be a JSON object");
   if (auto type = json.find("model_type"); type == json.end() || *type != "rft_" + kind())
     bad_input(file, "`model_type` must be \"rft_", kind(), "\"; got ", type == json.end() ? "none" : type->dump());
-  for (const auto& [name, value] : settings())
+  for (const auto& [name, value] : joined_settings())
     if (auto found = json.find(name); found == json.end() || *found != value)
       bad_input(file, "`", name, "` must be the recipe's, ", value, "; got ",
                 found == json.end() ? "none" : found->dump());

@@ -66,9 +66,12 @@ Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCurs
 
 Experience act(const RolloutSlots& slots, uint64_t seed, const CollectOptions& options, Metrics& metrics) {
   auto& actor = dynamic_cast<Actor&>(slots.policy);
-  if (slots.worlds->options().steps) return slots.worlds->segments(actor, seed, options.needs.value, metrics);
-  return slots.worlds->episodes(actor, options.batch_size / options.group_size, options.group_size, seed,
-                                /*greedy=*/false, options.needs.value, metrics);
+  Acting acting;
+  acting.critic = options.needs.value && !options.needs.q, acting.transitions = options.needs.q.has_value();
+  acting.uniform = options.uniform;
+  if (slots.worlds->options().steps) return slots.worlds->segments(actor, seed, acting, metrics);
+  return slots.worlds->episodes(actor, options.batch_size / options.group_size, options.group_size, seed, acting,
+                                metrics);
 }
 
 /// One rollout, rewarded and judged; group numbers start at `first_group`.

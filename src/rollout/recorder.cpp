@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -9,15 +10,24 @@
 
 namespace rft {
 
-Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec)
-    : rows_(rows), steps_(steps), width_(spec.observation) {
+Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what)
+    : rows_(rows), steps_(steps), width_(spec.observation), what_(what) {
   observation_ = at::zeros({rows, steps, width_}, at::kFloat);
   logp_ = at::zeros({rows, steps}, at::kFloat), reward_ = at::zeros({rows, steps}, at::kFloat);
   mask_ = at::zeros({rows, steps}, at::kBool), last_ = at::zeros({rows, steps}, at::kBool);
   dropped_ = at::zeros({rows}, at::kBool);
+  if (what.transitions) {
+    next_observation_ = at::zeros({rows, steps, width_}, at::kFloat);
+    terminated_ = at::zeros({rows, steps}, at::kBool);
+  }
+  if (what.raw) {
+    raw_ = at::zeros({rows, steps, width_}, at::kDouble);
+    command_ = at::zeros({rows, steps, spec.action.size()}, at::kDouble);
+  }
 }
 
-void Recorder::decisions(const Decisions& decisions, const Tensor& memory, const std::vector<RecordPlace>& places) {
+void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
+                         const std::vector<RecordPlace>& places) {
   auto bytes_of_row = [](const Tensor& x) { return x.numel() / x.size(0) * static_cast<int64_t>(x.element_size()); };
   auto copy_row = [&](const Tensor& into, int64_t to, const Tensor& from, size_t i) {
     int64_t bytes = bytes_of_row(from);
@@ -37,6 +47,7 @@ void Recorder::decisions(const Decisions& decisions, const Tensor& memory, const
   };
   put(observation_, decisions.observation), put(action_, decisions.action), put(logp_, decisions.logp);
   put(step_logp_, decisions.step_logp), put(value_, decisions.value);
+  if (what_.raw) put(raw_, raw), put(command_, decisions.command);
   bool* mask = mask_.data_ptr<bool>();
   for (const auto& place : places) mask[place.row * steps_ + place.step] = true;
   if (!memory.defined()) return;
@@ -59,15 +70,26 @@ void Recorder::backward_logp(RecordPlace at, double value) {
   backward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
 }
 
+void Recorder::next_observation(RecordPlace at, const double* observation) {
+  if (!what_.transitions) return;
+  float* to = next_observation_.data_ptr<float>() + (at.row * steps_ + at.step) * width_;
+  std::transform(observation, observation + width_, to, [](double x) { return static_cast<float>(x); });
+}
+
 void Recorder::follows(RecordPlace at, const double* observation, const float* memory) {
   cut_.push_back(at);
   following_.insert(following_.end(), observation, observation + width_);
   remembered_.insert(remembered_.end(), memory, memory + memory_width_);
 }
 
-void Recorder::end(RecordPlace at, const double* observation, const float* memory) {
+void Recorder::terminated(RecordPlace at) {
   last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
-  if (observation) follows(at, observation, memory);
+  if (what_.transitions) terminated_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
+}
+
+void Recorder::out_of_time(RecordPlace at, const double* observation, const float* memory) {
+  last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
+  follows(at, observation, memory);
 }
 
 void Recorder::pause(int64_t row, const double* observation, const float* memory) {
@@ -104,7 +126,7 @@ void Recorder::set_values(Experience& out, Actor& actor, int64_t steps) const {
   out.extra.set(extra::next_value, next);
 }
 
-Experience Recorder::finish(Actor& actor, int64_t steps, bool critic) const {
+Experience Recorder::finish(Actor& actor, int64_t steps) const {
   auto first = [&](const Tensor& x) { return x.narrow(1, 0, steps).contiguous(); };
   Experience out;
   out.context.set(extra::observation, first(observation_));
@@ -114,7 +136,12 @@ Experience Recorder::finish(Actor& actor, int64_t steps, bool critic) const {
   if (step_logp_.defined()) out.extra.set(extra::step_logp, first(step_logp_));
   if (duration_.defined()) out.extra.set(extra::duration, first(duration_));
   if (memory_.defined()) out.context.set(extra::memory, memory_);
-  if (critic) set_values(out, actor, steps);
+  if (what_.critic) set_values(out, actor, steps);
+  if (what_.transitions) {
+    out.extra.set(extra::next_observation, first(next_observation_));
+    out.extra.set(extra::terminated, first(terminated_));
+  }
+  if (what_.raw) out.extra.set(extra::raw_observation, first(raw_)), out.extra.set(extra::command, first(command_));
   Tensor lost = dropped_.logical_and(out.mask.any(1).logical_not());
   out.reward.masked_fill_(lost.unsqueeze(1), std::nan(""));
   return out;

@@ -5,6 +5,7 @@
 #include "rft/core/action_space.h"
 #include "rft/core/experience.h"
 #include "rft/policy/actor.h"
+#include "rft/rollout/worlds.h"
 
 namespace rft {
 
@@ -15,23 +16,29 @@ struct RecordPlace {
 
 class Recorder {
  public:
-  Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec);
-  /// Decision i was made at places[i], by an agent that remembered memory[i]; `memory` is undefined for actors without.
-  void decisions(const Decisions& decisions, const Tensor& memory, const std::vector<RecordPlace>& places);
+  Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what);
+  /// Decision i was made at places[i], where raw [N, D] was observed, by an agent that remembered memory[i]; `memory`
+  /// is undefined for actors without.
+  void decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
+                 const std::vector<RecordPlace>& places);
   void reward(RecordPlace at, double value);
   /// The decision at `at` lasted so many steps of its environment; 1 where it isn't said.
   void duration(RecordPlace at, int64_t steps);
   /// Log-probability of undoing the decision at `at`.
   void backward_logp(RecordPlace at, double value);
-  /// The episode ended with the decision at `at`; `observation` [D] is what followed where time ran out, null where the
-  /// episode ended by itself, and `memory` [M] what the agent remembered then.
-  void end(RecordPlace at, const double* observation, const float* memory);
+  /// What followed the decision at `at`; observation [D].
+  void next_observation(RecordPlace at, const double* observation);
+  /// The episode ended by itself with the decision at `at`.
+  void terminated(RecordPlace at);
+  /// Time ran out with the decision at `at`; `observation` [D] is what followed, `memory` [M] what the agent remembered
+  /// then.
+  void out_of_time(RecordPlace at, const double* observation, const float* memory);
   /// The record of this row ends in mid-episode; `observation` [D] is what follows.
   void pause(int64_t row, const double* observation, const float* memory);
   /// What was decided from step `from` to `to` of this row is not to be learned from.
   void dropped(int64_t row, int64_t from, int64_t to);
   /// The first `steps` columns. A row in which everything was dropped has a reward of NaN.
-  Experience finish(Actor& actor, int64_t steps, bool critic) const;
+  Experience finish(Actor& actor, int64_t steps) const;
 
  private:
   void set_values(Experience& out, Actor& actor, int64_t steps) const;
@@ -39,11 +46,13 @@ class Recorder {
   Tensor values_after(Actor& actor) const;
 
   int64_t rows_, steps_, width_, memory_width_ = 0;
+  Acting what_;
   Tensor observation_, action_, logp_, step_logp_, value_, reward_, duration_, mask_, last_, dropped_, backward_;
-  Tensor memory_;                  ///< [rows, M] before a row's first decision
-  std::vector<RecordPlace> cut_;   ///< where an episode goes on unseen, or was cut off
-  std::vector<double> following_;  ///< the observations there, [cut_.size() * D]
-  std::vector<float> remembered_;  ///< what the agents remember there, [cut_.size() * M]
+  Tensor next_observation_, terminated_, raw_, command_;  ///< where they are asked for
+  Tensor memory_;                                         ///< [rows, M] before a row's first decision
+  std::vector<RecordPlace> cut_;                          ///< where an episode goes on unseen, or was cut off
+  std::vector<double> following_;                         ///< the observations there, [cut_.size() * D]
+  std::vector<float> remembered_;                         ///< what the agents remember there, [cut_.size() * M]
 };
 
 }  // namespace rft

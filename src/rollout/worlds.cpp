@@ -195,7 +195,7 @@ void Worlds::report(Metrics& metrics) {
 
 /// What the agents of the active worlds decide, recorded at `places`.
 Decisions Worlds::ask(Actor& actor, const std::vector<World*>& active, const std::vector<RecordPlace>& places,
-                      uint64_t seed, bool greedy, bool learn, Recorder& recorder) {
+                      uint64_t seed, const Acting& acting, Recorder& recorder) {
   const int64_t count = static_cast<int64_t>(active.size()) * spec().agents, width = actor.memory();
   std::vector<uint64_t> keys;
   for (const auto& place : places)
@@ -204,8 +204,9 @@ Decisions Worlds::ask(Actor& actor, const std::vector<World*>& active, const std
   double* to = raw.data_ptr<double>();
   for (World* world : active) to = std::copy(world->observation.begin(), world->observation.end(), to);
   if (width == 0) {
-    Decisions out = actor.act(raw, keys, greedy, learn);
-    recorder.decisions(out, {}, places);
+    Decisions out =
+        acting.uniform ? actor.random(raw, keys) : actor.act(raw, keys, acting.greedy, /*learn=*/!acting.greedy);
+    recorder.decisions(out, raw, {}, places);
     return out;
   }
   Tensor memory = at::empty({count, width}, at::kFloat);
@@ -214,26 +215,26 @@ Decisions Worlds::ask(Actor& actor, const std::vector<World*>& active, const std
     world->memory.resize(static_cast<size_t>(spec().agents * width));
     into = std::copy(world->memory.begin(), world->memory.end(), into);
   }
-  Decisions out = actor.act_from(memory, raw, keys, greedy, learn);
+  Decisions out = actor.act_from(memory, raw, keys, acting.greedy, /*learn=*/!acting.greedy);
   Tensor after = out.memory.contiguous();
   const float* from = after.const_data_ptr<float>();
   for (World* world : active) {
     std::copy_n(from, world->memory.size(), world->memory.begin());
     from += world->memory.size();
   }
-  recorder.decisions(out, memory, places);
+  recorder.decisions(out, raw, memory, places);
   return out;
 }
 
 /// One decision of every active world, recorded. Returns the worlds whose episode ended, in order; their last
 /// observations are still there.
-std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, bool greedy,
-                                           bool learn, Recorder& recorder) {
+std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World*>& active, uint64_t seed,
+                                           const Acting& acting, Recorder& recorder) {
   const int64_t A = spec().agents;
   std::vector<RecordPlace> places;
   for (World* world : active)
     for (int64_t a = 0; a < A; ++a) places.push_back({world->row + a, world->step});
-  Decisions decisions = ask(actor, active, places, seed, greedy, learn, recorder);
+  Decisions decisions = ask(actor, active, places, seed, acting, recorder);
   const double* told = decisions.command.const_data_ptr<double>();
   if (!std::all_of(told, told + decisions.command.numel(), [](double x) { return std::isfinite(x); }))
     run_failed("policy", "an action is not a finite number, in one of the environments after ", active.front()->elapsed,
@@ -260,20 +261,27 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
       }
       if (world->reversible) recorder.backward_logp({world->row, world->step}, world->reversible->backward_logp());
     }
+    for (int64_t a = 0; a < A && !failed; ++a)
+      recorder.next_observation({world->row + a, world->step}, world->observation.data() + a * spec().observation);
     ++world->step;
     if (!failed && !world->terminated && !out_of_time) continue;
-    const double* last = world->terminated || failed ? nullptr : world->observation.data();
-    for (int64_t a = 0; a < A; ++a)
-      recorder.end({world->row + a, world->step - 1}, last ? last + a * spec().observation : nullptr,
-                   remembered(*world, a));
+    for (int64_t a = 0; a < A; ++a) {
+      RecordPlace at{world->row + a, world->step - 1};
+      if (world->terminated || failed)
+        recorder.terminated(at);
+      else
+        recorder.out_of_time(at, world->observation.data() + a * spec().observation, remembered(*world, a));
+    }
     ended.push_back(world);
   }
   return ended;
 }
 
-Experience Worlds::segments(Actor& actor, uint64_t seed, bool critic, Metrics& metrics) {
+Experience Worlds::segments(Actor& actor, uint64_t seed, const Acting& acting, Metrics& metrics) {
   at::NoGradGuard no_grad;
   const int64_t T = options_.steps.value(), A = spec().agents;
+  if (acting.transitions && options_.chunk > 1)
+    bad_input("rollout.chunk", "off-policy objectives learn from single actions; got chunks of ", options_.chunk);
   auto begin_episode = [&](World& world) {
     world.environment->reset(
         mix(mix(seed_, static_cast<uint64_t>(world.index)), static_cast<uint64_t>(world.episode++)), world.observation);
@@ -286,25 +294,25 @@ Experience Worlds::segments(Actor& actor, uint64_t seed, bool critic, Metrics& m
     active.push_back(world.get());
   }
   started_ = true;
-  Recorder recorder(rows(), T, spec());
+  Recorder recorder(rows(), T, spec(), acting);
   for (int64_t t = 0; t < T; ++t)
-    for (World* world : decide(actor, active, seed, /*greedy=*/false, /*learn=*/true, recorder)) begin_episode(*world);
+    for (World* world : decide(actor, active, seed, acting, recorder)) begin_episode(*world);
   for (World* world : active)
     for (int64_t a = 0; a < A; ++a)
       recorder.pause(world->row + a, world->observation.data() + a * spec().observation, remembered(*world, a));
-  Experience out = recorder.finish(actor, T, critic);
+  Experience out = recorder.finish(actor, T);
   out.group = at::arange(rows(), at::kLong);
   report(metrics);
   return out;
 }
 
-Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, uint64_t seed, bool greedy, bool critic,
+Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, uint64_t seed, const Acting& acting,
                             Metrics& metrics, const std::function<void(const Environment&)>& frame) {
   at::NoGradGuard no_grad;
   const int64_t A = spec().agents, episodes = starts * group_size;
   if (time_limit() <= 0)
     bad_input("rollout.max_steps", "'", spec().name, "' has no time limit of its own: whole episodes need one");
-  Recorder recorder(episodes * A, (time_limit() + options_.chunk - 1) / options_.chunk, spec());
+  Recorder recorder(episodes * A, (time_limit() + options_.chunk - 1) / options_.chunk, spec(), acting);
   int64_t next = 0, longest = 0;
   auto begin_episode = [&](World& world) {
     auto of = static_cast<uint64_t>(next / group_size);
@@ -319,7 +327,7 @@ Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, ui
   started_ = false;
   while (!active.empty()) {
     bool first_goes_on = active.front()->row == 0;
-    auto ended = decide(actor, active, mix(seed, 2), greedy, !greedy, recorder);
+    auto ended = decide(actor, active, mix(seed, 2), acting, recorder);
     if (frame && first_goes_on) frame(*worlds_.front()->environment);
     for (World* world : ended) {
       longest = std::max(longest, world->step);
@@ -329,7 +337,7 @@ Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, ui
         active.erase(std::find(active.begin(), active.end(), world));
     }
   }
-  Experience out = recorder.finish(actor, longest, critic);
+  Experience out = recorder.finish(actor, longest);
   out.group = at::arange(starts, at::kLong).repeat_interleave(group_size * A);
   report(metrics);
   return out;

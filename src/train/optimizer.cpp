@@ -29,11 +29,19 @@ double learning_rate(const ScheduleOptions& schedule, double lr, int64_t step, i
 Optimizer::Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options)
     : options_(options), parameters_(std::move(parameters)) {
   if (parameters_.empty()) run_failed("Optimizer", "there is nothing to train");
-  std::stable_partition(parameters_.begin(), parameters_.end(), [](const Parameter& p) { return p.decay; });
+  auto alike = [](const Parameter& a, const Parameter& b) { return a.group == b.group && a.decay == b.decay; };
+  // Within a group those that are decayed come first; groups in the order in which they were met.
+  std::map<std::string, int> order;
+  for (const auto& p : parameters_) order.emplace(p.group, static_cast<int>(order.size()));
+  std::stable_sort(parameters_.begin(), parameters_.end(), [&](const Parameter& a, const Parameter& b) {
+    return std::pair(order[a.group], !a.decay) < std::pair(order[b.group], !b.decay);
+  });
   int64_t count = 0;
-  for (const auto& p : parameters_) {
-    count += p.value.numel();
-    if (p.decay) decayed_ = count;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& p = parameters_[i];
+    if (i == 0 || !alike(p, parameters_[i - 1])) parts_.push_back({p.group, p.decay, count, 0});
+    parts_.back().length += p.value.numel(), count += p.value.numel();
+    steps_[p.group] = 0;
   }
   auto type = parameters_.front().value.options().requires_grad(false);
   flat_ = at::empty({count}, type);
@@ -70,24 +78,26 @@ double Optimizer::grad_norm() const {
 
 void Optimizer::scale_grad(double factor) { grad_.mul_(factor); }
 
-void Optimizer::step(double lr) {
-  ++steps_;
+void Optimizer::step(double lr, const std::set<std::string>& only) {
+  auto stepped = [&](const std::string& group) { return only.empty() || only.count(group) > 0; };
+  for (auto& [group, steps] : steps_) steps += stepped(group);
   auto grad = grad_.scalar_type() == master_.scalar_type() ? grad_ : grad_.to(master_.scalar_type());
-  auto part = [&](int64_t begin, int64_t length, double decay) {
-    if (length == 0) return;
-    std::vector<Tensor> p{master_.narrow(0, begin, length)}, g{grad.narrow(0, begin, length)},
-        m{mean_.narrow(0, begin, length)}, v{square_.narrow(0, begin, length)},
-        steps{at::tensor(static_cast<float>(steps_))};
-    at::_fused_adamw_(p, g, m, v, {}, steps, lr, options_.beta1, options_.beta2, decay, options_.eps, false, false);
-  };
+  double critics = options_.critic_lr ? *options_.critic_lr / *options_.lr : 1;
   at::NoGradGuard no_grad;
-  part(0, decayed_, options_.weight_decay);
-  part(decayed_, flat_.numel() - decayed_, 0.0);
+  for (const Part& part : parts_) {
+    if (!stepped(part.group)) continue;
+    auto of = [&](const Tensor& x) { return std::vector<Tensor>{x.narrow(0, part.begin, part.length)}; };
+    std::vector<Tensor> p = of(master_), g = of(grad), m = of(mean_), v = of(square_),
+                        steps{at::tensor(static_cast<float>(steps_[part.group]))};
+    at::_fused_adamw_(p, g, m, v, {}, steps, part.group == groups::critic ? lr * critics : lr, options_.beta1,
+                      options_.beta2, part.decay ? options_.weight_decay : 0.0, options_.eps, false, false);
+  }
   if (!master_.is_same(flat_)) flat_.copy_(master_);
 }
 
 State Optimizer::state() const {
-  State out{{"mean", mean_}, {"square", square_}, {"steps", at::tensor(steps_, at::kLong)}};
+  State out{{"mean", mean_}, {"square", square_}};
+  for (const auto& [group, steps] : steps_) out["steps." + group] = at::tensor(steps, at::kLong);
   if (!master_.is_same(flat_)) out["master"] = master_;
   return out;
 }
@@ -103,9 +113,11 @@ void Optimizer::load_state(const State& state) {
   at::NoGradGuard no_grad;
   take("mean", mean_), take("square", square_);
   if (!master_.is_same(flat_)) take("master", master_);
-  auto steps = at::zeros({1}, at::kLong);
-  take("steps", steps);
-  steps_ = steps.item<int64_t>();
+  for (auto& [group, steps] : steps_) {
+    auto found = at::zeros({1}, at::kLong);
+    take(cat("steps.", group).c_str(), found);
+    steps = found.item<int64_t>();
+  }
 }
 
 void Optimizer::refresh_master() {

@@ -26,13 +26,37 @@ Config block_of(const Config& stage, const Config& recipe, const std::string& ke
   return {};
 }
 
+void visit_replay(ReplayOptions& replay, OptionVisitor& v) {
+  v.block(
+      "replay", [&](OptionVisitor& in) { replay.visit(in); }, "what off-policy objectives learn from");
+}
+
 void read_rollout(StageConfig& stage) {
   OptionReader reader(stage.rollout_block);
   stage.rollout.visit(reader);
   if (!stage.environment.is_null()) stage.worlds.visit(reader);
+  if (stage.replay) visit_replay(*stage.replay, reader);
   const auto& policy = registry<Policy>().entry_of(stage.policy);
   if (policy.visit_rollout) policy.visit_rollout(reader);  // checked here; read again when the policy is made
   reader.finish();
+}
+
+/// Off-policy objectives learn from single decisions, that are collected or given.
+void check_transitions(const StageConfig& stage, const Config& place, const Needs& needs) {
+  bool acts = !stage.environment.is_null(), collects = stage.train.timesteps || stage.worlds.steps;
+  const std::string& objective = stage.objective.find("type")->text();
+  if (!acts)
+    bad_input(place.place(), "the objective '", objective, "' is for control: an `environment` block is needed");
+  if (!stage.train.steps && !stage.train.timesteps)
+    bad_input(place.place(), "how long to train must be said: train.timesteps (decisions to collect), or train.steps");
+  if (!stage.data.prompts.empty() && !stage.data.train.empty())
+    bad_input(place.place(), "data.prompts and data.train mean the same: give one");
+  if (!collects && stage.data.rows().empty())
+    bad_input(place.place(),
+              "there is nothing to learn from: train.timesteps collects decisions, data.train gives some");
+  if (needs.q->returns && stage.worlds.steps)
+    bad_input(stage.rollout_block.place(), "'", objective,
+              "' learns from the returns of whole episodes: leave out rollout.steps, or set calibrated: false");
 }
 
 void check_environment(const StageConfig& stage, const Config& place, const Needs& needs) {
@@ -66,14 +90,16 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
     if (get(key).is_null()) bad_input(place.place(), "the block '", key, "' is missing");
   stage.data = read_options<DataOptions>(get("data"));
   stage.train = read_options<TrainOptions>(get("train"));
-  read_rollout(stage);
   registry<Policy>().resolve(stage.policy);
   auto objective = make_objective(stage);
+  if (objective->needs().data == Needs::Data::transitions) stage.replay.emplace();
+  read_rollout(stage);
   auto reward = make_reward(stage);
   make_credit(stage), make_selector(stage);
   Needs needs = objective->needs();
   check_environment(stage, place, needs);
-  if (stage.worlds.steps) stage.rollout.group_size = 1;
+  if (stage.replay) check_transitions(stage, place, needs);
+  if (stage.worlds.steps || stage.replay) stage.rollout.group_size = 1;
   bool acts = !stage.environment.is_null();
   bool rewarded = needs.pathwise || (needs.data == Needs::Data::rollout && (needs.reward || needs.advantage));
   if (rewarded && !reward && !acts)
@@ -82,7 +108,8 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   bool none = stage.data.prompts.empty() && stage.data.train.empty();
   if (acts && needs.data == Needs::Data::rollout && !none)
     bad_input(place.place(), "a policy that acts in an environment learns from what happens there: no rows are read");
-  if ((!acts || needs.data != Needs::Data::rollout) && stage.data.prompts.empty() == stage.data.train.empty())
+  if ((!acts || needs.data != Needs::Data::rollout) && !stage.replay &&
+      stage.data.prompts.empty() == stage.data.train.empty())
     bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
   if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
     bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ",
@@ -116,6 +143,7 @@ Config resolved_rollout(const StageConfig& stage) {
   if (!stage.environment.is_null()) {
     OptionWriter writer(out);
     const_cast<WorldsOptions&>(stage.worlds).visit(writer);
+    if (stage.replay) visit_replay(const_cast<ReplayOptions&>(*stage.replay), writer);
   }
   const auto& policy = registry<Policy>().entry_of(stage.policy);
   if (!policy.visit_rollout) return out;
@@ -150,7 +178,10 @@ void fill_defaults(StageConfig& stage) {
   if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
   bool online_pairs = needs.data == Needs::Data::pairs && !(stage.reward.is_null() && stage.environment.is_null());
   if (stage.select.is_null()) stage.select = typed(online_pairs ? "best_worst" : needs.best_rows ? "best_of_n" : "all");
-  if (!stage.train.optimizer.lr) stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5 : 1e-6;
+  if (!stage.train.optimizer.lr)
+    stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5
+                               : needs.data == Needs::Data::transitions  ? 3e-4
+                                                                         : 1e-6;
 }
 
 }  // namespace

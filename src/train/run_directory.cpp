@@ -14,6 +14,7 @@
 #include "rft/core/extra.h"
 #include "rft/core/log.h"
 #include "rft/io/files.h"
+#include "rft/io/gif.h"
 #include "rft/io/image.h"
 #include "rft/train/curves.h"
 #include "rft/train/run_files.h"
@@ -199,6 +200,12 @@ void RunDirectory::pictures(const std::string& name, const Tensor& images) {
   make_directories(path_ + "/samples");
   write_png(path_ + "/samples/" + name + ".png",
             contact_sheet(images.narrow(0, 0, std::min(kPictures, images.size(0)))));
+}
+
+void RunDirectory::episode(const std::string& name, const Tensor& frames) {
+  if (!files_ || !frames.defined() || frames.size(0) == 0) return;
+  make_directories(path_ + "/samples");
+  write_episode(path_ + "/samples/" + name, frames);
 }
 
 void RunDirectory::close() {

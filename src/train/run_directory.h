@@ -33,6 +33,8 @@ class RunDirectory {
   /// A contact sheet of images [N, 3, H, W]: samples/NAME.png.
   void pictures(const std::string& name, const Tensor& images);
   /// Draws curves.svg and ends the progress line.
+  /// Writes samples/NAME.gif and NAME.png from frames [N, 3, H, W]; nothing where there are none.
+  void episode(const std::string& name, const Tensor& frames);
   void close();
 
  private:

@@ -16,8 +16,8 @@
 namespace rft {
 namespace {
 
-/// Size of the pictures of an episode.
-constexpr int64_t kFrameHeight = 180, kFrameWidth = 240;
+/// Size of the pictures of an episode, and how many there are at most, about.
+constexpr int64_t kFrameHeight = 180, kFrameWidth = 240, kFrames = 120;
 
 // What a seed is used for; each use draws from its own stream.
 enum Stream : uint64_t {
@@ -63,6 +63,16 @@ Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardMo
   }
 }
 
+/// extra::draw of `rows` rows in groups of `group`.
+Tensor draw_keys(int64_t rows, int64_t group, uint64_t seed) {
+  auto draw = at::empty({rows, 2}, at::kLong);
+  for (int64_t i = 0; i < rows; ++i) {
+    draw.data_ptr<int64_t>()[2 * i] = static_cast<int64_t>(mix(mix(seed, 1), i / group) >> 1);
+    draw.data_ptr<int64_t>()[2 * i + 1] = static_cast<int64_t>(mix(mix(seed, 2), i) >> 1);
+  }
+  return draw;
+}
+
 /// Pairs are 2N rows of which a step takes some: the chosen ones first.
 int64_t contexts_in(const Experience& data, const Needs& needs) {
   int64_t rows = data.context.rows();
@@ -81,13 +91,19 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
       policy_(make_policy(config)),
       cursor_(1, false, 0) {
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
-  needs_.entropy = true;  // a metric of every run
+  needs_.entropy = !needs_.q;  // a metric of every run; Q's objectives have it of other actions than the batch's
   // Preferences between the policy's own answers: a reward picks the pairs that rows would have given.
   bool acts = !config_.environment.is_null();
   if (needs_.data == Needs::Data::pairs && (reward_ || acts)) needs_.data = Needs::Data::rollout, online_pairs_ = true;
   if (acts) enter_worlds();
-  if (!acts || needs_.data != Needs::Data::rollout) read_rows();
-  optimizer_ = std::make_unique<Optimizer>(policy_->parameters(), config_.train.optimizer);
+  bool given = !config_.data.rows().empty();
+  if (needs_.data == Needs::Data::transitions)
+    open_replay(given);
+  else if (!acts || needs_.data != Needs::Data::rollout)
+    read_rows();
+  auto parameters = policy_->parameters(), own = objective_->parameters();
+  parameters.insert(parameters.end(), own.begin(), own.end());
+  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer);
   total_ = total_steps();
 }
 
@@ -114,11 +130,49 @@ void StageTrainer::enter_worlds() {
   actor_->enter(worlds_->spec(), needs_, mix(seed_, kWeights));
 }
 
+/// Where single decisions are drawn from: what is collected, and the rows that were given.
+void StageTrainer::open_replay(bool given) {
+  replay_ = std::make_unique<Replay>(config_.replay->capacity);
+  if (!given) return;
+  Rows rows = Rows::load(config_.data.rows());
+  fingerprint_ = rows.fingerprint();
+  Experience decisions = decisions_of(actor_->transitions(rows));
+  if (decisions.rows() == 0) bad_input(config_.data.rows(), "the rows hold no decision that can be learned from");
+  given_ = std::make_unique<Replay>(decisions.rows());
+  given_->add(decisions);
+}
+
+/// What a replay keeps of rows of decisions, with extra::returns where the objective wants them: the discounted rewards
+/// from each decision to the end of its episode.
+Experience StageTrainer::decisions_of(Experience batch) const {
+  batch.logp = batch.old_logp = Tensor();  // who acted does not matter to what is learned
+  if (!needs_.q->returns) return actor_->decisions(batch);
+  Tensor reward = batch.reward.mul(batch.mask), last = batch.extra.tensor(extra::last), sum = at::zeros_like(reward);
+  Tensor ahead = at::zeros({batch.rows()}, reward.options());
+  for (int64_t t = batch.steps() - 1; t >= 0; --t) {
+    ahead = reward.select(1, t).add(ahead.masked_fill(last.select(1, t), 0), needs_.q->gamma);
+    sum.select(1, t).copy_(ahead);
+  }
+  batch.extra.set(extra::returns, sum);
+  return actor_->decisions(batch);
+}
+
+/// Optimizer steps that `decisions` new decisions are worth.
+int64_t StageTrainer::updates_for(int64_t decisions) const {
+  return std::max<int64_t>(std::llround(static_cast<double>(decisions) * config_.replay->updates), 1);
+}
+
 /// As many as the recipe says, or as its timesteps or epochs take.
 int64_t StageTrainer::total_steps() const {
   if (config_.train.steps) return *config_.train.steps;
   bool rollout = needs_.data == Needs::Data::rollout;
   auto whole = [](double x) { return static_cast<int64_t>(std::ceil(x)); };
+  if (replay_) {
+    int64_t left = std::max<int64_t>(*config_.train.timesteps - config_.replay->warmup, 1);
+    if (!config_.worlds.steps) return updates_for(left);
+    int64_t decisions = worlds_->rows() * *config_.worlds.steps;
+    return whole(static_cast<double>(left) / static_cast<double>(decisions)) * updates_for(decisions);
+  }
   if (worlds_ && rollout) {
     int64_t decisions = worlds_->rows() * *config_.worlds.steps;
     return whole(static_cast<double>(*config_.train.timesteps) / static_cast<double>(decisions)) *
@@ -152,11 +206,7 @@ Experience StageTrainer::draw_rows() {
   auto groups = at::arange(contexts, at::kLong).repeat_interleave(group);
   auto rows = index.index_select(0, groups);
   uint64_t seed = mix(mix(seed_, kDraws), static_cast<uint64_t>(steps_));
-  auto draw = at::empty({rows.numel(), 2}, at::kLong);
-  for (int64_t i = 0; i < rows.numel(); ++i) {
-    draw.data_ptr<int64_t>()[2 * i] = static_cast<int64_t>(mix(mix(seed, 1), i / group) >> 1);
-    draw.data_ptr<int64_t>()[2 * i + 1] = static_cast<int64_t>(mix(mix(seed, 2), i) >> 1);
-  }
+  auto draw = draw_keys(rows.numel(), group, seed);
   if (needs_.data == Needs::Data::pairs) {
     rows = at::cat({rows, rows.add(contexts_in(data_, needs_))});
     groups = at::cat({groups, groups}), draw = at::cat({draw, draw});
@@ -169,13 +219,47 @@ Experience StageTrainer::draw_rows() {
   return batch;
 }
 
+/// One more rollout goes into the replay; before anything is learned, as many as it takes to fill it for a start.
+void StageTrainer::refill_replay(Metrics& metrics) {
+  int64_t before = tokens_;
+  do {
+    CollectOptions options = collect_options();
+    options.uniform = tokens_ < config_.replay->warmup;
+    RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get()};
+    Metrics found;
+    Experience rollout = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
+    int64_t made = static_cast<int64_t>(found.mean("sampled_tokens"));
+    if (made == 0) run_failed("rollout", "nothing was collected: every episode's simulation broke down");
+    tokens_ += made;
+    replay_->add(decisions_of(std::move(rollout)));
+    metrics.merge(found);
+  } while (tokens_ < config_.replay->warmup);
+  updates_ = updates_for(before < config_.replay->warmup ? 1 : tokens_ - before);
+}
+
+/// Decisions from the replay and from those that were given, in the recipe's shares.
+Experience StageTrainer::draw_decisions() {
+  int64_t count = config_.train.batch_size;
+  uint64_t seed = mix(mix(seed_, kDraws), static_cast<uint64_t>(steps_));
+  int64_t old = !given_                ? 0
+                : replay_->size() == 0 ? count
+                                       : std::llround(static_cast<double>(count) * config_.replay->given_share);
+  std::vector<Experience> parts;
+  if (old > 0) parts.push_back(given_->draw(old, mix(seed, 3)));
+  if (old < count) parts.push_back(replay_->draw(count - old, mix(seed, 4)));
+  Experience out = parts.size() == 1 ? std::move(parts[0]) : Experience::concat(parts);
+  out.group = at::arange(count, at::kLong);
+  out.extra.set(extra::draw, draw_keys(count, 1, seed));
+  return out;
+}
+
 /// The recipe's, or as many trajectories as leave the selector one optimizer batch.
 int64_t StageTrainer::rollout_batch_size() const {
   if (config_.rollout.batch_size) return *config_.rollout.batch_size;
   int64_t group = config_.rollout.group_size, size = group;
   // Rows that segments come in, or that keep all worlds busy.
   if (worlds_ && config_.worlds.steps) return worlds_->rows();
-  if (single_decisions()) return (config_.worlds.environments + group - 1) / group * group;
+  if (single_decisions() || replay_) return (config_.worlds.environments + group - 1) / group * group;
   while (selector_->expected_rows(size, group) < config_.train.batch_size) size += group;
   return size;
 }
@@ -186,13 +270,18 @@ int64_t StageTrainer::updates_of(int64_t rows) const {
   return chunks * config_.train.iterations;
 }
 
-void StageTrainer::next_rollout(Metrics& metrics) {
+CollectOptions StageTrainer::collect_options() const {
   CollectOptions options;
   options.group_size = config_.rollout.group_size;
   options.batch_size = rollout_batch_size();
   options.needs = needs_;
   options.recompute_logp = config_.rollout.recompute_logp;
   options.max_reward_failures = config_.train.max_reward_failures;
+  return options;
+}
+
+void StageTrainer::next_rollout(Metrics& metrics) {
+  CollectOptions options = collect_options();
   RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get()};
   Metrics found;
   batch_ = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
@@ -209,6 +298,11 @@ void StageTrainer::next_rollout(Metrics& metrics) {
 void StageTrainer::next_batch(Metrics& metrics) {
   update_ = 0;
   if (needs_.data == Needs::Data::rollout) return next_rollout(metrics);
+  if (replay_) {
+    updates_ = 1;
+    if (config_.train.timesteps || config_.worlds.steps) refill_replay(metrics);
+    return;
+  }
   batch_ = draw_rows();
   tokens_ += batch_.mask.sum().item<int64_t>();
   updates_ = 1;
@@ -216,6 +310,7 @@ void StageTrainer::next_batch(Metrics& metrics) {
 
 /// The rows of this update: all of batch_, or the next train.batch_size in an order of its own every pass.
 Experience StageTrainer::next_chunk() {
+  if (replay_) return batch_ = draw_decisions();
   if (updates_ <= config_.train.iterations) return batch_;
   int64_t chunks = updates_ / config_.train.iterations, pass = update_ / chunks;
   int64_t at = update_ % chunks * config_.train.batch_size;
@@ -271,12 +366,15 @@ void StageTrainer::skipped(const std::string& problem, const Experience& batch, 
 void StageTrainer::evaluate_episodes(Metrics& metrics) {
   Metrics found;
   std::vector<Tensor> frames;
+  int64_t limit = config_.worlds.max_steps.value_or(eval_worlds_->spec().max_steps);
+  int64_t at = 0, every = std::max<int64_t>(limit / kFrames, 1);
   auto show = [&](const Environment& environment) {
     auto* rendered = dynamic_cast<const Rendered*>(&environment);
-    if (rendered && steps_ == total_) frames.push_back(rendered->render(kFrameHeight, kFrameWidth));
+    if (rendered && steps_ == total_ && at++ % every == 0)
+      frames.push_back(rendered->render(kFrameHeight, kFrameWidth));
   };
   Experience episodes = eval_worlds_->episodes(*actor_, config_.worlds.eval_episodes, 1, mix(seed_, kEvaluation),
-                                               /*greedy=*/true, /*critic=*/false, found, show);
+                                               {.greedy = true}, found, show);
   if (reward_) attach_rewards(episodes, *reward_, 1.0, "eval/", metrics);
   for (const auto& [name, value] : found.means()) metrics.add("eval/" + name, value);
   if (found.has("episode/return")) metrics.add("eval/reward", found.mean("episode/return"));

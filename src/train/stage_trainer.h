@@ -50,6 +50,12 @@ class StageTrainer {
   void next_rollout(Metrics& metrics);
   void read_rows();
   void enter_worlds();
+  void open_replay(bool given);
+  Experience decisions_of(Experience batch) const;
+  int64_t updates_for(int64_t decisions) const;
+  void refill_replay(Metrics& metrics);
+  Experience draw_decisions();
+  CollectOptions collect_options() const;
   int64_t total_steps() const;
   bool single_decisions() const;
   void evaluate_episodes(Metrics& metrics);
@@ -69,6 +75,7 @@ class StageTrainer {
   std::unique_ptr<Policy> policy_;
   std::unique_ptr<Worlds> worlds_, eval_worlds_;  ///< where the policy acts in an environment
   Actor* actor_ = nullptr;                        ///< policy_, there
+  std::unique_ptr<Replay> replay_, given_;  ///< of off-policy objectives: what was collected, and the dataset's rows
   Needs needs_;
   bool online_pairs_ = false;
   Experience data_;  ///< all training rows, encoded: contexts or demonstrations
@@ -78,8 +85,8 @@ class StageTrainer {
   RowCursor cursor_;
   std::unique_ptr<Optimizer> optimizer_;
 
-  Experience batch_;                  ///< what is being learned from: a whole rollout, or one step's demonstrations
-  Experience shuffled_;                ///< the batch in the order of this pass over it
+  Experience batch_;     ///< what is being learned from: a whole rollout, or one step's demonstrations
+  Experience shuffled_;  ///< the batch in the order of this pass over it
   int64_t shuffled_pass_ = -1;
   int64_t update_ = 0, updates_ = 0;  ///< optimizer steps taken and to take on batch_
   int64_t steps_ = 0, total_ = 0, rollouts_ = 0, tokens_ = 0, skipped_in_row_ = 0, skipped_ = 0;

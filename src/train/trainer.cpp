@@ -127,6 +127,7 @@ class Run {
       if (evaluated) {
         stage.evaluate(metrics);
         directory_.pictures(cat("eval-", step), stage.evaluated_images());
+        directory_.episode(cat("episode-", step), stage.evaluated_frames());
       }
       if (last || evaluated || stage.steps_done() % options.log_every == 0) {
         report(stage, at, step, since_log.lap(), metrics);

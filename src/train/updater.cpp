@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
@@ -93,12 +94,16 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
   Metrics found;
   double total = 0;
   std::vector<Tensor> images;
+  std::set<std::string> trained;
+  bool all = false;
   for (const Tensor& part : parts) {
     Experience micro = parts.size() == 1 ? batch : batch.select(part);
     Evaluation now = evaluate(policy, micro, needs, options, found);
     Loss loss = objective.loss(now, micro);
     if (auto problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel()); !problem.empty())
       return {false, problem};
+    for (const auto& term : loss.terms)
+      trained.insert(term.trains.begin(), term.trains.end()), all |= term.trains.empty();
     auto sum = loss.total();
     total += sum.item<double>();
     if (sum.requires_grad()) sum.backward();
@@ -115,7 +120,7 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
     double factor = options.max_grad_norm / (norm + 1e-6);
     if (factor < 1) optimizer.scale_grad(factor);
   }
-  optimizer.step(options.lr);
+  optimizer.step(options.lr, all ? std::set<std::string>{} : trained);
   objective.stepped(found);
   metrics.merge(found);
   metrics.add("loss", total);

@@ -150,6 +150,16 @@ TEST(Gae, AsksForACriticAndSaysWhereThereIsNone) {
   EXPECT_NE(testing::message_of([] { make("{reward_clip: [1]}"); }).find("reward_clip"), std::string::npos);
 }
 
+TEST(Gae, ClippedAdvantagesLeaveTheReturnsAlone) {
+  Experience plain = rows(), clipped = rows();
+  Metrics metrics;
+  make("{kl_weight: 0}").assign(plain, metrics);
+  make("{kl_weight: 0, advantage_clip: 0.6}").assign(clipped, metrics);
+  EXPECT_GT(plain.advantage.abs().max().item<double>(), 0.7);
+  expect_close(clipped.advantage, plain.advantage.clamp(-0.6, 0.6));
+  expect_close(clipped.extra.tensor(extra::returns), plain.extra.tensor(extra::returns));
+}
+
 /// A chunk of n actions is n decisions whose values nobody asked for: with lambda 1, and 0.
 TEST(Gae, GammaIsThatOfOneStepWhereDecisionsLastSeveral) {
   const double gamma = 0.9;

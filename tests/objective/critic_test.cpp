@@ -139,6 +139,26 @@ TEST(Ppo, ClipsTheFirstDecisionsOfARowCloserThanTheLast) {
             std::string::npos);
 }
 
+TEST(Ppo, ACriticMayWarmUpAlone) {
+  auto e = testing::critic_example();
+  Ppo objective = make<Ppo>("{critic_warmup: 2, value_weight: 0.7, entropy_weight: 0.1}");
+  double value = term(make<Ppo>("{value_weight: 0.7}").loss(e.now, e.batch), "value_loss");
+  for (int step = 0; step < 2; ++step) {
+    Loss loss = objective.loss(e.now, e.batch);
+    ASSERT_EQ(loss.terms.size(), 1u);
+    EXPECT_EQ(loss.terms[0].value.item<double>(), value);
+    EXPECT_EQ(loss.terms[0].trains, std::vector<std::string>{groups::critic});
+    objective.stepped({});
+  }
+  EXPECT_EQ(objective.loss(e.now, e.batch).terms.size(), 3u);
+  // A resumed one knows that it is over.
+  Ppo resumed = make<Ppo>("{critic_warmup: 2}");
+  resumed.load_state(objective.state());
+  EXPECT_EQ(resumed.loss(e.now, e.batch).terms.size(), 2u);
+  EXPECT_NE(testing::message_of([] { make<Ppo>("{critic_warmup: 2, value_weight: 0}"); }).find("value_weight"),
+            std::string::npos);
+}
+
 TEST(Ppo, WithoutACriticItsSurrogateIsThatOfGrpo) {
   auto e = testing::policy_gradient_example();
   for (std::string level : {"token", "sequence"})

@@ -44,6 +44,35 @@ TEST(Recurrent, IsTorchsLayer) {
   }
 }
 
+/// Over a sequence in which the state is forgotten twice, from a state that is not zero: outputs and gradients of all
+/// weights are those of torch's cells, step by step.
+TEST(Recurrent, ItsGradientIsThatOfTorchsCells) {
+  at::manual_seed(4);
+  for (std::string type : {"lstm", "gru"}) {
+    Recurrent cell(type, 3, 5, 1);
+    Tensor x = at::randn({4, 7, 3}), state = at::randn({4, cell.state_size()}), keep = at::ones({4, 7});
+    keep[1][3] = 0, keep[2][0] = 0;
+    Tensor weight = at::randn({4, 7, 5});
+    auto gradients = [&](const Tensor& out) {
+      for (auto& [name, value] : cell.tensors("x")) Tensor(value).mutable_grad() = Tensor();
+      out.mul(weight).sum().backward();
+      std::vector<Tensor> all;
+      for (auto& [name, value] : cell.tensors("x")) all.push_back(value.grad().flatten());
+      return at::cat(all);
+    };
+    std::vector<Tensor> steps;
+    Tensor now = state;
+    for (int64_t t = 0; t < 7; ++t) {
+      now = cell.step(x.select(1, t), now.mul(keep.narrow(1, t, 1)));
+      steps.push_back(cell.output(now));
+    }
+    Tensor slow = at::stack(steps, 1), fast = cell.run(x, state, keep);
+    EXPECT_LE(furthest(fast, slow), 1e-6) << type;
+    Tensor expected = gradients(slow);
+    EXPECT_LE(furthest(gradients(fast), expected), 1e-5 * expected.abs().max().item<double>()) << type;
+  }
+}
+
 /// 12 decisions of 4 agents, of whom two begin a new episode on the way.
 TEST(RecurrentActor, TheJudgeGoesAlongTheRowAsTheSamplerWent) {
   at::manual_seed(1);

@@ -63,7 +63,8 @@ TEST(Worlds, SegmentsGoOnWhereTheLastOneStopped) {
   Worlds worlds = counters("{environments: 2, steps: 5}", /*length=*/3, /*limit=*/0);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  Experience a = worlds.segments(*actor, 1, true, metrics), b = worlds.segments(*actor, 2, true, metrics);
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics),
+             b = worlds.segments(*actor, 2, {.critic = true}, metrics);
   EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1, 2, 3, 1, 2}));
   EXPECT_EQ(row(b.reward, 1), (std::vector<double>{3, 1, 2, 3, 1}));
   EXPECT_EQ(row(a.extra.tensor(extra::last), 0), (std::vector<double>{0, 0, 1, 0, 0}));
@@ -83,7 +84,7 @@ TEST(Worlds, RunningOutOfTimeIsNotAnEnd) {
   Worlds worlds = counters("{environments: 1, steps: 6}", /*length=*/-1, /*limit=*/4);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  Experience a = worlds.segments(*actor, 1, true, metrics);
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics);
   EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1, 2, 3, 4, 1, 2}));
   EXPECT_EQ(row(a.extra.tensor(extra::last), 0), (std::vector<double>{0, 0, 0, 1, 0, 0}));
   EXPECT_NE(a.extra.tensor(extra::next_value)[0][3].item<float>(), 0);
@@ -95,17 +96,17 @@ TEST(Worlds, WhatBreaksDownIsDroppedAndCounted) {
   Worlds worlds = counters("{environments: 1, steps: 7}", /*length=*/-1, /*limit=*/3, /*bad=*/2);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  Experience a = worlds.segments(*actor, 1, true, metrics);
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics);
   EXPECT_EQ(row(a.mask, 0), (std::vector<double>{0, 0, 0, 0, 0, 0, 1}));
   EXPECT_EQ(metrics.mean("episode/failed"), 3);
   EXPECT_FALSE(metrics.has("episode/return"));
 
-  Experience episodes = worlds.episodes(*actor, 2, 1, 1, false, false, metrics);
+  Experience episodes = worlds.episodes(*actor, 2, 1, 1, {}, metrics);
   EXPECT_FALSE(episodes.mask.any().item<bool>());
   EXPECT_TRUE(episodes.reward.isnan().all().item<bool>());
 
   Worlds strict = counters("{environments: 1, steps: 7, stop_on_failure: true}", -1, 3, 2);
-  std::string message = testing::message_of<RunError>([&] { strict.segments(*actor, 1, true, metrics); });
+  std::string message = testing::message_of<RunError>([&] { strict.segments(*actor, 1, {.critic = true}, metrics); });
   EXPECT_NE(message.find("environment 0 broke down at step 2"), std::string::npos) << message;
 }
 
@@ -119,7 +120,7 @@ TEST(Worlds, EpisodesOfAGroupHaveOneStart) {
     return s;
   }());
   Metrics metrics;
-  Experience a = worlds.episodes(*actor, 2, 4, 9, false, false, metrics);
+  Experience a = worlds.episodes(*actor, 2, 4, 9, {}, metrics);
   EXPECT_EQ(a.rows(), 8);
   Tensor first = a.context.tensor(extra::observation);
   EXPECT_EQ(row(a.group, 0).size(), 1u);
@@ -138,14 +139,14 @@ TEST(Worlds, AResumedOneGoesOnBitForBit) {
   Worlds one = make(), other = make();
   auto actor = actor_in(one.spec()), twin = actor_in(one.spec());
   Metrics metrics;
-  one.segments(*actor, 1, true, metrics);
+  one.segments(*actor, 1, {.critic = true}, metrics);
   testing::TempDir dir;
   actor->save(dir.path()), twin->load(dir.path());
   other.load_state(one.state());
   at::set_num_threads(1);
-  Experience a = one.segments(*actor, 2, true, metrics);
+  Experience a = one.segments(*actor, 2, {.critic = true}, metrics);
   at::set_num_threads(2);
-  Experience b = other.segments(*twin, 2, true, metrics);
+  Experience b = other.segments(*twin, 2, {.critic = true}, metrics);
   EXPECT_TRUE(a.action.equal(b.action));
   EXPECT_TRUE(a.reward.equal(b.reward));
   EXPECT_TRUE(a.extra.tensor(extra::next_value).equal(b.extra.tensor(extra::next_value)));
@@ -156,8 +157,8 @@ TEST(Worlds, NormalisedRewardsHaveADeviationNearOne) {
   Worlds worlds = counters("{environments: 4, steps: 200, normalize_reward: true, reward_gamma: 0}", 5, 0);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  worlds.segments(*actor, 1, false, metrics);
-  Experience later = worlds.segments(*actor, 2, false, metrics);
+  worlds.segments(*actor, 1, {}, metrics);
+  Experience later = worlds.segments(*actor, 2, {}, metrics);
   // Rewards 1 .. 5 have a deviation of sqrt(2); their mean is kept, as VecNormalize keeps it.
   EXPECT_NEAR(later.reward.std().item<double>(), 1, 0.02);
   EXPECT_NEAR(later.reward.mean().item<double>(), 3 / std::sqrt(2.0), 0.05);
@@ -171,7 +172,7 @@ TEST(Worlds, AgentsOfOneWorldAreRowsOfTheirOwn) {
                 1);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  Experience a = worlds.segments(*actor, 1, true, metrics);
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics);
   EXPECT_EQ(a.rows(), 6);
   EXPECT_FALSE(a.action[0].equal(a.action[1]));
 }
@@ -182,7 +183,7 @@ TEST(Worlds, ADecisionMayHoldSeveralActions) {
   EXPECT_EQ(worlds.spec().action.size(), 3);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  Experience a = worlds.segments(*actor, 1, true, metrics);
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics);
   EXPECT_EQ(a.action.size(2), 3);
   EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1 + 2 * 0.5 + 3 * 0.25, 4 + 5 * 0.5 + 6 * 0.25, 7, 2.75}));
   EXPECT_EQ(row(a.extra.tensor(extra::duration), 0), (std::vector<double>{3, 3, 1, 3}));
@@ -191,7 +192,7 @@ TEST(Worlds, ADecisionMayHoldSeveralActions) {
   EXPECT_NEAR(metrics.mean("episode/length"), 7, 1e-9);
 
   Worlds limited = counters("{environments: 1, chunk: 3, reward_gamma: 1}", /*length=*/-1, /*limit=*/5);
-  Experience b = limited.episodes(*actor, 1, 1, 1, false, true, metrics);
+  Experience b = limited.episodes(*actor, 1, 1, 1, {.critic = true}, metrics);
   EXPECT_EQ(row(b.reward, 0), (std::vector<double>{6, 9}));
   EXPECT_EQ(row(b.extra.tensor(extra::duration), 0), (std::vector<double>{3, 2}));
   EXPECT_NE(b.extra.tensor(extra::next_value)[0][1].item<float>(), 0);  // time ran out
@@ -209,7 +210,7 @@ TEST(Worlds, AChunksActionsAreCarriedOutInTheirOrderByEachAgent) {
   auto actor = std::make_unique<GaussianActor>(raw);
   actor->enter(chunked.spec(), {}, 3);
   Metrics metrics;
-  Experience a = chunked.segments(*actor, 1, false, metrics), b = chunked.segments(*actor, 2, false, metrics);
+  Experience a = chunked.segments(*actor, 1, {}, metrics), b = chunked.segments(*actor, 2, {}, metrics);
   auto environment = registry<Environment>().make(Config::parse("{type: point_mass, agents: 2}"));
   const EnvironmentSpec& spec = environment->spec();
   auto K = spec.action.size(), D = spec.observation;
@@ -251,14 +252,14 @@ TEST(Worlds, WhatAnAgentRemembersLastsOneEpisode) {
   needs.value = true;
   actor.enter(worlds.spec(), needs, 1);
   Metrics metrics;
-  Experience a = worlds.segments(actor, 1, true, metrics);
+  Experience a = worlds.segments(actor, 1, {.critic = true}, metrics);
   EXPECT_EQ(row(a.extra.tensor(extra::old_value), 1), (std::vector<double>{1, 2, 3, 1, 2}));
   EXPECT_EQ(row(a.extra.tensor(extra::next_value), 1), (std::vector<double>{2, 3, 0, 2, 102}));
   EXPECT_EQ(row(a.context.tensor(extra::memory), 0), (std::vector<double>{0}));
   Worlds resumed = of();
   resumed.load_state(worlds.state());
   for (Worlds* one : {&worlds, &resumed}) {
-    Experience b = one->segments(actor, 2, true, metrics);
+    Experience b = one->segments(actor, 2, {.critic = true}, metrics);
     EXPECT_EQ(row(b.context.tensor(extra::memory), 0), (std::vector<double>{2}));
     EXPECT_EQ(row(b.extra.tensor(extra::old_value), 0), (std::vector<double>{3, 1, 2, 3, 1}));
   }
@@ -276,7 +277,7 @@ TEST(Worlds, HiddenNumbersAreZero) {
   CategoricalActor actor(CategoricalActor::Options{raw});
   actor.enter(worlds.spec(), {}, 1);
   Metrics metrics;
-  Tensor seen = worlds.segments(actor, 1, false, metrics).context.tensor(extra::observation);
+  Tensor seen = worlds.segments(actor, 1, {}, metrics).context.tensor(extra::observation);
   EXPECT_EQ(seen.select(2, 1).abs().max().item<float>(), 0);
   EXPECT_EQ(seen.select(2, 3).abs().max().item<float>(), 0);
   EXPECT_GT(seen.select(2, 2).abs().min().item<float>(), 0);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "support.h"
 
@@ -39,6 +40,27 @@ TEST(Optimizer, TakesPyTorchsAdamWSteps) {
     EXPECT_TRUE(at::allclose(weight, tensor_of(step["values"][0], {3, 4}), 1e-6, 1e-7));
     EXPECT_TRUE(at::allclose(bias, tensor_of(step["values"][1], {4}), 1e-6, 1e-7));
   }
+}
+
+TEST(Optimizer, GroupsStepForThemselves) {
+  auto weight = [](double x) { return at::full({3}, x, at::kFloat).requires_grad_(); };
+  std::vector<Parameter> both{{"actor", weight(1), true, groups::policy}, {"q", weight(2), true, groups::critic}};
+  std::vector<Parameter> alone{{"q", weight(2), true, groups::critic}};
+  OptimizerOptions options;
+  options.lr = 0.01, options.critic_lr = 0.05;
+  Optimizer optimizer(both, options), other(alone, options);
+  for (int step = 0; step < 3; ++step) {
+    optimizer.zero_grad(), other.zero_grad();
+    both[0].value.square().sum().add(both[1].value.square().sum()).backward();
+    alone[0].value.square().sum().backward();
+    // The policy is left out of two steps of three: neither it nor its moments move.
+    optimizer.step(0.01, step == 2 ? std::set<std::string>{} : std::set<std::string>{groups::critic});
+    other.step(0.01);
+    if (step < 2) EXPECT_TRUE(both[0].value.equal(at::ones({3})));
+  }
+  EXPECT_TRUE(both[1].value.equal(alone[0].value));
+  EXPECT_NEAR(both[0].value[0].item<double>(), 0.99, 1e-5);      // a first step of Adam is lr long
+  EXPECT_NEAR(both[1].value[0].item<double>(), 2 - 0.15, 1e-3);  // three steps of critic_lr
 }
 
 TEST(Optimizer, StateContinuesBitForBit) {

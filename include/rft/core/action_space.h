@@ -8,7 +8,7 @@ namespace rft {
 
 /// What an agent may decide: numbers between bounds, or one of several choices.
 struct ActionSpace {
-  int64_t choices = 0;            ///< > 0: an action is one number, 0 .. choices - 1
+  int64_t choices = 0;  ///< > 0: an action is one number, 0 .. choices - 1
   /// With choices: the last `choices` numbers of an observation are 1 where a choice is allowed and 0 where it is not.
   bool masked = false;
   std::vector<double> low, high;  ///< else: an action is so many numbers, with these bounds

@@ -79,13 +79,33 @@ struct Pathwise {
   double min_level = 0, max_level = 1;
 };
 
+/// What an off-policy objective asks of an actor's critics Q(s, a), networks that each estimate the return of a
+/// decision, and of their slow copies. Answers are in Evaluation::extra, under the names in core/extra.h.
+struct QNeeds {
+  int64_t critics = 2;       ///< K
+  double gamma = 0.99;       ///< discount of extra::returns
+  double tau = 0.005;        ///< slow copies move by this share towards the trained networks,
+  int64_t target_every = 1;  ///< every so many optimizer steps
+  bool next = false;         ///< next_q, next_logp: the slow critics of what the policy does at the next observation
+  bool slow_policy = false;  ///< ... the slow copy of the policy, that is, with noise on it:
+  double target_noise = 0, target_noise_clip = 0;  ///< of half the action's range
+  bool own = false;                                ///< actor_q, actor_logp: the critics of what the policy does now
+  bool slow = false;                               ///< target_q: the slow critics of the batch's action
+  bool next_value = false;                         ///< next_value: the critic V of the next observation
+  bool behaviour = false;                          ///< Evaluation::logp of the batch's action
+  int64_t samples = 0;                             ///< M: sampled_q, sampled_logp
+  bool returns = false;  ///< the batch has extra::returns, the discounted rewards that followed in its episode
+};
+
 /// What a slot reads; the trainer computes nothing else.
 struct Needs {
   /// Where batches come from: sampling; rows that show what to do; pairs of a better and a worse answer; rows with a
-  /// verdict (extra::label); contexts alone, answered inside the evaluation (pathwise).
-  enum class Data { rollout, demonstrations, pairs, unpaired, contexts };
+  /// verdict (extra::label); contexts alone, answered inside the evaluation (pathwise); single decisions, drawn from
+  /// all that were made or given so far.
+  enum class Data { rollout, demonstrations, pairs, unpaired, contexts, transitions };
   Data data = Data::rollout;
   std::optional<Pathwise> pathwise;  ///< Evaluation::reward with its graph
+  std::optional<QNeeds> q;           ///< critics of single decisions (transitions)
   int64_t group_size = 0;            ///< rows that a context must have; 0 = as the recipe says
   bool reward = false;
   bool advantage = false;

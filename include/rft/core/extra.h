@@ -14,18 +14,36 @@ inline constexpr char label[] = "label";              ///< [B] float, 1 = a good
 inline constexpr char old_value[] = "old_value";  ///< [B, T] float, the critic's estimate when the batch was rolled out
 inline constexpr char next_value[] = "next_value";  ///< [B, T] float, the critic's estimate of what follows a decision
                                                     ///< (0 at the end of an episode); without it: the next old_value
-inline constexpr char last[] = "last";        ///< [B, T] bool, an episode's last decision, where rows hold several
-inline constexpr char duration[] = "duration";  ///< [B, T] float, steps of the environment that a decision lasted, where
-                                                ///< it may last several
-inline constexpr char step_logp[] = "step_logp";  ///< [B, T, S] float, of each step of a decision that is made in S steps
+inline constexpr char last[] = "last";  ///< [B, T] bool, an episode's last decision, where rows hold several
+inline constexpr char duration[] = "duration";  ///< [B, T] float, steps of the environment that a decision lasted,
+                                                ///< where it may last several
+inline constexpr char step_logp[] = "step_logp";  ///< [B, T, S] float, of each step of a decision made in S steps
 inline constexpr char backward_logp[] = "backward_logp";  ///< [B, T] float, log-probability of undoing a decision, nats
-inline constexpr char returns[] = "returns";  ///< [B, T] float, what the critic should have said
+inline constexpr char terminated[] = "terminated";  ///< [B, T] bool, the episode ended by itself with this decision
+inline constexpr char next_observation[] = "next_observation";  ///< [B, T, D] float, what followed a decision
+inline constexpr char returns[] = "returns";                    ///< [B, T] float, what the critic should have said
+inline constexpr char raw_observation[] = "raw_observation";    ///< [B, T, D] float64, before a policy normalised it
+inline constexpr char command[] = "command";                    ///< [B, T, A] float64, what the environment was told
 inline constexpr char kl_logp[] = "kl_logp";  ///< [B, T] log-probability of answers to other prompts (KTO), nats
 inline constexpr char kl_ref_logp[] = "kl_ref_logp";  ///< [B, T] the same under the reference
 inline constexpr char kl_mask[] = "kl_mask";          ///< [B, T] bool, true where kl_logp has a decision
 inline constexpr char image[] = "image";              ///< [B, 3, H, W] float in [0, 1], the finished sample
 inline constexpr char draw[] = "draw";  ///< [B, 2] int64: keys of the random numbers of an evaluation: those that a
                                         ///< group (and both rows of a pair) shares, and the row's own (a pair's)
+
+// Tensors of Evaluation::extra, of actors with critics Q (QNeeds); K critics. Actions are meant as their numbers scaled
+// to
+// [-1, 1], and so are the densities behind these log-probabilities.
+inline constexpr char q[] = "q";                  ///< [B, T, K], of the batch's decisions; gradients to the critics
+inline constexpr char target_q[] = "target_q";    ///< [B, T, K], the slow critics' of the same; no gradient
+inline constexpr char next_q[] = "next_q";        ///< [B, T, K], the slow critics' of the policy's next decision; none
+inline constexpr char next_logp[] = "next_logp";  ///< [B, T], of that decision; none
+inline constexpr char actor_q[] =
+    "actor_q";  ///< [B, T, K], of what the policy decides now; gradients to the policy alone
+inline constexpr char actor_logp[] = "actor_logp";  ///< [B, T], of that decision; gradients to the policy
+inline constexpr char sampled_q[] = "sampled_q";    ///< [B, T, K, 3M], of M uniform actions, M of the policy here and M
+                                                    ///< of the policy at the next observation; gradients to the critics
+inline constexpr char sampled_logp[] = "sampled_logp";  ///< [B, T, 3M], of those actions where they were drawn; none
 
 // Tensors of Experience::context:
 inline constexpr char observation[] = "observation";  ///< [B, T, D] float, what each decision of an actor was made on

@@ -13,7 +13,7 @@ class Draws;
 class Simulation;
 
 /// What all tasks share: a task says how an episode starts, what is observed and what a step is worth.
-class Robot : public Environment {
+class Robot : public Environment, public Rendered {
  public:
   ~Robot() override;
   const EnvironmentSpec& spec() const override { return spec_; }
@@ -21,6 +21,7 @@ class Robot : public Environment {
   bool step(std::span<const double> action, std::span<double> observation, std::span<double> reward) override;
   std::vector<double> state() const override;
   void set_state(const std::vector<double>& state) override;
+  Tensor render(int64_t height, int64_t width) const override;
   /// Starts from these positions and velocities (for comparisons with other simulators).
   void reset_to(std::span<const double> qpos, std::span<const double> qvel, std::span<double> observation);
 

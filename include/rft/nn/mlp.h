@@ -21,6 +21,8 @@ class Mlp {
   bool empty() const { return layers_.empty(); }
   /// "NAME.0.weight", "NAME.0.bias", "NAME.1.weight", ...: leaves that the layers compute with.
   std::vector<std::pair<std::string, Tensor>> tensors(const std::string& name) const;
+  /// The same with the present weights as constants: gradients reach x alone.
+  Mlp fixed() const;
   /// The same with layers that share nothing with this one's, without gradients.
   Mlp frozen_copy() const;
 

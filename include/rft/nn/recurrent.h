@@ -24,7 +24,7 @@ class Recurrent {
   /// [N, size]: what a state [N, state_size()] gives.
   Tensor output(const Tensor& state) const { return state.narrow(-1, 0, size_); }
   /// Outputs [B, T, size] along x [B, T, in] from `state` [B, state_size()]; where keep [B, T] (1 or 0, x's dtype) is 0
-  /// the state is zero before the step.
+  /// the state is zero before the step. Gradients reach the weights alone.
   Tensor run(const Tensor& x, const Tensor& state, const Tensor& keep) const;
   /// "NAME.weight_ih", "NAME.weight_hh", "NAME.bias_ih", "NAME.bias_hh".
   std::vector<std::pair<std::string, Tensor>> tensors(const std::string& name) const;

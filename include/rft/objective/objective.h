@@ -5,6 +5,7 @@
 
 #include "rft/core/experience.h"
 #include "rft/core/metrics.h"
+#include "rft/core/parameter.h"
 #include "rft/core/state.h"
 
 namespace rft {
@@ -14,6 +15,9 @@ struct Loss {
   struct Term {
     std::string name;
     Tensor value;  ///< scalar, with gradient
+    /// The groups of parameters that it trains; empty: all. A group that no term of a step trains is left as it is, its
+    /// moments too.
+    std::vector<std::string> trains = {};
   };
   std::vector<Term> terms;
   Metrics metrics;
@@ -39,6 +43,8 @@ class Objective : public Stateful {
   /// Called once before an optimizer batch's first loss() where needs().whole_batch, with the whole batch evaluated
   /// without gradients: for quantiles and other statistics that don't add up over micro-batches.
   virtual void observe(const Evaluation& now, const Experience& whole) { (void)now, (void)whole; }
+  /// Parameters of its own that are trained with the policy's (a temperature); state() holds them too.
+  virtual std::vector<Parameter> parameters() { return {}; }
   /// Called after every optimizer step with that step's metrics over the whole batch (adaptive coefficients).
   virtual void stepped(const Metrics& metrics) { (void)metrics; }
 };

@@ -11,7 +11,9 @@
 /// v =
 /// Evaluation::value, old_value and R are extra::old_value and extra::returns (credit gae); with value_weight 0 there
 /// is no critic. Plus the entropy bonus and the KL penalty (regularizer_options.h), each a term of its own. N = tokens
-/// of the whole optimizer batch over all ranks; the mask excludes prompt, padding and tool output. Metrics, means over
+/// of the whole optimizer batch over all ranks. For the first critic_warmup optimizer steps the value loss is all there
+/// is, and only the critic learns (a policy that was cloned comes without one; AC-Flow, Fan et al. 2025,
+/// arXiv:2510.18072, warms it up so). The mask excludes prompt, padding and tool output. Metrics, means over
 /// tokens: policy_loss, value_loss (before its weight), value_clip_ratio, clip_ratio/{low,high, region}_mean (over rows
 /// where ratio_level is sequence), entropy (where it was computed), kl (with kl_weight).
 #include <optional>
@@ -32,6 +34,7 @@ class Ppo : public Objective {
     std::optional<double> clip_base;
     double clip_rate = 3;
     double value_weight = 0.1;
+    int64_t critic_warmup = 0;
     std::optional<double> value_clip = 0.2;
     void visit(OptionVisitor& v);
   };
@@ -39,9 +42,13 @@ class Ppo : public Objective {
   explicit Ppo(Options options);
   Needs needs() const override;
   Loss loss(const Evaluation& now, const Experience& batch) const override;
+  void stepped(const Metrics&) override { ++steps_; }
+  State state() const override;
+  void load_state(const State& state) override;
 
  private:
   Options options_;
+  int64_t steps_ = 0;  ///< optimizer steps taken
 };
 
 }  // namespace rft

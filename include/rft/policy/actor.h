@@ -34,6 +34,9 @@ class Actor : public Policy {
   /// act() of agents that remember `memory` [N, memory()] float32; called where memory() is not 0.
   virtual Decisions act_from(const Tensor& memory, const Tensor& observation, const std::vector<uint64_t>& keys,
                              bool greedy, bool learn);
+  /// The same with actions drawn uniformly, from between their bounds or among the choices; their logp is the policy's.
+  /// Nothing is learned from the observations. Throws UserError where the policy can't be trained off-policy.
+  virtual Decisions random(const Tensor& observation, const std::vector<uint64_t>& keys);
   /// The critic's estimate [N] of the return from raw observations [N, D] float64 (`observed` false) or from
   /// Decisions::observation (true). Throws RunError where there is no critic.
   virtual Tensor value(const Tensor& observation, bool observed) = 0;
@@ -42,6 +45,9 @@ class Actor : public Policy {
   /// A rollout's rows as rows of one decision each, [B * T] rows that were decided, to be learned from in any order.
   /// advantage, returns and values are carried over. An actor with memory is judged along its rows and has none.
   virtual Experience decisions(const Experience& batch) const;
+  /// Rows of one episode each, {"observations", "actions", "rewards", "terminated"}, as demonstrations() with reward,
+  /// extra::last, next_observation, terminated. Throws UserError naming file and line.
+  Experience transitions(const Rows& rows);
 
   // An actor is given no rows to answer.
   Experience contexts(const Rows& rows) const override;

@@ -7,18 +7,12 @@
 #include "rft/core/experience.h"
 #include "rft/core/metrics.h"
 #include "rft/core/options.h"
+#include "rft/core/parameter.h"
 #include "rft/core/state.h"
 
 namespace rft {
 
 class Rows;
-
-/// One trained tensor. The trainer may move its storage (set_data), so holders share the Tensor, not its data pointer.
-struct Parameter {
-  std::string name;
-  Tensor value;       ///< a leaf that requires a gradient
-  bool decay = true;  ///< weight decay applies (false for biases and norms)
-};
 
 struct SampleRequest {
   int64_t group_size = 1;  ///< samples a context; row i of the result answers context i / group_size

@@ -46,6 +46,7 @@ class RecurrentActor : public NetworkActor {
   void keep_reference() override;
   NamedTensors tensors() const override;
   NamedTensors reference_tensors() const override;
+  Tensor recorded(const Tensor& command) const override;
   std::string kind() const override { return "recurrent"; }
   std::vector<std::pair<std::string, int64_t>> settings() const override;
 

@@ -16,6 +16,16 @@ namespace rft {
 class Recorder;
 struct RecordPlace;
 
+/// How actors act, and what is recorded of it beside context, action, mask, logp, group, reward [B, T] and extra::last.
+struct Acting {
+  bool greedy = false;
+  bool uniform = false;  ///< actions at random, whatever the policy says
+  bool critic = false;   ///< extra::old_value, and next_value: of the last observation where time ran out, 0 where the
+                         ///< episode ended by itself
+  bool transitions = false;  ///< extra::next_observation and terminated
+  bool raw = false;          ///< extra::raw_observation and command
+};
+
 /// What a recipe's `rollout:` block has for a policy that acts in an environment.
 struct WorldsOptions {
   int64_t environments = 8;
@@ -44,16 +54,14 @@ class Worlds : public Stateful {
   /// Rows that segments() gives, environments times agents.
   int64_t rows() const;
 
-  /// The next options.steps decisions of every agent, [rows(), steps]: an episode may begin or end anywhere in a row.
-  /// Sets context, action, mask, logp, group (its row), reward [B, T] and extra::last; with `critic` extra::old_value
-  /// and next_value (of the last observation where time ran out, 0 where the episode ended by itself). What an episode
-  /// did in this segment before its simulation broke down is masked.
-  Experience segments(Actor& actor, uint64_t seed, bool critic, Metrics& metrics);
+  /// The next options.steps decisions of every agent, [rows(), steps]: an episode may begin or end anywhere in a row,
+  /// and its group is the row. What an episode did in this segment before its simulation broke down is masked.
+  Experience segments(Actor& actor, uint64_t seed, const Acting& acting, Metrics& metrics);
   /// Whole episodes from their start, padded to the longest: `starts` different starts, `group_size` episodes from each
-  /// (rows of a group stand together; with several agents each agent's row is in its start's group). Sets what
-  /// segments() sets. Episodes whose simulation broke down are wholly masked and their reward is NaN. `frame` is called
-  /// with row 0's environment after reset and after every step; may be empty.
-  Experience episodes(Actor& actor, int64_t starts, int64_t group_size, uint64_t seed, bool greedy, bool critic,
+  /// (rows of a group stand together; with several agents each agent's row is in its start's group). Episodes whose
+  /// simulation broke down are wholly masked and their reward is NaN. `frame` is called with row 0's environment after
+  /// reset and after every step; may be empty.
+  Experience episodes(Actor& actor, int64_t starts, int64_t group_size, uint64_t seed, const Acting& acting,
                       Metrics& metrics, const std::function<void(const Environment&)>& frame = {});
 
   State state() const override;
@@ -68,8 +76,8 @@ class Worlds : public Stateful {
   void conceal(World& world) const;
   const float* remembered(const World& world, int64_t agent) const;
   Decisions ask(Actor& actor, const std::vector<World*>& active, const std::vector<RecordPlace>& places, uint64_t seed,
-                bool greedy, bool learn, Recorder& recorder);
-  std::vector<World*> decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, bool greedy, bool learn,
+                const Acting& acting, Recorder& recorder);
+  std::vector<World*> decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, const Acting& acting,
                              Recorder& recorder);
   void report(Metrics& metrics);
   void normalize(World& world);

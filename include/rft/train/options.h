@@ -52,11 +52,13 @@ struct RolloutOptions {
 
 struct OptimizerOptions {
   std::string type = "adamw";
-  std::optional<double> lr;
+  std::optional<double> lr, critic_lr;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
   void visit(OptionVisitor& v) {
     v.option("type", type, "the optimizer", one_of({"adamw"}));
-    v.option("lr", lr, "learning rate; null = 1e-6 for rollouts and pairs, 2e-5 for demonstrations", above(0));
+    v.option("lr", lr, "learning rate; null = 1e-6 for rollouts and pairs, 2e-5 for demonstrations, 3e-4 off-policy",
+             above(0));
+    v.option("critic_lr", critic_lr, "learning rate of critics, on the same schedule; null = lr", above(0));
     v.option("beta1", beta1, "decay of the gradient's mean", between(0, 1));
     v.option("beta2", beta2, "decay of the squared gradient's mean", between(0, 1));
     v.option("eps", eps, "added to the root of the squared gradient's mean", above(0));

@@ -1,6 +1,7 @@
 #pragma once
 /// A recipe: what `rft train FILE.yaml` runs, validated before anything is loaded.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "rft/objective/objective.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
+#include "rft/rollout/replay.h"
 #include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
 #include "rft/train/options.h"
@@ -21,7 +23,8 @@ struct StageConfig {
   Config policy, environment, rollout_block, reward, credit, select, objective;
   DataOptions data;
   RolloutOptions rollout;
-  WorldsOptions worlds;  ///< where there is an environment
+  WorldsOptions worlds;                 ///< where there is an environment
+  std::optional<ReplayOptions> replay;  ///< where the objective learns from single decisions
   TrainOptions train;
 };
 
