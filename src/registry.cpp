@@ -22,9 +22,11 @@
 #include "rft/objective/sft.h"
 #include "rft/objective/td3.h"
 #include "rft/policy/causal_lm.h"
+#include "rft/policy/chain_actor.h"
 #include "rft/policy/diffusion.h"
 #include "rft/policy/image_classifier.h"
 #include "rft/policy/mlp_actor.h"
+#include "rft/policy/recurrent_actor.h"
 #include "rft/reward/distribution_rewards.h"
 #include "rft/reward/exact_match.h"
 #include "rft/reward/image_rewards.h"
@@ -59,6 +61,11 @@ void register_policies() {
                                 "Stable-Baselines3's TD3 policy; Fujimoto et al. 2018, arXiv:1802.09477");
   table.add<CategoricalActor>("categorical", "control: an action is one of several choices",
                               "Stable-Baselines3's MlpPolicy");
+  table.add<RecurrentActor>("recurrent", "control: an actor that remembers, LSTM or GRU", "sb3-contrib's RecurrentPPO");
+  table.add<FlowActor>("flow_actor", "control: a few steps of a flow, with a learned noise, make an action",
+                       "ReinFlow, Zhang et al. 2025, arXiv:2505.22094");
+  table.add<DiffusionActor>("diffusion_actor", "control: the steps of a diffusion make an action",
+                            "DPPO, Ren et al. 2024, arXiv:2409.00588");
 }
 
 void register_environments() {

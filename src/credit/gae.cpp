@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <vector>
 
 #include "credit/rewards.h"
@@ -38,8 +39,9 @@ Tensor whitened(const Tensor& x, const Tensor& kept, bool keep_mean) {
 
 /// What follows decisions, where rows hold several episodes or are cut off: undefined, or [B, T].
 struct Following {
-  Tensor value;  ///< float64
-  Tensor last;   ///< bool
+  Tensor value;     ///< float64
+  Tensor last;      ///< bool
+  Tensor duration;  ///< float64, steps that each decision lasted
 };
 
 /// [B, T] float64: the advantages, from the last decision to the first; at masked columns what was carried over them.
@@ -52,15 +54,18 @@ Tensor estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, c
   auto decided = mask.accessor<bool, 2>();
   Tensor after = following.value.defined() ? following.value : value;
   Tensor ends = following.last.defined() ? following.last : mask;
+  Tensor lasted = following.duration.defined() ? following.duration : value;
   auto given = after.accessor<double, 2>();
   auto last = ends.accessor<bool, 2>();
+  auto duration = lasted.accessor<double, 2>();
   for (int64_t i = 0; i < rows; ++i) {
     double next_value = 0, next_advantage = 0;
     for (int64_t t = steps - 1; t >= 0; --t) {
       if (following.last.defined() && last[i][t]) next_advantage = 0;
       if (decided[i][t]) {
         double expected = following.value.defined() ? given[i][t] : next_value;
-        next_advantage = r[i][t] + gamma * expected - v[i][t] + gamma * lambda * next_advantage;
+        double discount = following.duration.defined() ? std::pow(gamma, duration[i][t]) : gamma;
+        next_advantage = r[i][t] + discount * expected - v[i][t] + discount * lambda * next_advantage;
         next_value = v[i][t];
       }
       advantage[i][t] = next_advantage;
@@ -72,7 +77,9 @@ Tensor estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, c
 }  // namespace
 
 void Gae::Options::visit(OptionVisitor& v) {
-  v.option("gamma", gamma, "discount of a reward one decision later", between(0, 1));
+  v.option("gamma", gamma,
+           "discount of a reward one decision later (one step later where decisions are chunks of actions)",
+           between(0, 1));
   v.option("lambda", lambda, "1: what was received, high variance; 0: what the critic expects, biased", between(0, 1));
   RewardOptions::visit(v);
   v.option("whiten_rewards", whiten_rewards, "divide the decisions' rewards by their deviation over the batch");
@@ -98,8 +105,10 @@ void Gae::assign(Experience& batch, Metrics& metrics) {
   reward = zero_unless(kept, reward);
   if (options_.whiten_rewards) reward = zero_unless(kept, whitened(reward, kept, /*keep_mean=*/true));
 
-  Following following{batch.extra.find(extra::next_value), batch.extra.find(extra::last)};
-  if (following.value.defined()) following.value = following.value.to(at::kDouble);
+  Following following{batch.extra.find(extra::next_value), batch.extra.find(extra::last),
+                      batch.extra.find(extra::duration)};
+  for (Tensor* x : {&following.value, &following.duration})
+    if (x->defined()) *x = x->to(at::kDouble);
   Tensor advantage = zero_unless(kept, estimate(reward, value, batch.mask, following, options_.gamma, options_.lambda));
   batch.extra.set(extra::returns, advantage.add(value).to(old.scalar_type()));
   if (options_.whiten_advantages) advantage = zero_unless(kept, whitened(advantage, kept, /*keep_mean=*/false));

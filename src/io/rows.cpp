@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 
+#include "io/hdf5_episodes.h"
 #include "rft/core/error.h"
 #include "rft/core/json_depth.h"
 #include "rft/core/text.h"
@@ -25,9 +27,10 @@ constexpr int kMaxDepth = 64;
 constexpr size_t kMaxFileBytes = size_t{64} << 30;
 
 struct Row {
-  int64_t line;      // from 1
-  std::string text;  // as it stood in the file
-  Json value;        // an object
+  int64_t line;                               // from 1; of an HDF5 file the episode's number
+  std::string text;                           // as it stood in the file
+  Json value;                                 // an object
+  std::map<std::string, Tensor> arrays = {};  // of an HDF5 file, [L, width] float64
 };
 
 /// nlohmann's message without its own name and place: "syntax error while parsing value - invalid literal; ...".
@@ -101,7 +104,9 @@ struct Rows::Impl {
     return *rows[static_cast<size_t>(i)];
   }
 
-  std::string where(int64_t i) const { return cat(file, ":", at(i).line); }
+  std::string where(int64_t i) const {
+    return at(i).arrays.empty() ? cat(file, ":", at(i).line) : cat(file, ":episode_", at(i).line);
+  }
 
   const Json& value(int64_t i, const std::string& column) const {
     const Json& row = at(i).value;
@@ -109,6 +114,10 @@ struct Rows::Impl {
     if (found != row.end()) return *found;
     std::vector<std::string> known;
     for (const auto& item : row.items()) known.push_back(item.key());
+    for (const auto& [name, array] : at(i).arrays) {
+      if (name == column) bad_input(where(i), "`", column, "` must be a text or a single value; it is an array");
+      known.push_back(name);
+    }
     bad_input(where(i), "a column `", column, "` is needed",
               known.empty() ? "; the row is empty" : suggestion(column, known));
   }
@@ -126,6 +135,17 @@ Rows Rows::load(const std::string& file) {
   refuse_other_formats(file);
   auto impl = std::make_shared<Impl>();
   impl->file = file;
+  if (file.ends_with(".hdf5") || file.ends_with(".h5")) {
+    for (auto& episode : read_hdf5_episodes(file)) {
+      Json value{{"episode", episode.number}, {"terminated", episode.terminated}};
+      impl->rows.push_back(
+          std::make_shared<const Row>(Row{episode.number, value.dump(), value, std::move(episode.arrays)}));
+    }
+    if (impl->rows.empty()) bad_input(file, "a dataset must hold at least one episode; got none");
+    Rows out;
+    out.impl_ = std::move(impl);
+    return out;
+  }
   std::string content = read_text(file, kMaxFileBytes);
   for_lines(content, [&](int64_t line, std::string_view text) { impl->add(line, text); });
   if (impl->rows.empty()) bad_input(file, "a dataset must hold at least one row; got none");
@@ -152,7 +172,9 @@ std::string Rows::where(int64_t i) const { return impl_->where(i); }
 
 std::string Rows::json(int64_t i) const { return impl_->at(i).text; }
 
-bool Rows::has(int64_t i, const std::string& column) const { return impl_->at(i).value.contains(column); }
+bool Rows::has(int64_t i, const std::string& column) const {
+  return impl_->at(i).value.contains(column) || impl_->at(i).arrays.count(column) > 0;
+}
 
 std::string Rows::text(int64_t i, const std::string& column) const { return as_text(impl_->value(i, column)); }
 
@@ -172,6 +194,11 @@ std::vector<int64_t> Rows::ints(int64_t i, const std::string& column) const {
 }
 
 Tensor Rows::numbers(int64_t i, const std::string& column, int64_t width) const {
+  if (auto array = impl_->at(i).arrays.find(column); array != impl_->at(i).arrays.end()) {
+    if (array->second.size(1) != width)
+      bad_input(where(i), "`", column, "` must hold ", width, " numbers a step; got ", array->second.size(1));
+    return array->second;
+  }
   const Json& all = impl_->value(i, column);
   if (!all.is_array()) bad_input(where(i), "`", column, "` must be a list; got ", all.type_name());
   Tensor out = at::empty({static_cast<int64_t>(all.size()), width}, at::kDouble);
@@ -232,6 +259,11 @@ std::string Rows::fingerprint() const {
   for (int64_t i = 0; i < size(); ++i) {
     std::string line = json(i) + "\n";
     XXH3_64bits_update(&state, line.data(), line.size());
+    for (const auto& [name, array] : impl_->at(i).arrays) {
+      std::string shape = cat(name, " ", array.sizes(), "\n");
+      XXH3_64bits_update(&state, shape.data(), shape.size());
+      XXH3_64bits_update(&state, array.const_data_ptr(), array.nbytes());
+    }
   }
   char hex[17];
   std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(XXH3_64bits_digest(&state)));

@@ -73,6 +73,12 @@ Tensor vespo(const Columns& c, const Ratios& r, const Options& o, MetricSums& me
 
 void add_clip_metrics(MetricSums& metrics, const Tensor& ratio, double low, double high, const Columns& c,
                       bool by_row) {
+  auto bound = [&](double x) { return at::full({}, x, ratio.options().requires_grad(false)); };
+  add_clip_metrics(metrics, ratio, bound(low), bound(high), c, by_row);
+}
+
+void add_clip_metrics(MetricSums& metrics, const Tensor& ratio, const Tensor& low, const Tensor& high, const Columns& c,
+                      bool by_row) {
   auto add = [&](const char* name, const Tensor& hit) {
     Tensor x = hit.to(c.weight.scalar_type());
     by_row ? metrics.rows(name, x, c.weight) : metrics.tokens(name, x, c.weight);
@@ -90,6 +96,13 @@ Ratios ratios(const Columns& c, const Options& o) {
   r.ratio = (by_row(o) ? row_mean(r.log, c.weight) : r.log).exp();
   if (o.sampler_correction != "none") r.sampler = sampler_ratio(c, o);
   return r;
+}
+
+Tensor clipped_between(const Columns& c, const Tensor& ratio, const Tensor& low, const Tensor& high,
+                       std::optional<double> most, MetricSums& metrics) {
+  Tensor bounded = most ? ratio.clamp_max(*most) : ratio;
+  add_clip_metrics(metrics, bounded, low, high, c, /*by_row=*/false);
+  return at::minimum(bounded.mul(c.advantage), at::clamp(ratio, low, high).mul(c.advantage)).neg();
 }
 
 Tensor token_loss(const Columns& c, const Ratios& r, const Options& o, MetricSums& metrics) {

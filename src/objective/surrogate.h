@@ -17,6 +17,11 @@ Ratios ratios(const Columns& c, const Grpo::Options& options);
 /// [B, T]: the variant's loss of each token; its metrics are added to `metrics`.
 Tensor token_loss(const Columns& c, const Ratios& r, const Grpo::Options& options, MetricSums& metrics);
 
+/// [B, T]: PPO's loss of each token, whose ratio is clipped to bounds of its own, low and high [B, T]. `most` is dual
+/// clip.
+Tensor clipped_between(const Columns& c, const Tensor& ratio, const Tensor& low, const Tensor& high,
+                       std::optional<double> most, MetricSums& metrics);
+
 /// [B, 1] or [B, T] bool: false for rows of negative advantage whose mean log(sampler / now) exceeds `threshold`
 /// (DeepSeek-V3.2's off-policy sequence masking, arXiv:2512.02556).
 Tensor on_policy(const Columns& c, double threshold);
@@ -26,5 +31,8 @@ Tensor reduce(const Tensor& loss, const Columns& c, const Grpo::Options& options
 
 /// clip_ratio/{low,high,region}_mean of `ratio` outside [low, high] against the advantage's sign.
 void add_clip_metrics(MetricSums& metrics, const Tensor& ratio, double low, double high, const Columns& c, bool by_row);
+/// The same where each token has bounds of its own.
+void add_clip_metrics(MetricSums& metrics, const Tensor& ratio, const Tensor& low, const Tensor& high, const Columns& c,
+                      bool by_row);
 
 }  // namespace rft::objective

@@ -20,35 +20,45 @@ Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, con
     next_observation_ = at::zeros({rows, steps, width_}, at::kFloat);
     terminated_ = at::zeros({rows, steps}, at::kBool);
   }
-  if (what.raw) {
-    raw_ = at::zeros({rows, steps, width_}, at::kDouble);
-    command_ = at::zeros({rows, steps, spec.action.size()}, at::kDouble);
-  }
 }
 
-void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const std::vector<RecordPlace>& places) {
-  if (!action_.defined()) {
-    auto shape = decisions.action.sizes().vec();
-    shape[0] = steps_, shape.insert(shape.begin(), rows_);
-    action_ = at::zeros(shape, decisions.action.options());
-  }
+void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
+                         const std::vector<RecordPlace>& places) {
   auto bytes_of_row = [](const Tensor& x) { return x.numel() / x.size(0) * static_cast<int64_t>(x.element_size()); };
-  auto put = [&](const Tensor& into, const Tensor& from) {
+  auto copy_row = [&](const Tensor& into, int64_t to, const Tensor& from, size_t i) {
     int64_t bytes = bytes_of_row(from);
-    auto* to = static_cast<char*>(into.mutable_data_ptr());
-    const auto* source = static_cast<const char*>(from.const_data_ptr());
-    for (size_t i = 0; i < places.size(); ++i)
-      std::memcpy(to + (places[i].row * steps_ + places[i].step) * bytes, source + static_cast<int64_t>(i) * bytes,
-                  static_cast<size_t>(bytes));
+    std::memcpy(static_cast<char*>(into.mutable_data_ptr()) + to * bytes,
+                static_cast<const char*>(from.const_data_ptr()) + static_cast<int64_t>(i) * bytes,
+                static_cast<size_t>(bytes));
+  };
+  auto put = [&](Tensor& into, const Tensor& from) {
+    if (!from.defined()) return;
+    if (!into.defined()) {
+      auto shape = from.sizes().vec();
+      shape[0] = steps_, shape.insert(shape.begin(), rows_);
+      into = at::zeros(shape, from.options());
+    }
+    Tensor source = from.contiguous();
+    for (size_t i = 0; i < places.size(); ++i) copy_row(into, places[i].row * steps_ + places[i].step, source, i);
   };
   put(observation_, decisions.observation), put(action_, decisions.action), put(logp_, decisions.logp);
   if (what_.raw) put(raw_, raw), put(command_, decisions.command);
+  put(step_logp_, decisions.step_logp), put(value_, decisions.value);
   bool* mask = mask_.data_ptr<bool>();
   for (const auto& place : places) mask[place.row * steps_ + place.step] = true;
+  if (!memory.defined()) return;
+  if (!memory_.defined()) memory_width_ = memory.size(1), memory_ = at::zeros({rows_, memory_width_}, at::kFloat);
+  for (size_t i = 0; i < places.size(); ++i)
+    if (places[i].step == 0) copy_row(memory_, places[i].row, memory, i);
 }
 
 void Recorder::reward(RecordPlace at, double value) {
   reward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
+}
+
+void Recorder::duration(RecordPlace at, int64_t steps) {
+  if (!duration_.defined()) duration_ = at::ones({rows_, steps_}, at::kFloat);
+  duration_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(steps);
 }
 
 void Recorder::backward_logp(RecordPlace at, double value) {
@@ -67,16 +77,20 @@ void Recorder::terminated(RecordPlace at) {
   if (what_.transitions) terminated_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
 }
 
-void Recorder::out_of_time(RecordPlace at, const double* observation) {
-  last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
+void Recorder::follows(RecordPlace at, const double* observation, const float* memory) {
   cut_.push_back(at);
   following_.insert(following_.end(), observation, observation + width_);
+  remembered_.insert(remembered_.end(), memory, memory + memory_width_);
 }
 
-void Recorder::pause(int64_t row, const double* observation) {
+void Recorder::out_of_time(RecordPlace at, const double* observation, const float* memory) {
+  last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
+  follows(at, observation, memory);
+}
+
+void Recorder::pause(int64_t row, const double* observation, const float* memory) {
   if (last_.data_ptr<bool>()[row * steps_ + steps_ - 1]) return;  // ended there anyway
-  cut_.push_back({row, steps_ - 1});
-  following_.insert(following_.end(), observation, observation + width_);
+  follows({row, steps_ - 1}, observation, memory);
 }
 
 void Recorder::dropped(int64_t row, int64_t from, int64_t to) {
@@ -85,16 +99,24 @@ void Recorder::dropped(int64_t row, int64_t from, int64_t to) {
   dropped_[row] = true;
 }
 
+/// [cut_.size()]: the critic's estimate of what follows the record.
+Tensor Recorder::values_after(Actor& actor) const {
+  auto count = static_cast<int64_t>(cut_.size());
+  Tensor observation = at::tensor(following_, at::kDouble).view({count, width_});
+  if (memory_width_ == 0) return actor.value(observation, false);
+  return actor.value_from(at::tensor(remembered_, at::kFloat).view({count, memory_width_}), observation);
+}
+
 void Recorder::set_values(Experience& out, Actor& actor, int64_t steps) const {
-  Tensor value =
-      actor.value(out.context.tensor(extra::observation).reshape({rows_ * steps, width_}), true).view({rows_, steps});
+  const Tensor& seen = out.context.tensor(extra::observation);
+  Tensor value = value_.defined() ? value_.narrow(1, 0, steps).contiguous()
+                                  : actor.value(seen.reshape({rows_ * steps, width_}), true).view({rows_, steps});
   Tensor next = at::zeros_like(value);
   if (steps > 1) next.narrow(1, 0, steps - 1).copy_(value.narrow(1, 1, steps - 1));
   next.masked_fill_(last_.narrow(1, 0, steps), 0.0);
   if (!cut_.empty()) {
-    auto count = static_cast<int64_t>(cut_.size());
-    Tensor after = actor.value(at::tensor(following_, at::kDouble).view({count, width_}), false);
-    for (int64_t i = 0; i < count; ++i) next[cut_[i].row][cut_[i].step] = after[i];
+    Tensor after = values_after(actor);
+    for (size_t i = 0; i < cut_.size(); ++i) next[cut_[i].row][cut_[i].step] = after[static_cast<int64_t>(i)];
   }
   out.extra.set(extra::old_value, value);
   out.extra.set(extra::next_value, next);
@@ -107,6 +129,9 @@ Experience Recorder::finish(Actor& actor, int64_t steps) const {
   out.action = first(action_), out.mask = first(mask_), out.logp = first(logp_), out.reward = first(reward_);
   out.extra.set(extra::last, first(last_));
   if (backward_.defined()) out.extra.set(extra::backward_logp, first(backward_));
+  if (step_logp_.defined()) out.extra.set(extra::step_logp, first(step_logp_));
+  if (duration_.defined()) out.extra.set(extra::duration, first(duration_));
+  if (memory_.defined()) out.context.set(extra::memory, memory_);
   if (what_.critic) set_values(out, actor, steps);
   if (what_.transitions) {
     out.extra.set(extra::next_observation, first(next_observation_));

@@ -17,19 +17,24 @@ struct RecordPlace {
 class Recorder {
  public:
   Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what);
-  /// Decision i was made at places[i], where raw [N, D] was observed.
-  void decisions(const Decisions& decisions, const Tensor& raw, const std::vector<RecordPlace>& places);
+  /// Decision i was made at places[i], where raw [N, D] was observed, by an agent that remembered memory[i]; `memory`
+  /// is undefined for actors without.
+  void decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
+                 const std::vector<RecordPlace>& places);
   void reward(RecordPlace at, double value);
+  /// The decision at `at` lasted so many steps of its environment; 1 where it isn't said.
+  void duration(RecordPlace at, int64_t steps);
   /// Log-probability of undoing the decision at `at`.
   void backward_logp(RecordPlace at, double value);
   /// What followed the decision at `at`; observation [D].
   void next_observation(RecordPlace at, const double* observation);
   /// The episode ended by itself with the decision at `at`.
   void terminated(RecordPlace at);
-  /// Time ran out with the decision at `at`; `observation` [D] is what followed.
-  void out_of_time(RecordPlace at, const double* observation);
+  /// Time ran out with the decision at `at`; `observation` [D] is what followed, and `memory` [M] what the agent
+  /// remembered then.
+  void out_of_time(RecordPlace at, const double* observation, const float* memory);
   /// The record of this row ends in mid-episode; `observation` [D] is what follows.
-  void pause(int64_t row, const double* observation);
+  void pause(int64_t row, const double* observation, const float* memory);
   /// What was decided from step `from` to `to` of this row is not to be learned from.
   void dropped(int64_t row, int64_t from, int64_t to);
   /// The first `steps` columns. A row in which everything was dropped has a reward of NaN.
@@ -37,13 +42,17 @@ class Recorder {
 
  private:
   void set_values(Experience& out, Actor& actor, int64_t steps) const;
+  void follows(RecordPlace at, const double* observation, const float* memory);
+  Tensor values_after(Actor& actor) const;
 
-  int64_t rows_, steps_, width_;
+  int64_t rows_, steps_, width_, memory_width_ = 0;
   Acting what_;
-  Tensor observation_, action_, logp_, reward_, mask_, last_, dropped_, backward_;
+  Tensor observation_, action_, logp_, step_logp_, value_, reward_, duration_, mask_, last_, dropped_, backward_;
   Tensor next_observation_, terminated_, raw_, command_;  ///< where they are asked for
+  Tensor memory_;                                         ///< [rows, M] before a row's first decision
   std::vector<RecordPlace> cut_;                          ///< where an episode goes on unseen, or was cut off
   std::vector<double> following_;                         ///< the observations there, [cut_.size() * D]
+  std::vector<float> remembered_;                         ///< what the agents remember there, [cut_.size() * M]
 };
 
 }  // namespace rft

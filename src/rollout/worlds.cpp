@@ -20,6 +20,21 @@ namespace {
 /// Normalised rewards are kept within this, as VecNormalize does.
 constexpr double kRewardBound = 10;
 
+/// The world in which a decision is `chunk` actions.
+EnvironmentSpec chunked(EnvironmentSpec spec, int64_t chunk, bool reversible) {
+  if (chunk == 1) return spec;
+  if (spec.action.discrete() || reversible)
+    bad_input("rollout.chunk", "an action of '", spec.name, "' is one of several choices: a decision can't hold ",
+              chunk, " of them");
+  ActionSpace one = spec.action;
+  for (int64_t i = 1; i < chunk; ++i) {
+    spec.action.low.insert(spec.action.low.end(), one.low.begin(), one.low.end());
+    spec.action.high.insert(spec.action.high.end(), one.high.begin(), one.high.end());
+  }
+  spec.chunk = chunk;
+  return spec;
+}
+
 }  // namespace
 
 void WorldsOptions::visit(OptionVisitor& v) {
@@ -28,12 +43,24 @@ void WorldsOptions::visit(OptionVisitor& v) {
            at_least(1).in("decisions"));
   v.option("max_steps", max_steps, "an episode is cut off after so many steps; null = the environment's own limit",
            at_least(1).in("steps"));
+  v.option(
+      "chunk", chunk,
+      "actions that one decision holds; they are carried out one after another without looking, and their rewards, "
+      "each discounted by reward_gamma, are added up",
+      at_least(1).in("actions"));
+  v.option("hide", hide,
+           "numbers of an observation, counted from 0, that agents see as 0: a task that takes memory (cart_pole's "
+           "velocities are 1 and 3)",
+           at_least(0));
   v.option("normalize_reward", normalize_reward,
            "divide rewards by the running deviation of their discounted sum, within +-10");
-  v.option("reward_gamma", reward_gamma, "the discount of that sum; should be the credit's", between(0, 1));
+  v.option("reward_gamma", reward_gamma,
+           "the discount of that sum and within a chunk, a step of the environment; should be the credit's gamma",
+           between(0, 1));
   v.option("learn_from", learn_from,
            "rows: train.batch_size counts rows (episodes, or segments of `steps`); decisions: rows are cut into their "
-           "decisions, which are shuffled, and it counts those; auto: decisions where `steps` is given",
+           "decisions, which are shuffled, and it counts those; auto: decisions where `steps` is given, and of "
+           "demonstrations; rows for a policy with memory",
            one_of({"auto", "rows", "decisions"}));
   v.option("eval_episodes", eval_episodes, "episodes of a held-out evaluation", at_least(1));
   v.option("stop_on_failure", stop_on_failure,
@@ -45,7 +72,9 @@ struct Worlds::World {
   const Reversible* reversible = nullptr;  ///< `environment`, where it is one
   int64_t index = 0;
   std::vector<double> observation, action, reward, returns, discounted;
-  int64_t elapsed = 0, episode = 0;
+  std::vector<double> step_reward;               ///< of one of a chunk's actions
+  std::vector<float> memory;                     ///< what its agents remember, one after another
+  int64_t elapsed = 0, episode = 0, lasted = 0;  ///< steps; `lasted` of the last decision
   bool terminated = false;
   std::string failure;                   ///< of the last step, "" where it went well
   int64_t row = 0, step = 0, began = 0;  ///< where its next decision is recorded; where the episode began there
@@ -59,51 +88,86 @@ Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const 
     world->reversible = dynamic_cast<const Reversible*>(world->environment.get());
     world->index = i;
     const EnvironmentSpec& spec = world->environment->spec();
+    if (i == 0) spec_ = chunked(spec, options_.chunk, world->reversible);
     auto agents = static_cast<size_t>(spec.agents);
     world->observation.resize(agents * static_cast<size_t>(spec.observation));
     world->action.resize(agents * static_cast<size_t>(spec.action.size()));
-    world->reward.resize(agents), world->returns.resize(agents), world->discounted.resize(agents);
+    world->reward.resize(agents), world->step_reward.resize(agents), world->returns.resize(agents),
+        world->discounted.resize(agents);
     worlds_.push_back(std::move(world));
   }
+  for (double number : options_.hide)
+    if (number != std::floor(number) || number >= static_cast<double>(spec_.observation))
+      bad_input("rollout.hide", "'", spec_.name, "' observes numbers 0 to ", spec_.observation - 1, "; got ", number);
 }
 
 Worlds::~Worlds() = default;
 
-const EnvironmentSpec& Worlds::spec() const { return worlds_.front()->environment->spec(); }
 int64_t Worlds::rows() const { return options_.environments * spec().agents; }
 int64_t Worlds::time_limit() const { return options_.max_steps.value_or(spec().max_steps); }
 
 void Worlds::start(World& world) {
+  conceal(world);
   world.elapsed = 0, world.terminated = false, world.began = world.step;
   std::fill(world.returns.begin(), world.returns.end(), 0.0);
   std::fill(world.discounted.begin(), world.discounted.end(), 0.0);
+  std::fill(world.memory.begin(), world.memory.end(), 0.0f);
+}
+
+/// What agent `a` remembers.
+const float* Worlds::remembered(const World& world, int64_t a) const {
+  return world.memory.data() + a * static_cast<int64_t>(world.memory.size()) / spec().agents;
+}
+
+/// Carries out a decision [agents * action.size()], to its end or the episode's. `reward` is that of the decision.
+void Worlds::step(World& world, const double* command) {
+  const auto agents = world.reward.size(), width = world.action.size() / agents;
+  std::fill(world.reward.begin(), world.reward.end(), 0.0);
+  double discount = 1;
+  for (world.lasted = 0; world.lasted < options_.chunk && !world.terminated;) {
+    for (size_t a = 0; a < agents; ++a)
+      std::copy_n(command + (a * static_cast<size_t>(options_.chunk) + static_cast<size_t>(world.lasted)) * width,
+                  width, world.action.begin() + static_cast<std::ptrdiff_t>(a * width));
+    ++world.lasted, ++world.elapsed;
+    world.terminated = world.environment->step(world.action, world.observation, world.step_reward);
+    for (size_t a = 0; a < agents; ++a) {
+      world.reward[a] += discount * world.step_reward[a], world.returns[a] += world.step_reward[a];
+    }
+    discount *= options_.reward_gamma;
+    if (time_limit() > 0 && world.elapsed >= time_limit()) break;
+  }
+  conceal(world);
+}
+
+void Worlds::conceal(World& world) const {
+  for (double number : options_.hide)
+    for (size_t at = static_cast<size_t>(number); at < world.observation.size();
+         at += static_cast<size_t>(spec().observation))
+      world.observation[at] = 0;
 }
 
 /// Every active world acts, agent after agent as in `command`.
 void Worlds::step(const std::vector<World*>& active, const Tensor& command) {
   const double* from = command.const_data_ptr<double>();
+  const int64_t width = spec().agents * spec().action.size();
   at::parallel_for(0, static_cast<int64_t>(active.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       World& world = *active[static_cast<size_t>(i)];
-      std::copy_n(from + i * static_cast<int64_t>(world.action.size()), world.action.size(), world.action.begin());
       world.failure.clear();
       try {
-        world.terminated = world.environment->step(world.action, world.observation, world.reward);
+        step(world, from + i * width);
       } catch (const RunError& error) {
         world.failure = error.what();
       }
     }
   });
-  for (World* world : active) {
-    ++world->elapsed;
-    for (size_t a = 0; a < world->reward.size() && world->failure.empty(); ++a) world->returns[a] += world->reward[a];
-  }
 }
 
 void Worlds::normalize(World& world) {
   if (!options_.normalize_reward) return;
   for (size_t a = 0; a < world.reward.size(); ++a) {
-    world.discounted[a] = world.discounted[a] * options_.reward_gamma + world.reward[a];
+    world.discounted[a] =
+        world.discounted[a] * std::pow(options_.reward_gamma, static_cast<double>(world.lasted)) + world.reward[a];
     returns_.add({&world.discounted[a], 1});
     double scaled = world.reward[a] / std::sqrt(returns_.variance[0] + 1e-8);
     world.reward[a] = std::clamp(scaled, -kRewardBound, kRewardBound);
@@ -129,29 +193,51 @@ void Worlds::report(Metrics& metrics) {
   finished_returns_.clear(), finished_lengths_.clear(), failures_ = 0;
 }
 
+/// What the agents of the active worlds decide, recorded at `places`.
+Decisions Worlds::ask(Actor& actor, const std::vector<World*>& active, const std::vector<RecordPlace>& places,
+                      uint64_t seed, const Acting& acting, Recorder& recorder) {
+  const int64_t count = static_cast<int64_t>(active.size()) * spec().agents, width = actor.memory();
+  std::vector<uint64_t> keys;
+  for (const auto& place : places)
+    keys.push_back(mix(mix(seed, static_cast<uint64_t>(place.row)), static_cast<uint64_t>(place.step)));
+  Tensor raw = at::empty({count, spec().observation}, at::kDouble);
+  double* to = raw.data_ptr<double>();
+  for (World* world : active) to = std::copy(world->observation.begin(), world->observation.end(), to);
+  if (width == 0) {
+    Decisions out = acting.uniform ? actor.random(raw, keys) : actor.act(raw, keys, acting.greedy, !acting.greedy);
+    recorder.decisions(out, raw, {}, places);
+    return out;
+  }
+  Tensor memory = at::empty({count, width}, at::kFloat);
+  float* into = memory.data_ptr<float>();
+  for (World* world : active) {
+    world->memory.resize(static_cast<size_t>(spec().agents * width));
+    into = std::copy(world->memory.begin(), world->memory.end(), into);
+  }
+  Decisions out = actor.act_from(memory, raw, keys, acting.greedy, /*learn=*/!acting.greedy);
+  Tensor after = out.memory.contiguous();
+  const float* from = after.const_data_ptr<float>();
+  for (World* world : active) {
+    std::copy_n(from, world->memory.size(), world->memory.begin());
+    from += world->memory.size();
+  }
+  recorder.decisions(out, raw, memory, places);
+  return out;
+}
+
 /// One decision of every active world, recorded. Returns the worlds whose episode ended, in order; their last
 /// observations are still there.
 std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World*>& active, uint64_t seed,
                                            const Acting& acting, Recorder& recorder) {
   const int64_t A = spec().agents;
   std::vector<RecordPlace> places;
-  std::vector<uint64_t> keys;
-  Tensor raw = at::empty({static_cast<int64_t>(active.size()) * A, spec().observation}, at::kDouble);
-  double* to = raw.data_ptr<double>();
-  for (World* world : active) {
-    to = std::copy(world->observation.begin(), world->observation.end(), to);
-    for (int64_t a = 0; a < A; ++a) {
-      places.push_back({world->row + a, world->step});
-      keys.push_back(mix(mix(seed, static_cast<uint64_t>(world->row + a)), static_cast<uint64_t>(world->step)));
-    }
-  }
-  Decisions decisions =
-      acting.uniform ? actor.random(raw, keys) : actor.act(raw, keys, acting.greedy, /*learn=*/!acting.greedy);
+  for (World* world : active)
+    for (int64_t a = 0; a < A; ++a) places.push_back({world->row + a, world->step});
+  Decisions decisions = ask(actor, active, places, seed, acting, recorder);
   const double* told = decisions.command.const_data_ptr<double>();
   if (!std::all_of(told, told + decisions.command.numel(), [](double x) { return std::isfinite(x); }))
     run_failed("policy", "an action is not a finite number, in one of the environments after ", active.front()->elapsed,
                " steps; the weights or the standard deviation have broken down");
-  recorder.decisions(decisions, raw, places);
   step(active, decisions.command);
   std::vector<World*> ended;
   for (World* world : active) {
@@ -168,7 +254,10 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
         finished_lengths_.push_back(static_cast<double>(world->elapsed));
       }
       normalize(*world);
-      for (int64_t a = 0; a < A; ++a) recorder.reward({world->row + a, world->step}, world->reward[a]);
+      for (int64_t a = 0; a < A; ++a) {
+        recorder.reward({world->row + a, world->step}, world->reward[a]);
+        if (options_.chunk > 1) recorder.duration({world->row + a, world->step}, world->lasted);
+      }
       if (world->reversible) recorder.backward_logp({world->row, world->step}, world->reversible->backward_logp());
     }
     for (int64_t a = 0; a < A && !failed; ++a)
@@ -180,7 +269,7 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
       if (world->terminated || failed)
         recorder.terminated(at);
       else
-        recorder.out_of_time(at, world->observation.data() + a * spec().observation);
+        recorder.out_of_time(at, world->observation.data() + a * spec().observation, remembered(*world, a));
     }
     ended.push_back(world);
   }
@@ -206,7 +295,8 @@ Experience Worlds::segments(Actor& actor, uint64_t seed, const Acting& acting, M
   for (int64_t t = 0; t < T; ++t)
     for (World* world : decide(actor, active, seed, acting, recorder)) begin_episode(*world);
   for (World* world : active)
-    for (int64_t a = 0; a < A; ++a) recorder.pause(world->row + a, world->observation.data() + a * spec().observation);
+    for (int64_t a = 0; a < A; ++a)
+      recorder.pause(world->row + a, world->observation.data() + a * spec().observation, remembered(*world, a));
   Experience out = recorder.finish(actor, T);
   out.group = at::arange(rows(), at::kLong);
   report(metrics);
@@ -219,7 +309,7 @@ Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, ui
   const int64_t A = spec().agents, episodes = starts * group_size;
   if (time_limit() <= 0)
     bad_input("rollout.max_steps", "'", spec().name, "' has no time limit of its own: whole episodes need one");
-  Recorder recorder(episodes * A, time_limit(), spec(), acting);
+  Recorder recorder(episodes * A, (time_limit() + options_.chunk - 1) / options_.chunk, spec(), acting);
   int64_t next = 0, longest = 0;
   auto begin_episode = [&](World& world) {
     auto of = static_cast<uint64_t>(next / group_size);
@@ -261,6 +351,7 @@ State Worlds::state() const {
     out[name + "environment"] = at::tensor(world->environment->state(), at::kDouble);
     out[name + "observation"] = at::tensor(world->observation, at::kDouble);
     out[name + "progress"] = at::tensor(progress, at::kDouble);
+    if (!world->memory.empty()) out[name + "memory"] = at::tensor(world->memory, at::kFloat);
   }
   out["returns"] = at::tensor({returns_.mean[0], returns_.variance[0], returns_.count}, at::kDouble);
   return out;
@@ -281,6 +372,10 @@ void Worlds::load_state(const State& state) {
     size_t agents = world->reward.size();
     world->environment->set_state(numbers(name + "environment", -1));
     world->observation = numbers(name + "observation", static_cast<int64_t>(world->observation.size()));
+    if (auto found = state.find(name + "memory"); found != state.end()) {
+      const float* memory = found->second.const_data_ptr<float>();
+      world->memory.assign(memory, memory + found->second.numel());
+    }
     auto progress = numbers(name + "progress", static_cast<int64_t>(2 + 2 * agents));
     world->elapsed = static_cast<int64_t>(progress[0]), world->episode = static_cast<int64_t>(progress[1]);
     std::copy_n(progress.begin() + 2, agents, world->returns.begin());

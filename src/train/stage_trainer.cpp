@@ -111,7 +111,9 @@ void StageTrainer::read_rows() {
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
   data_ = encode(*policy_, needs_, rows, reward_.get());
-  cursor_ = RowCursor(rows.size(), config_.data.shuffle, mix(seed_, kOrder));
+  bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
+  if (single && needs_.data == Needs::Data::demonstrations) data_ = actor_->decisions(data_);
+  cursor_ = RowCursor(contexts_in(data_, needs_), config_.data.shuffle, mix(seed_, kOrder));
   if (config_.data.eval.empty()) return;
   Rows held_out = Rows::load(config_.data.eval);
   if (reward_)
@@ -188,7 +190,7 @@ int64_t StageTrainer::total_steps() const {
 bool StageTrainer::single_decisions() const {
   if (!worlds_ || online_pairs_) return false;
   const std::string& from = config_.worlds.learn_from;
-  return from == "decisions" || (from == "auto" && config_.worlds.steps);
+  return from == "decisions" || (from == "auto" && config_.worlds.steps && actor_->memory() == 0);
 }
 
 /// Rows of one context in a batch that is not rolled out.

@@ -150,5 +150,25 @@ TEST(Gae, AsksForACriticAndSaysWhereThereIsNone) {
   EXPECT_NE(testing::message_of([] { make("{reward_clip: [1]}"); }).find("reward_clip"), std::string::npos);
 }
 
+/// A chunk of n actions is n decisions whose values nobody asked for: with lambda 1, and 0.
+TEST(Gae, GammaIsThatOfOneStepWhereDecisionsLastSeveral) {
+  const double gamma = 0.9;
+  for (double lambda : {1.0, 0.0}) {
+    Experience batch;
+    batch.mask = at::ones({1, 3}, at::kBool), batch.group = at::zeros({1}, at::kLong);
+    batch.reward = at::tensor({1.0, -2.0, 0.5}, at::kDouble).view({1, 3});
+    batch.extra.set(extra::old_value, at::tensor({0.3, 1.2, -0.7}, at::kDouble).view({1, 3}));
+    batch.extra.set(extra::next_value, at::tensor({1.2, -0.7, 2.0}, at::kDouble).view({1, 3}));
+    batch.extra.set(extra::last, at::zeros({1, 3}, at::kBool));
+    batch.extra.set(extra::duration, at::tensor({4.0f, 4.0f, 2.0f}).view({1, 3}));
+    Metrics metrics;
+    make(cat("{gamma: ", gamma, ", lambda: ", lambda, ", kl_weight: 0, whiten_advantages: false}"))
+        .assign(batch, metrics);
+    double last = 0.5 + std::pow(gamma, 2) * 2.0, middle = -2 + std::pow(gamma, 4) * (lambda == 1 ? last : -0.7);
+    double first = 1 + std::pow(gamma, 4) * (lambda == 1 ? middle : 1.2);
+    expect_close(batch.extra.tensor(extra::returns), at::tensor({first, middle, last}, at::kDouble).view({1, 3}));
+  }
+}
+
 }  // namespace
 }  // namespace rft

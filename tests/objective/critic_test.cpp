@@ -79,7 +79,8 @@ TEST(Reinforce, EqualsItsFormula) {
 TEST(Ppo, Conforms) {
   for (std::string options :
        {"{}", "{ratio_level: sequence, clip_high: 0.3, value_weight: 1}", "{clip_delta: 1.25, value_clip: 0.1}",
-        "{value_clip: null, value_weight: 0.5}", "{entropy_weight: 0.05, kl_weight: 0.2, kl_estimator: k1}"})
+        "{value_clip: null, value_weight: 0.5}", "{clip_base: 0.02, clip_rate: 2, clip_high: 0.4, clip_delta: 1.5}",
+        "{entropy_weight: 0.05, kl_weight: 0.2, kl_estimator: k1}"})
     testing::check_objective(case_of<Ppo>(options, testing::critic_example));
   auto actor = case_of<Ppo>("{value_weight: 0}", testing::policy_gradient_example);
   actor.flat_at_zero_advantage = true;
@@ -114,6 +115,28 @@ TEST(Ppo, EqualsItsFormula) {
     EXPECT_NEAR(loss.metrics.mean("value_loss"), value, 1e-12);
     EXPECT_GT(loss.metrics.mean("value_clip_ratio"), 0);
   }
+}
+
+TEST(Ppo, ClipsTheFirstDecisionsOfARowCloserThanTheLast) {
+  auto e = testing::critic_example();
+  Loss loss = make<Ppo>("{clip_low: 0.2, clip_high: 0.4, clip_base: 0.01, clip_rate: 3}").loss(e.now, e.batch);
+  Tensor lengths = e.batch.mask.sum(1);
+  std::vector<double> hit(5);
+  double policy = mean_over(e.batch, [&](auto i, auto t) {
+    double last = lengths[i].template item<double>() - 1;  // rows are not padded in front
+    double share = std::expm1(3.0 * static_cast<double>(t) / last) / std::expm1(3.0);
+    double low = 1 - (0.01 + 0.19 * share), high = 1 + (0.01 + 0.39 * share);
+    double advantage = cell(e.batch.advantage, i, t),
+           r = std::exp(cell(e.now.logp, i, t) - cell(e.batch.old_logp, i, t));
+    return std::max(-r * advantage, -std::clamp(r, low, high) * advantage);
+  });
+  EXPECT_NEAR(term(loss, "policy_loss"), policy, 1e-12);
+  // One decision is the last one: the whole distance.
+  e.batch.mask = at::arange(5).unsqueeze(0).lt(at::ones({6, 1})), e.batch.fill_totals();
+  EXPECT_EQ(term(make<Ppo>("{clip_base: 0.01}").loss(e.now, e.batch), "policy_loss"),
+            term(make<Ppo>("{}").loss(e.now, e.batch), "policy_loss"));
+  EXPECT_NE(testing::message_of([] { make<Ppo>("{clip_base: 0.01, ratio_level: sequence}"); }).find("token"),
+            std::string::npos);
 }
 
 TEST(Ppo, WithoutACriticItsSurrogateIsThatOfGrpo) {

@@ -4,10 +4,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "rft/core/extra.h"
 #include "rft/core/registry.h"
+#include "rft/core/rng.h"
 #include "rft/policy/mlp_actor.h"
 #include "support.h"
 
@@ -61,7 +63,8 @@ TEST(Worlds, SegmentsGoOnWhereTheLastOneStopped) {
   Worlds worlds = counters("{environments: 2, steps: 5}", /*length=*/3, /*limit=*/0);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
-  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics), b = worlds.segments(*actor, 2, {.critic = true}, metrics);
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics),
+             b = worlds.segments(*actor, 2, {.critic = true}, metrics);
   EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1, 2, 3, 1, 2}));
   EXPECT_EQ(row(b.reward, 1), (std::vector<double>{3, 1, 2, 3, 1}));
   EXPECT_EQ(row(a.extra.tensor(extra::last), 0), (std::vector<double>{0, 0, 1, 0, 0}));
@@ -165,12 +168,120 @@ TEST(Worlds, NormalisedRewardsHaveADeviationNearOne) {
 TEST(Worlds, AgentsOfOneWorldAreRowsOfTheirOwn) {
   register_builtins();
   auto options = read_options<WorldsOptions>(Config::parse("{environments: 2, steps: 4}"));
-  Worlds worlds([] { return registry<Environment>().make(Config::parse("{type: point_mass, agents: 3}")); }, options, 1);
+  Worlds worlds([] { return registry<Environment>().make(Config::parse("{type: point_mass, agents: 3}")); }, options,
+                1);
   auto actor = actor_in(worlds.spec());
   Metrics metrics;
   Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics);
   EXPECT_EQ(a.rows(), 6);
   EXPECT_FALSE(a.action[0].equal(a.action[1]));
+}
+
+TEST(Worlds, ADecisionMayHoldSeveralActions) {
+  // Rewards 1, 2, .. 7; an episode ends after 7 steps.
+  Worlds worlds = counters("{environments: 1, steps: 4, chunk: 3, reward_gamma: 0.5}", /*length=*/7, /*limit=*/0);
+  EXPECT_EQ(worlds.spec().action.size(), 3);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  Experience a = worlds.segments(*actor, 1, {.critic = true}, metrics);
+  EXPECT_EQ(a.action.size(2), 3);
+  EXPECT_EQ(row(a.reward, 0), (std::vector<double>{1 + 2 * 0.5 + 3 * 0.25, 4 + 5 * 0.5 + 6 * 0.25, 7, 2.75}));
+  EXPECT_EQ(row(a.extra.tensor(extra::duration), 0), (std::vector<double>{3, 3, 1, 3}));
+  EXPECT_EQ(row(a.extra.tensor(extra::last), 0), (std::vector<double>{0, 0, 1, 0}));
+  EXPECT_NEAR(metrics.mean("episode/return"), 28, 1e-9);
+  EXPECT_NEAR(metrics.mean("episode/length"), 7, 1e-9);
+
+  Worlds limited = counters("{environments: 1, chunk: 3, reward_gamma: 1}", /*length=*/-1, /*limit=*/5);
+  Experience b = limited.episodes(*actor, 1, 1, 1, {.critic = true}, metrics);
+  EXPECT_EQ(row(b.reward, 0), (std::vector<double>{6, 9}));
+  EXPECT_EQ(row(b.extra.tensor(extra::duration), 0), (std::vector<double>{3, 2}));
+  EXPECT_NE(b.extra.tensor(extra::next_value)[0][1].item<float>(), 0);  // time ran out
+}
+
+TEST(Worlds, AChunksActionsAreCarriedOutInTheirOrderByEachAgent) {
+  register_builtins();
+  auto of = [](const char* yaml) {
+    return Worlds([] { return registry<Environment>().make(Config::parse("{type: point_mass, agents: 2}")); },
+                  read_options<WorldsOptions>(Config::parse(yaml)), 1);
+  };
+  Worlds chunked = of("{environments: 1, steps: 1, chunk: 4}");
+  GaussianActor::Options raw;
+  raw.normalize_observations = false;
+  auto actor = std::make_unique<GaussianActor>(raw);
+  actor->enter(chunked.spec(), {}, 3);
+  Metrics metrics;
+  Experience a = chunked.segments(*actor, 1, {}, metrics), b = chunked.segments(*actor, 2, {}, metrics);
+  auto environment = registry<Environment>().make(Config::parse("{type: point_mass, agents: 2}"));
+  const EnvironmentSpec& spec = environment->spec();
+  auto K = spec.action.size(), D = spec.observation;
+  std::vector<double> seen(static_cast<size_t>(2 * D)), rewards(2), command(static_cast<size_t>(2 * K));
+  environment->reset(mix(mix(1, 0), 0), seen);
+  for (int64_t step = 0; step < 4; ++step) {
+    for (int64_t agent = 0; agent < 2; ++agent)
+      for (int64_t k = 0; k < K; ++k) {
+        double told = a.action[agent][0][step * K + k].item<double>();
+        command[static_cast<size_t>(agent * K + k)] =
+            std::clamp(told, spec.action.low[static_cast<size_t>(k)], spec.action.high[static_cast<size_t>(k)]);
+      }
+    environment->step(command, seen, rewards);
+  }
+  // The next decision is made on what the chunk led to.
+  Tensor next = b.context.tensor(extra::observation).flatten();
+  EXPECT_TRUE(next.equal(at::tensor(seen, at::kDouble).to(at::kFloat)));
+}
+
+/// Remembers how many decisions it has made in this episode; says so as its value, and acts on nothing else.
+class Rememberer : public GaussianActor {
+ public:
+  using GaussianActor::GaussianActor;
+  int64_t memory() const override { return 1; }
+  Decisions act_from(const Tensor& memory, const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy,
+                     bool learn) override {
+    Decisions out = act(observation, keys, greedy, learn);
+    out.memory = memory.add(1), out.value = out.memory.squeeze(1);
+    return out;
+  }
+  Tensor value_from(const Tensor& memory, const Tensor&) override { return memory.squeeze(1).add(100); }
+};
+
+TEST(Worlds, WhatAnAgentRemembersLastsOneEpisode) {
+  auto of = [] { return counters("{environments: 2, steps: 5}", /*length=*/3, /*limit=*/0); };
+  Worlds worlds = of();
+  Rememberer actor(GaussianActor::Options{});
+  Needs needs;
+  needs.value = true;
+  actor.enter(worlds.spec(), needs, 1);
+  Metrics metrics;
+  Experience a = worlds.segments(actor, 1, {.critic = true}, metrics);
+  EXPECT_EQ(row(a.extra.tensor(extra::old_value), 1), (std::vector<double>{1, 2, 3, 1, 2}));
+  EXPECT_EQ(row(a.extra.tensor(extra::next_value), 1), (std::vector<double>{2, 3, 0, 2, 102}));
+  EXPECT_EQ(row(a.context.tensor(extra::memory), 0), (std::vector<double>{0}));
+  Worlds resumed = of();
+  resumed.load_state(worlds.state());
+  for (Worlds* one : {&worlds, &resumed}) {
+    Experience b = one->segments(actor, 2, {.critic = true}, metrics);
+    EXPECT_EQ(row(b.context.tensor(extra::memory), 0), (std::vector<double>{2}));
+    EXPECT_EQ(row(b.extra.tensor(extra::old_value), 0), (std::vector<double>{3, 1, 2, 3, 1}));
+  }
+}
+
+TEST(Worlds, HiddenNumbersAreZero) {
+  register_builtins();
+  auto of = [](const char* yaml) {
+    return Worlds([] { return registry<Environment>().make(Config::parse("{type: cart_pole}")); },
+                  read_options<WorldsOptions>(Config::parse(yaml)), 1);
+  };
+  Worlds worlds = of("{environments: 2, steps: 30, hide: [1, 3]}");
+  GaussianActor::Options raw;
+  raw.normalize_observations = false;
+  CategoricalActor actor(CategoricalActor::Options{raw});
+  actor.enter(worlds.spec(), {}, 1);
+  Metrics metrics;
+  Tensor seen = worlds.segments(actor, 1, {}, metrics).context.tensor(extra::observation);
+  EXPECT_EQ(seen.select(2, 1).abs().max().item<float>(), 0);
+  EXPECT_EQ(seen.select(2, 3).abs().max().item<float>(), 0);
+  EXPECT_GT(seen.select(2, 2).abs().min().item<float>(), 0);
+  EXPECT_NE(testing::message_of([&] { of("{hide: [4]}"); }).find("0 to 3"), std::string::npos);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ struct EnvironmentSpec {
   int64_t agents = 1;       ///< that act at the same time
   int64_t observation = 0;  ///< numbers that one agent observes
   ActionSpace action;       ///< of one agent
+  int64_t chunk = 1;        ///< actions of a decision, one after another: `action` names the numbers of them all
   int64_t max_steps = 0;    ///< an episode is cut off (truncated) after so many steps by who runs it; 0: never
 };
 

@@ -14,7 +14,11 @@ inline constexpr char label[] = "label";              ///< [B] float, 1 = a good
 inline constexpr char old_value[] = "old_value";  ///< [B, T] float, the critic's estimate when the batch was rolled out
 inline constexpr char next_value[] = "next_value";  ///< [B, T] float, the critic's estimate of what follows a decision
                                                     ///< (0 at the end of an episode); without it: the next old_value
-inline constexpr char last[] = "last";  ///< [B, T] bool, an episode's last decision, where rows hold several
+inline constexpr char last[] = "last";          ///< [B, T] bool, an episode's last decision, where rows hold several
+inline constexpr char duration[] = "duration";  ///< [B, T] float, steps of the environment that a decision lasted,
+                                                ///< where it may last several
+inline constexpr char step_logp[] =
+    "step_logp";  ///< [B, T, S] float, of each step of a decision that is made in S steps
 inline constexpr char backward_logp[] = "backward_logp";  ///< [B, T] float, log-probability of undoing a decision, nats
 inline constexpr char terminated[] = "terminated";  ///< [B, T] bool, the episode ended by itself with this decision
 inline constexpr char next_observation[] = "next_observation";  ///< [B, T, D] float, what followed a decision
@@ -44,6 +48,8 @@ inline constexpr char sampled_logp[] = "sampled_logp";  ///< [B, T, 3M], of thos
 
 // Tensors of Experience::context:
 inline constexpr char observation[] = "observation";  ///< [B, T, D] float, what each decision of an actor was made on
+inline constexpr char memory[] = "memory";  ///< [B, M] float, what an actor remembered when a row's first decision came
+inline constexpr char start[] = "start";    ///< [B, K] float, the noise that a row's denoising steps started from
 
 // Text columns of Experience::context (beside the dataset's own):
 inline constexpr char prompt[] = "prompt";  ///< the prompt as text

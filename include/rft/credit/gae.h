@@ -5,10 +5,12 @@
 ///   d_t = r_t + gamma V_t+1 - V_t;  A_t = d_t + gamma lambda A_t+1;  returns_t = A_t + V_t
 /// V = extra::old_value, 0 after the last decision; t + 1 is the row's next decision: what is masked in between (tool
 /// output) is skipped. Where rows are cut off or hold several episodes (control), V_t+1 is extra::next_value and
-/// nothing is carried over a decision that is extra::last. reward_clip comes before the KL. Then, over all decisions of
-/// the batch, whitening: (x - mean) / sqrt(var + 1e-8), var with n - 1; whiten_rewards keeps the mean of r,
-/// whiten_advantages doesn't keep that of A. Writes advantage and extra::returns. A row with a NaN reward is left out
-/// of the whitening; its advantage is 0 and its returns are V.
+/// nothing is carried over a decision that is extra::last. Where decisions last several steps (extra::duration n, a
+/// chunk of actions) gamma is gamma^n, so that it stays the discount of one step: a semi-Markov process (Sutton et al.
+/// 1999, doi:10.1016/S0004-3702(99)00052-1); lambda counts decisions. reward_clip comes before the KL. Then, over all
+/// decisions of the batch, whitening: (x - mean) / sqrt(var + 1e-8), var with n - 1; whiten_rewards keeps the mean of
+/// r, whiten_advantages doesn't keep that of A. Writes advantage and extra::returns. A row with a NaN reward is left
+/// out of the whitening; its advantage is 0 and its returns are V.
 #include "rft/credit/credit.h"
 #include "rft/credit/reward_options.h"
 

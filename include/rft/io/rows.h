@@ -1,5 +1,6 @@
 #pragma once
-/// Rows of a dataset file: JSONL, or Parquet with the same columns.
+/// Rows of a dataset file: JSONL; of episodes also HDF5, as D4RL and Minari keep them: a row is an episode with arrays
+/// `observations`, `actions`, `rewards` and whether it `terminated`.
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,7 +11,7 @@ namespace rft {
 
 class Rows {
  public:
-  /// Reads all rows of `file` (.jsonl, .json lines, .jsonl.gz is not read). Throws UserError with file:line where a row
+  /// Reads all rows of `file` (JSON lines; .hdf5 and .h5: episodes). Throws UserError with file:line where a row
   /// does not parse, is not an object, or nests deeper than 64; and where the file is missing or holds no rows.
   static Rows load(const std::string& file);
   /// Rows from JSON texts; `name` stands for the file in messages.
@@ -30,8 +31,8 @@ class Rows {
   std::string string(int64_t i, const std::string& column) const;
   std::vector<int64_t> ints(int64_t i, const std::string& column) const;
   int64_t integer(int64_t i, const std::string& column) const;
-  /// [L, width] float64 from a list of lists of `width` numbers; with width 1 also from a list of numbers. Throws
-  /// UserError naming the place in the list.
+  /// [L, width] float64 from a list of lists of `width` numbers, or an array; with width 1 also from a list of numbers.
+  /// Throws UserError naming the place in the list.
   Tensor numbers(int64_t i, const std::string& column, int64_t width) const;
   /// Throws UserError naming the first row that lacks `column`, with the nearest column it has.
   void require(const std::string& column) const;

@@ -14,6 +14,7 @@
 namespace rft {
 
 class Recorder;
+struct RecordPlace;
 
 /// How actors act, and what is recorded of it beside context, action, mask, logp, group, reward [B, T] and extra::last.
 struct Acting {
@@ -29,6 +30,8 @@ struct Acting {
 struct WorldsOptions {
   int64_t environments = 8;
   std::optional<int64_t> steps, max_steps;
+  int64_t chunk = 1;
+  std::vector<double> hide;
   bool normalize_reward = false;
   double reward_gamma = 0.99;
   std::string learn_from = "auto";
@@ -45,7 +48,8 @@ class Worlds : public Stateful {
   Worlds(const std::function<std::unique_ptr<Environment>()>& make, const WorldsOptions& options, uint64_t seed);
   ~Worlds() override;
 
-  const EnvironmentSpec& spec() const;
+  /// As those who act in it see it: with options.chunk actions a decision.
+  const EnvironmentSpec& spec() const { return spec_; }
   const WorldsOptions& options() const { return options_; }
   /// Rows that segments() gives, environments times agents.
   int64_t rows() const;
@@ -68,6 +72,11 @@ class Worlds : public Stateful {
   int64_t time_limit() const;
   void start(World& world);
   void step(const std::vector<World*>& active, const Tensor& command);
+  void step(World& world, const double* command);
+  void conceal(World& world) const;
+  const float* remembered(const World& world, int64_t agent) const;
+  Decisions ask(Actor& actor, const std::vector<World*>& active, const std::vector<RecordPlace>& places, uint64_t seed,
+                const Acting& acting, Recorder& recorder);
   std::vector<World*> decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, const Acting& acting,
                              Recorder& recorder);
   void report(Metrics& metrics);
@@ -75,6 +84,7 @@ class Worlds : public Stateful {
   void count_failure(World& world);
 
   WorldsOptions options_;
+  EnvironmentSpec spec_;
   uint64_t seed_;
   std::vector<std::unique_ptr<World>> worlds_;
   RunningMoments returns_{1};  ///< of the discounted rewards, for normalize_reward

@@ -1,0 +1,12 @@
+# HDF5's C library, for episodes as D4RL and Minari keep them; optional. bootstrap.sh installs it.
+pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5-serial)
+if(NOT HDF5_FOUND)
+  pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)
+endif()
+set(RFT_HDF5 "")
+if(HDF5_FOUND)
+  set_property(TARGET PkgConfig::HDF5 APPEND PROPERTY INTERFACE_COMPILE_DEFINITIONS RFT_HAS_HDF5)
+  set(RFT_HDF5 PkgConfig::HDF5)
+else()
+  message(STATUS "rft: HDF5 was not found, so .hdf5 files are not read (bash cmake/bootstrap.sh installs libhdf5-dev)")
+endif()

@@ -1,0 +1,263 @@
+#include "rft/policy/chain_actor.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/core/noise.h"
+#include "rft/core/rng.h"
+
+namespace rft {
+namespace {
+
+const double kHalfLogTwoPi = 0.5 * std::log(2 * std::numbers::pi);
+
+/// One key a demonstrated decision, [B * T].
+std::vector<uint64_t> demonstration_keys(const Experience& batch) {
+  Tensor draw = batch.extra.find(extra::draw);
+  std::vector<uint64_t> out;
+  for (int64_t i = 0; i < batch.rows(); ++i) {
+    uint64_t row = draw.defined() ? static_cast<uint64_t>(draw[i][1].item<int64_t>()) : static_cast<uint64_t>(i);
+    for (int64_t t = 0; t < batch.steps(); ++t) out.push_back(mix(row, static_cast<uint64_t>(t)));
+  }
+  return out;
+}
+
+/// [M * S]: 0, 1, .., S - 1 for every chain.
+Tensor step_numbers(int64_t chains, int64_t steps) { return at::arange(steps, at::kLong).repeat({chains}); }
+
+/// [M, ...] -> [M * S, ...], every row S times.
+Tensor for_every_step(const Tensor& x, int64_t steps) {
+  return x.unsqueeze(1).expand({x.size(0), steps, x.size(1)}).reshape({x.size(0) * steps, x.size(1)});
+}
+
+bool bounded(const ActionSpace& space, size_t k) { return std::isfinite(space.low[k]) && std::isfinite(space.high[k]); }
+
+}  // namespace
+
+void ChainActor::Options::visit(OptionVisitor& v) {
+  NetworkActor::Options::visit(v);
+  v.option("denoising_steps", denoising_steps, "steps from noise to an action", between(1, 1000).in("steps"));
+  v.option("decision", decision,
+           "what the objective takes for one decision where rollouts are cut into them: the whole chain of steps "
+           "(ReinFlow), or every step of it (DPPO)",
+           one_of({"chain", "step"}));
+  v.option("denoising_gamma", denoising_gamma,
+           "with `decision: step`: the advantage of a step is multiplied by this for every step that follows it",
+           between(0, 1));
+  v.option("clip", clip, "the predicted action (diffusion), or a step's mean (flow), is kept within +-this; null: not",
+           above(0));
+  v.option("logp", logp,
+           "log-probability of a decision: sum: of all its numbers and steps; mean: their mean, as both papers take "
+           "it, so that clip distances do not depend on how many there are",
+           one_of({"sum", "mean"}));
+  v.option(
+      "logp_range", logp_range,
+      "[low, high]: every number's log-density is clipped to these, old and new (DPPO: [-5, 2]); empty: not at all");
+  v.option("start_logp", start_logp,
+           "count the first noise's log-density too; it does not depend on the weights, so that ratios stay the same");
+}
+
+ChainActor::ChainActor(const Options& options) : NetworkActor(options), options_(options) {
+  const auto& range = options_.logp_range;
+  if (!range.empty() && (range.size() != 2 || !(range[0] < range[1])))
+    bad_input("policy", "logp_range must be [low, high] with low below high; got ", range.size(), " numbers");
+}
+
+void ChainActor::check(const EnvironmentSpec& world) const {
+  if (world.action.discrete())
+    bad_input("policy", kind(), " gives numbers, and the actions of '", world.name, "' are one of ",
+              world.action.choices, " choices: use categorical");
+}
+
+void ChainActor::build(const Needs& needs, uint64_t seed) {
+  int64_t D = world().observation;
+  networks_.step =
+      Mlp(widths(size() + step_features() + D, size()), options_.activation, /*last_gain=*/1, mix(seed, 1));
+  if (noise_features() > 0) {
+    std::vector<int64_t> layers{noise_features() + D};
+    for (int64_t width : noise_widths()) layers.push_back(width);
+    layers.push_back(size());
+    networks_.noise = Mlp(layers, "tanh", /*last_gain=*/0.01, mix(seed, 3));
+  }
+  if (needs.value) critic_ = Mlp(widths(D, 1), options_.activation, 1, mix(seed, 2));
+}
+
+void ChainActor::keep_reference() {
+  reference_.step = networks_.step.frozen_copy(), reference_.noise = networks_.noise.frozen_copy();
+}
+
+NamedTensors ChainActor::tensors() const {
+  return joined(joined(networks_.step.tensors("step"), networks_.noise.tensors("noise")), critic_.tensors("critic"));
+}
+
+NamedTensors ChainActor::reference_tensors() const {
+  return joined(reference_.step.tensors("step"), reference_.noise.tensors("noise"));
+}
+
+Tensor ChainActor::command(const Tensor& x) const {
+  const ActionSpace& space = world().action;
+  int64_t rows = x.size(0), K = size();
+  Tensor out = at::empty({rows, K}, at::kDouble);
+  Tensor from = x.contiguous();
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t k = 0; k < K; ++k) {
+      auto at = static_cast<size_t>(k);
+      double a = from.const_data_ptr<float>()[i * K + k], low = space.low[at], high = space.high[at];
+      double told = bounded(space, at) ? low + (a + 1) * 0.5 * (high - low) : a;
+      out.data_ptr<double>()[i * K + k] = std::clamp(told, low, high);
+    }
+  return out;
+}
+
+/// The environment's actions [..., K] as the networks make them.
+Tensor ChainActor::scaled(const Tensor& action) const {
+  const ActionSpace& space = world().action;
+  std::vector<float> middle, half;
+  for (size_t k = 0; k < space.low.size(); ++k) {
+    bool range = bounded(space, k);
+    middle.push_back(range ? static_cast<float>(0.5 * (space.low[k] + space.high[k])) : 0.0f);
+    half.push_back(range ? static_cast<float>(0.5 * (space.high[k] - space.low[k])) : 1.0f);
+  }
+  return action.sub(at::tensor(middle)).div(at::tensor(half));
+}
+
+/// [M]: log-density of `next` [M, K], as the options say.
+Tensor ChainActor::step_logp(const StepNormal& normal, const Tensor& next) const {
+  Tensor z = next.sub(normal.mean).mul(normal.log_std.neg().exp());
+  Tensor each = z.square().mul(0.5).add(normal.log_std).add(kHalfLogTwoPi).neg();
+  const auto& range = options_.logp_range;
+  if (!range.empty()) each = each.clamp(range[0], range[1]);
+  return options_.logp == "mean" ? each.mean(1) : each.sum(1);
+}
+
+/// [M]: the log-density of the first noise [M, K], or an undefined tensor where it does not count.
+Tensor ChainActor::start_term(const Tensor& start) const {
+  if (!options_.start_logp) return {};
+  return step_logp({at::zeros_like(start), at::zeros_like(start)}, start);
+}
+
+/// [M]: the chain's, from its steps' [M, S] and its start's.
+Tensor ChainActor::over_steps(const Tensor& steps, const Tensor& start) const {
+  Tensor all = start.defined() ? at::cat({start.unsqueeze(1), steps}, 1) : steps;
+  return options_.logp == "mean" ? all.mean(1) : all.sum(1);
+}
+
+Decisions ChainActor::act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) {
+  Decisions out;
+  out.observation = observed(observation, learn);
+  int64_t rows = observation.size(0);
+  Tensor x = standard_normal(keys, {size()});
+  std::vector<Tensor> chain{x}, logp;
+  for (int64_t k = 0; k < steps(); ++k) {
+    StepNormal normal = step(networks_, x, out.observation, at::full({rows}, k, at::kLong));
+    Tensor noise = standard_normal(keys, {size()}, static_cast<uint64_t>(k + 1));
+    x = greedy ? normal.mean.add(noise, greedy_std(k)) : normal.mean.add(noise.mul(normal.log_std.exp()));
+    chain.push_back(x), logp.push_back(step_logp(normal, x));
+  }
+  out.action = at::stack(chain, 1), out.command = command(x);
+  out.step_logp = at::stack(logp, 1);
+  out.logp = over_steps(out.step_logp, start_term(chain[0]));
+  return out;
+}
+
+Tensor ChainActor::value(const Tensor& observation, bool is_observed) {
+  if (critic_.empty()) run_failed("policy", "there is no critic: the recipe asked for none");
+  return critic_(is_observed ? observation : observed(observation, false)).squeeze(-1);
+}
+
+/// Steps from `before` to `after` [M, S, K], each a sample of its chain; observation [M, D].
+ChainActor::Judged ChainActor::judge(const Networks& networks, const Tensor& before, const Tensor& after,
+                                     const Tensor& observation) const {
+  int64_t M = before.size(0), S = steps();
+  StepNormal normal =
+      step(networks, before.reshape({M * S, size()}), for_every_step(observation, S), step_numbers(M, S));
+  Judged out;
+  out.logp = step_logp(normal, after.reshape({M * S, size()})).view({M, S});
+  Tensor spread = normal.log_std.add(kHalfLogTwoPi + 0.5).expand({M * S, size()});
+  out.entropy = (options_.logp == "mean" ? spread.mean(1) : spread.sum(1)).view({M, S});
+  return out;
+}
+
+/// Rows of the environment's decisions, action [B, T, S + 1, K], or of one chain's steps, action [N, S, K].
+Evaluation ChainActor::judge_rollout(const Networks& networks, const Experience& batch) const {
+  const Tensor& seen = batch.context.tensor(extra::observation);
+  Tensor observation = seen.reshape({-1, seen.size(-1)});
+  Evaluation out;
+  if (Tensor start = batch.context.find(extra::start); start.defined()) {
+    Tensor before = at::cat({start.unsqueeze(1), batch.action.narrow(1, 0, steps() - 1)}, 1);
+    Judged judged = judge(networks, before, batch.action, observation);
+    out.logp = judged.logp, out.entropy = judged.entropy;
+    return out;
+  }
+  int64_t B = batch.action.size(0), T = batch.action.size(1), S = batch.action.size(2) - 1;
+  if (S != steps())
+    run_failed("policy", "the chains of this rollout have ", S, " steps, and the policy makes ", steps());
+  Tensor chain = batch.action.flatten(0, 1);
+  Judged judged = judge(networks, chain.narrow(1, 0, S), chain.narrow(1, 1, S), observation);
+  out.logp = over_steps(judged.logp, start_term(chain.select(1, 0))).view({B, T});
+  out.entropy = over_steps(judged.entropy, {}).view({B, T});
+  return out;
+}
+
+Evaluation ChainActor::judge_demonstrations(const Networks& networks, const Experience& batch) const {
+  const Tensor& seen = batch.context.tensor(extra::observation);
+  int64_t B = batch.rows(), T = batch.steps();
+  Tensor wrong = error(networks, scaled(batch.action).reshape({B * T, size()}), seen.reshape({B * T, seen.size(-1)}),
+                       demonstration_keys(batch));
+  Evaluation out;
+  out.logp = wrong.neg().view({B, T});
+  return out;
+}
+
+Evaluation ChainActor::judge(const Networks& networks, const Experience& batch) const {
+  bool rollout = batch.action.dim() == 4 || batch.context.has(extra::start);
+  return rollout ? judge_rollout(networks, batch) : judge_demonstrations(networks, batch);
+}
+
+Evaluation ChainActor::evaluate(const Experience& batch, const Needs& needs) {
+  Evaluation out = judge(networks_, batch);
+  if (!needs.entropy) out.entropy = Tensor();
+  if (needs.value) out.value = value(batch.context.tensor(extra::observation), true).expand_as(out.logp);
+  return out;
+}
+
+Tensor ChainActor::ref_logp(const Experience& batch, const Needs&) {
+  at::NoGradGuard no_grad;
+  if (reference_.step.empty()) run_failed("policy", "there is no reference policy: the recipe asked for none");
+  return judge(reference_, batch).logp;
+}
+
+Experience ChainActor::decisions(const Experience& batch) const {
+  Experience out = Actor::decisions(batch);
+  Tensor steps_logp = out.extra.find(extra::step_logp);
+  out.extra.erase(extra::step_logp);
+  if (options_.decision == "chain" || !steps_logp.defined()) return out;
+  if (out.old_logp.defined())
+    bad_input("rollout.recompute_logp", "judges whole chains, and the policy's decisions are steps (decision: step)");
+  int64_t N = out.rows(), S = steps();
+  auto wide = [&](const Tensor& x) { return x.expand({N, S}).contiguous(); };
+  out.context.set(extra::start, out.action.select(1, 0).select(1, 0).contiguous());
+  out.action = out.action.squeeze(1).narrow(1, 1, S).contiguous();
+  out.logp = steps_logp.squeeze(1), out.mask = wide(out.mask);
+  if (out.reward.defined() && out.reward.dim() == 2)  // it comes when the action is made
+    out.reward = at::constant_pad_nd(out.reward, {S - 1, 0}, 0);
+  for (const char* name : {extra::old_value, extra::returns})
+    if (Tensor x = out.extra.find(name); x.defined()) out.extra.set(name, wide(x));
+  if (out.advantage.defined()) {
+    Tensor discount = at::pow(options_.denoising_gamma, at::arange(S - 1, -1, -1, at::kFloat));
+    out.advantage = wide(out.advantage).mul(discount);
+  }
+  if (out.ref_logp.defined()) {
+    at::NoGradGuard no_grad;
+    out.ref_logp = judge(reference_, out).logp;
+  }
+  return out;
+}
+
+}  // namespace rft
