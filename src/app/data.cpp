@@ -91,14 +91,18 @@ void add_digits(CLI::App& data) {
   auto* command = data.add_subcommand("digits", "the image quick start: hand-written digits and untrained models");
   command->footer(
       "Example: rft data digits --out runs/digits\n"
-      "Writes images/, train.jsonl and test.jsonl (image, class_label, digit), classes.jsonl (a row a class),\n"
-      "unreliable.jsonl (train.jsonl with most labels of 5 to 9 mixed up), model/ (a diffusers directory with a\n"
-      "class-conditional U-Net) and classifier/ (a ViT), both with random weights.");
+      "Writes images/, control/ (coarse pictures of them), train.jsonl and test.jsonl (image, control, class_label,\n"
+      "digit), classes.jsonl (a row a class), unreliable.jsonl (train.jsonl with the labels of 5 to 9 mixed up), and\n"
+      "with random weights model/ (a diffusers directory with a class-conditional U-Net), controlled/ (one with a\n"
+      "U-Net and a ControlNet that reads the coarse picture) and classifier/ (a ViT).");
   command->add_option("--from", arguments->from, "the directory with digits.png and labels.txt")->capture_default_str();
   command->add_option("--out", arguments->out, "the directory to write")->required();
   command->add_option("--seed", arguments->seed, "seed of the weights")->capture_default_str();
   command->add_option("--width", arguments->width, "channels of the U-Net's first level")
       ->check(CLI::Range(8, 512))
+      ->capture_default_str();
+  command->add_option("--prediction", arguments->prediction, "what model/ predicts, where it is no flow model")
+      ->check(CLI::IsMember({"epsilon", "v_prediction", "sample"}))
       ->capture_default_str();
   command->add_flag("--flow", arguments->flow, "a flow model instead of a diffusion model");
   command->callback([arguments] { write_digits(*arguments); });

@@ -28,6 +28,12 @@ void Diffusion::Options::visit(OptionVisitor& v) {
   v.option("snr_gamma", snr_gamma,
            "min-SNR weighting of the denoising error (Hang et al. 2023, arXiv:2303.09556), usually 5; 0 = unweighted",
            at_least(0));
+  v.option(
+      "consistency_levels", consistency_levels,
+      "consistency distillation: demonstrations are judged by how far the clean samples predicted at neighbours of "
+      "this many noise levels are apart, the lower one reached by a step of the model as it was loaded (Song et al. "
+      "2023, arXiv:2303.01469; lcm's original_inference_steps, usually 50); 0 = by the denoising error",
+      at_least(0).in("levels"));
   v.option("ema_decay", ema_decay,
            "keep an average of the weights, which is what the stage saves in the end; 0 = off, else such as 0.999",
            between(0, 1));
@@ -40,7 +46,9 @@ void Diffusion::Options::visit(OptionVisitor& v) {
 
 void Diffusion::Rollout::visit(OptionVisitor& v) {
   v.option("steps", steps, "denoising steps of a sample", at_least(1).in("steps"));
-  v.option("guidance", guidance, "classifier-free guidance, in sampling and in training alike; 1 or less = none",
+  v.option("guidance", guidance,
+           "classifier-free guidance, in sampling and in training alike; 1 or less = none; a model that is told its "
+           "guidance (Flux) is told this",
            at_least(0));
   v.option("scheduler", scheduler, "ddim, ddpm, euler_ancestral, ...; empty = the directory's own");
   v.option("eta", eta, "how random the steps of ddim are (0 .. 1), or the noise level of a flow's steps", at_least(0));

@@ -101,10 +101,42 @@ Tensor Diffusion::denoising_error(const NoisedSamples& noised, const Tensor& out
 
 /// What the model is told of demonstrations: of some of them nothing, where guidance is to be learned.
 Conditioning Diffusion::told_of(const Experience& batch, const NoisedSamples& noised) {
-  Conditioning told = conditioner_->of(batch.context, height(), width());
+  Conditioning told = this->told(batch.context);
   if (options_.condition_dropout == 0) return told;
   return conditioner_->drop(told, conditioner_->none(batch.context, height(), width()),
                             noised.dropout.lt(options_.condition_dropout));
+}
+
+/// Consistency distillation (Song et al. 2023, arXiv:2303.01469, algorithm 2, with the present weights without gradient
+/// in the average's place, as in arXiv:2310.14189): at levels n of 1 .. N, N = consistency_levels,
+///   logp = -mean over dimensions of (f(x_n) - sg f(x'_n-1))^2,
+/// f the predicted clean sample, x_n the noised data, x'_n-1 a DDIM step from it by the model as it was loaded; f at
+/// level 0 is its argument.
+Evaluation Diffusion::judge_consistency(const Experience& batch) {
+  const Scheduler& scheduler = *pipeline_.scheduler;
+  NoisedSamples noised = add_noise(batch);
+  auto levels = static_cast<double>(options_.consistency_levels);
+  Tensor n = noised.level.mul(levels).floor().add(1);
+  // The last timestep of level n: of 50 levels of 1000 timesteps 19, 39, ..., 999.
+  auto timestep_of = [&](const Tensor& level) {
+    return scheduler.training_timesteps(level.sub(1e-3).clamp_min(0).div(levels));
+  };
+  Tensor high = timestep_of(n), low = timestep_of(n.sub(1));
+  Tensor x = scheduler.add_noise(noised.clean, noised.noise, high);
+  Conditioning told = told_of(batch, noised);
+  Tensor own = scheduler.denoised(x, predict(model(), x, high, told), high), target;
+  {
+    at::NoGradGuard no_grad;
+    Tensor clean = scheduler.denoised(x, predict(reference(), x, high, told), high);
+    Tensor zero = at::zeros_like(clean), unit = scheduler.add_noise(zero, at::ones_like(clean), high);
+    Tensor noise = x.sub(scheduler.add_noise(clean, zero, high)).div(unit);
+    Tensor stepped = scheduler.add_noise(clean, noise, low);
+    target = scheduler.denoised(stepped, predict(model(), stepped, low, told), low);
+    target = at::where(n.eq(1).view({-1, 1, 1, 1}), clean, target);
+  }
+  Evaluation out;
+  out.logp = own.sub(target).square().flatten(1).mean(1).neg().unsqueeze(1);
+  return out;
 }
 
 Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Experience& batch) {
@@ -116,6 +148,7 @@ Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Ex
 }
 
 Evaluation Diffusion::evaluate(const Experience& batch, const Needs&) {
+  if (options_.consistency_levels > 0 && !is_rollout(batch)) return judge_consistency(batch);
   return is_rollout(batch) ? judge_rollout(model(), batch, true) : judge_demonstrations(model(), batch);
 }
 
@@ -125,6 +158,8 @@ DenoisingModel Diffusion::reference() {
 }
 
 Tensor Diffusion::ref_logp(const Experience& batch, const Needs&) {
+  if (options_.consistency_levels > 0 && !is_rollout(batch))
+    bad_input("policy.consistency_levels", "goes with objectives that need no reference policy, such as sft");
   at::NoGradGuard no_grad;
   if (options_.use_lora) {
     WithoutAdapters base(pipeline_.denoiser->weights());

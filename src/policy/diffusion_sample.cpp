@@ -30,12 +30,23 @@ DenoisingModel Diffusion::model() const {
   return {*pipeline_.denoiser, pipeline_.controlnet.get(), options_.control_scale, mixture_};
 }
 
+Conditioning Diffusion::told(const Fields& context) {
+  Conditioning out = conditioner_->of(context, height(), width());
+  if (pipeline_.denoiser->takes_guidance()) out.guidance = at::full({context.rows()}, rollout_.guidance, at::kFloat);
+  return out;
+}
+
 DenoisingRun Diffusion::begin(const Fields& context, double eta) {
   int64_t f = pipeline_.factor(), tokens = pipeline_.scheduler->flow() ? (height() / f / 2) * (width() / f / 2) : 0;
   StepOptions options{eta > 0 && !rollout_.sde.empty() ? rollout_.sde : "default", eta};
-  DenoisingRun run{*pipeline_.scheduler, pipeline_.scheduler->plan(rollout_.steps, tokens), options,
-                   rollout_.guidance,    conditioner_->of(context, height(), width()),      std::nullopt};
-  if (rollout_.guidance > 1) run.nothing = conditioner_->none(context, height(), width());
+  DenoisingRun run{*pipeline_.scheduler,
+                   pipeline_.scheduler->plan(rollout_.steps, tokens),
+                   options,
+                   rollout_.guidance,
+                   told(context),
+                   std::nullopt};
+  if (rollout_.guidance > 1 && !pipeline_.denoiser->takes_guidance())
+    run.nothing = conditioner_->none(context, height(), width());
   return run;
 }
 

@@ -53,7 +53,7 @@ WeightSource source_of(const std::string& directory, const std::string& part, co
   return WeightSource(load_hf_tensors(path, stem), dtype, path);
 }
 
-/// StableDiffusionPipeline overrules what old scheduler files say.
+/// StableDiffusionPipeline overrules what old scheduler files say, and FluxPipeline gives the scheduler its levels.
 std::string scheduler_config(const std::string& directory, const std::string& class_name) {
   std::string text = config_of(directory, "scheduler", "scheduler_config.json");
   Json json = Json::parse(text, nullptr, false);
@@ -63,6 +63,10 @@ std::string scheduler_config(const std::string& directory, const std::string& cl
     json["_class_name"] = "DDIMScheduler", json.erase("skip_prk_steps");
     text = json.dump(2);
   }
+  if (class_name == "FluxPipeline") {
+    json["_even_levels"] = true;
+    return json.dump(2);
+  }
   if (class_name != "StableDiffusionPipeline" && class_name != "StableDiffusionImg2ImgPipeline") return text;
   if (json.contains("steps_offset")) json["steps_offset"] = 1;
   if (json.contains("clip_sample")) json["clip_sample"] = false;
@@ -70,7 +74,7 @@ std::string scheduler_config(const std::string& directory, const std::string& cl
 }
 
 void load_text_parts(ImagePipeline& out, const std::vector<std::string>& parts, at::ScalarType dtype) {
-  for (const std::string end : {"", "_2"}) {
+  for (const std::string end : {"", "_2", "_3"}) {
     std::string part = "text_encoder" + end;
     if (!has_part(parts, part)) continue;
     std::string where = out.directory + "/" + part;
@@ -79,10 +83,6 @@ void load_text_parts(ImagePipeline& out, const std::vector<std::string>& parts, 
     if (!has_part(parts, "tokenizer" + end)) bad_input(where, "there is no tokenizer", end, " to go with it");
     out.tokenizers.push_back(Tokenizer::load(out.directory + "/tokenizer" + end));
   }
-  if (has_part(parts, "text_encoder_3"))
-    bad_input(out.directory,
-              "its text_encoder_3 (T5) can't be run yet; set it and tokenizer_3 to [null, null] in model_index.json to "
-              "go without it, as diffusers can");
 }
 
 void refuse_unknown_parts(const std::string& directory, const std::vector<std::string>& parts) {

@@ -38,7 +38,10 @@ TEST_P(Pipelines, GiveDiffusersPictures) {
 INSTANTIATE_TEST_SUITE_P(All, Pipelines,
                          ::testing::Values(Case{"ddim", ""}, Case{"sd", "--guidance 4"},
                                            Case{"controlnet", "--guidance 3"}, Case{"sdxl", "--guidance 5"},
-                                           Case{"sd3", "--guidance 4"}, Case{"dit", "--guidance 2"}),
+                                           Case{"sd3", "--guidance 4"}, Case{"dit", "--guidance 2"},
+                                           Case{"sd3_t5", "--guidance 4"},
+                                           Case{"flux", "--guidance 3.5 --height 16 --width 16"},
+                                           Case{"flux_schnell", "--height 16 --width 16"}),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Sample, AMissingPartIsNamed) {

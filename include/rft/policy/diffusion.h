@@ -32,6 +32,7 @@ class Diffusion : public Policy {
     double condition_dropout = 0;
     std::string level_sampling = "uniform";
     double snr_gamma = 0;
+    int64_t consistency_levels = 0;
     double ema_decay = 0;
     double control_scale = 1;
     std::string adapter;
@@ -105,8 +106,11 @@ class Diffusion : public Policy {
   DenoisingModel reference();
   Evaluation judge_rollout(const DenoisingModel& model, const Experience& batch, bool current);
   Evaluation judge_demonstrations(const DenoisingModel& model, const Experience& batch);
+  Evaluation judge_consistency(const Experience& batch);
   /// Standard normal noise [N, C, h, w], a row a key.
   Tensor start(const std::vector<uint64_t>& keys) const;
+  /// What the denoiser is told of these rows, with the guidance scale where it is told that.
+  Conditioning told(const Fields& context);
   Conditioning told_of(const Experience& batch, const NoisedSamples& noised);
   NoisedSamples add_noise(const Experience& batch) const;
   Tensor denoising_error(const NoisedSamples& noised, const Tensor& output) const;
