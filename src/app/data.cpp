@@ -6,6 +6,7 @@
 #include "app/arithmetic.h"
 #include "app/commands.h"
 #include "app/digits.h"
+#include "app/names.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -108,12 +109,31 @@ void add_digits(CLI::App& data) {
   command->callback([arguments] { write_digits(*arguments); });
 }
 
+void add_names(CLI::App& data) {
+  auto arguments = std::make_shared<NamesArguments>();
+  auto* command = data.add_subcommand("names", "masked diffusion: surnames of eight places and an untrained model");
+  command->footer(
+      "Example: rft data names --out runs/names\n"
+      "Writes train.jsonl and test.jsonl (completion), contexts.jsonl (rows without a prompt), and model/, a Hugging\n"
+      "Face directory (EsmForMaskedLM and vocab.txt) with random weights.");
+  command->add_option("--from", arguments->from, "the directory with surnames.txt")->capture_default_str();
+  command->add_option("--out", arguments->out, "the directory to write")->required();
+  command->add_option("--seed", arguments->seed, "seed of the weights")->capture_default_str();
+  command->add_option("--hidden-size", arguments->hidden_size, "the model's width, a multiple of 8")
+      ->check(CLI::Range(8, 1024))
+      ->capture_default_str();
+  command->add_option("--layers", arguments->layers, "the model's layers")
+      ->check(CLI::Range(1, 24))
+      ->capture_default_str();
+  command->callback([arguments] { write_names(*arguments); });
+}
+
 }  // namespace
 
 void add_data(CLI::App& program) {
   auto arguments = std::make_shared<DataArguments>();
   auto* command = program.add_subcommand("data", "make a quick start's task, with an untrained model");
-  add_digits(*command);
+  add_digits(*command), add_names(*command);
   command->footer(
       "Example: rft data --out data/arithmetic --seed 0\n"
       "Without the name of a task it is addition:\n"

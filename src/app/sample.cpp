@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "app/commands.h"
 #include "app/load_reward.h"
@@ -22,10 +23,10 @@ namespace rft::app {
 namespace {
 
 struct Arguments {
-  std::string model, out, prompts, noise, scheduler, lora, dtype = "float32";
+  std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32";
   int64_t steps = 20, samples = 1, height = 0, width = 0;
   uint64_t seed = 0;
-  double guidance = 1, eta = 0;
+  double guidance = 1, eta = 0, strength = 1;
   bool quiet = false;
   std::string reward;  ///< rewards that steer, as `rft score` takes them
   SteerOptions steer;
@@ -63,12 +64,16 @@ void set_rollout(Diffusion& policy, const Arguments& arguments) {
   };
   set("steps", std::to_string(arguments.steps)), set("guidance", number_text(arguments.guidance));
   set("scheduler", arguments.scheduler, true), set("eta", number_text(arguments.eta));
+  set("strength", number_text(arguments.strength));
   set("height", std::to_string(arguments.height)), set("width", std::to_string(arguments.width));
   OptionReader reader(block);
   policy.visit_rollout(reader);
 }
 
 Rows prompt_rows(const Arguments& arguments) {
+  if (!arguments.image.empty() && arguments.prompts.empty())
+    return Rows::parse({cat("{\"image\": ", nlohmann::json(arguments.image).dump(), "}")}, "--image");
+  if (!arguments.image.empty()) bad_input("--image", "rows of --prompts name their own `image`");
   if (!arguments.prompts.empty()) return Rows::load(arguments.prompts);
   return Rows::parse({"{}"}, "--prompts");
 }
@@ -185,6 +190,12 @@ void add_sample(CLI::App& program) {
   command->add_option("--eta", arguments->eta, "ddim: how random the steps are")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command->add_option("--image", arguments->image, "a PNG to start from (or `image` in the rows of --prompts)");
+  command
+      ->add_option("--strength", arguments->strength,
+                   "image to image: the share of the steps that is made; 1: from noise")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command->add_option("--samples", arguments->samples, "images of each row")->check(positive)->capture_default_str();
   command->add_option("--height", arguments->height, "pixels; 0: what the model was trained at")
       ->check(CLI::NonNegativeNumber);
@@ -196,6 +207,7 @@ void add_sample(CLI::App& program) {
       ->capture_default_str();
   add_steering(*command, *arguments);
   command->callback([arguments, command, &program] {
+    if (command->count("--image") && arguments->strength == 1) bad_input("--image", "needs --strength below 1");
     arguments->steered = command->count("--steer") > 0;
     arguments->quiet = program.count("--quiet") > 0;
     run(*arguments);

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/denoise.h"
+#include "policy/weight_average.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/noise.h"
@@ -11,11 +12,17 @@
 namespace rft {
 namespace {
 
-std::vector<uint64_t> row_keys(uint64_t seed, int64_t first, int64_t rows) {
-  std::vector<uint64_t> keys;
-  for (int64_t i = 0; i < rows; ++i) keys.push_back(mix(seed, static_cast<uint64_t>(first + i)));
-  return keys;
+/// Image-to-image goes through the last share `strength` of a run alone, as diffusers' pipelines count it.
+void leave_out_first(Scheduler::Plan& plan, double strength) {
+  int64_t steps = plan.steps(), kept = std::min(static_cast<int64_t>(static_cast<double>(steps) * strength), steps);
+  if (kept < 1)
+    bad_input("rollout.strength", "of ", steps, " steps a share of ", strength, " leaves none; take more steps");
+  auto drop = [&](std::vector<double>& x) { x.erase(x.begin(), x.begin() + (steps - kept)); };
+  drop(plan.timesteps);
+  if (!plan.sigmas.empty()) drop(plan.sigmas);
 }
+
+Tensor rows_of(const Tensor& x, int64_t first, int64_t rows) { return x.defined() ? x.narrow(0, first, rows) : x; }
 
 }  // namespace
 
@@ -47,6 +54,7 @@ DenoisingRun Diffusion::begin(const Fields& context, double eta) {
                    std::nullopt};
   if (rollout_.guidance > 1 && !pipeline_.denoiser->takes_guidance())
     run.nothing = conditioner_->none(context, height(), width());
+  if (context.has("start")) leave_out_first(run.plan, rollout_.strength);
   return run;
 }
 
@@ -61,7 +69,7 @@ Tensor Diffusion::run(const Fields& context, const Tensor& noise, const Tensor& 
   at::NoGradGuard no_grad;
   DenoisingRun run = begin(context, eta);
   auto keys = row_keys(seed, 0, noise.size(0));
-  Tensor x = noise.mul(run.plan.init_noise_sigma);
+  Tensor x = first_sample(run, noise, context.find("start"));
   StepHistory history;
   for (int64_t i = 0; i < run.plan.steps(); ++i) {
     Transition step = transition(model(), run, i, x, history);
@@ -73,6 +81,31 @@ Tensor Diffusion::run(const Fields& context, const Tensor& noise, const Tensor& 
 
 Experience Diffusion::sample(const Experience& contexts, const SampleRequest& request) {
   at::NoGradGuard no_grad;
+  const bool behaves = !request.greedy && rollout_.behaviour_decay > 0;
+  if (behaves && behaviour_->empty()) behaviour_->add(trained(), 1);
+  if (behaves) behaviour_->swap(trained());
+  Experience out = run_rollout(contexts, request);
+  if (rollout_.judge == "forward") judge_finished(out, request);
+  if (behaves) behaviour_->swap(trained()), out.extra.set("version", at::full({out.rows()}, -1, at::kLong));
+  return out;
+}
+
+/// A rollout becomes its finished samples, to be judged as demonstrations are: by the policy that made them here.
+void Diffusion::judge_finished(Experience& out, const SampleRequest& request) {
+  const int64_t B = out.rows(), T = rollout_.levels;
+  Tensor finished = out.action.select(1, out.action.size(1) - 1).unsqueeze(1);
+  auto shape = finished.sizes().vec();
+  shape[1] = T;
+  out.action = finished.expand(shape).contiguous();
+  out.mask = at::ones({B, T}, at::kBool);
+  out.context.erase("noise");
+  out.extra.set(extra::draw, group_draws(request.seed, B / request.group_size, request.group_size));
+  Evaluation judged = judge_demonstrations(model(), out, true);
+  out.logp = judged.logp;
+  out.extra.set(extra::old_estimate, judged.extra.tensor(extra::estimate));
+}
+
+Experience Diffusion::run_rollout(const Experience& contexts, const SampleRequest& request) {
   int64_t groups = contexts.context.rows(), B = groups * request.group_size;
   Experience out;
   out.group = at::arange(groups, at::kLong).repeat_interleave(request.group_size);
@@ -86,7 +119,7 @@ Experience Diffusion::sample(const Experience& contexts, const SampleRequest& re
     int64_t rows = std::min(at_once, B - first);
     DenoisingRun run = rows == B ? all : all.rows(at::arange(first, first + rows));
     auto keys = row_keys(request.seed, first, rows);
-    Tensor x = start.narrow(0, first, rows).mul(run.plan.init_noise_sigma);
+    Tensor x = first_sample(run, start.narrow(0, first, rows), rows_of(out.context.find("start"), first, rows));
     std::vector<Tensor> states, logp;
     StepHistory history;
     for (int64_t i = 0; i < T; ++i) {

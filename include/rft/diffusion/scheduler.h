@@ -87,4 +87,8 @@ Tensor draw_next(const Transition& transition, const Tensor& z);
 /// ddpo-pytorch and flow_grpo do. transition.std must be above 0. Computed in float32 or wider.
 Tensor step_logp(const Transition& transition, const Tensor& next, bool mean_over_dimensions);
 
+/// [N]: KL divergence of a step from `other`, another model's at the same place, nats; summed over all but the first
+/// dimension, or averaged.
+Tensor step_kl(const Transition& step, const Transition& other, bool mean_over_dimensions);
+
 }  // namespace rft
