@@ -36,6 +36,7 @@
 #include "rft/reward/image_rewards.h"
 #include "rft/reward/length.h"
 #include "rft/reward/math_answer.h"
+#include "rft/reward/optimal_transport.h"
 #include "rft/reward/regex.h"
 #include "rft/reward/sequence_rewards.h"
 #include "rft/reward/vision_rewards.h"
@@ -118,6 +119,8 @@ void register_rewards() {
   table.add<MathAnswer>("math_answer", "whether the final answer equals the dataset's",
                         "verifiable rewards, arXiv:2411.15124");
   table.add<MotifReward>("motif", "how often motifs occur in a sequence", "");
+  table.add<OptimalTransport>("optimal_transport", "how much an episode of control goes like those that were shown",
+                              "RAPL, Tian et al. 2024, arXiv:2310.07932");
   table.add<PixelTarget>("pixel_target", "how near a picture's pixels are to another's", "");
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
   table.add<SequenceClassifierReward>("sequence_classifier", "what a classifier or regressor says of a sequence",
