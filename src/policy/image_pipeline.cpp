@@ -8,7 +8,6 @@
 
 #include "rft/core/error.h"
 #include "rft/core/json_depth.h"
-#include "rft/core/log.h"
 #include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -58,11 +57,6 @@ std::string scheduler_config(const std::string& directory, const std::string& cl
   std::string text = config_of(directory, "scheduler", "scheduler_config.json");
   Json json = Json::parse(text, nullptr, false);
   if (!json.is_object()) return text;
-  if (json.value("_class_name", "") == "PNDMScheduler") {
-    log::warn(cat(directory, ": its PNDM scheduler is not implemented; ddim steps over the same noise levels instead"));
-    json["_class_name"] = "DDIMScheduler", json.erase("skip_prk_steps");
-    text = json.dump(2);
-  }
   if (class_name == "FluxPipeline") {
     json["_even_levels"] = true;
     return json.dump(2);
