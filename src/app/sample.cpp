@@ -182,7 +182,7 @@ void add_sample(CLI::App& program) {
                       "safetensors with noise [N, C, h, w] and step_noise [steps, N, C, h, w]");
   command->add_option("--lora", arguments->lora, "a directory with pytorch_lora_weights.safetensors");
   command->add_option("--scheduler", arguments->scheduler,
-                      "ddim, ddpm, euler, euler_ancestral, dpmsolver++, lcm, "
+                      "ddim, ddpm, euler, euler_ancestral, dpmsolver++, pndm, lcm, "
                       "flow_match_euler; without it the directory's own");
   auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
   command->add_option("--steps", arguments->steps, "denoising steps")->check(positive)->capture_default_str();

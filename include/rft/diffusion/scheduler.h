@@ -77,7 +77,7 @@ class Scheduler {
 /// schedule. Throws UserError naming `where` and the field for what is not supported.
 std::unique_ptr<Scheduler> make_scheduler(const std::string& config_json, const std::string& name,
                                           const std::string& where);
-/// "ddim", "ddpm", "euler", "euler_ancestral", "dpmsolver++", "lcm", "flow_match_euler".
+/// "ddim", "ddpm", "euler", "euler_ancestral", "dpmsolver++", "pndm", "lcm", "flow_match_euler".
 std::vector<std::string> scheduler_names();
 
 /// The next sample: mean + std * z, z [N, C, h, w] standard normal; the mean where the step is deterministic.
