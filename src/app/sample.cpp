@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -70,12 +71,18 @@ void set_rollout(Diffusion& policy, const Arguments& arguments) {
   policy.visit_rollout(reader);
 }
 
+/// The rows of --prompts, or one without anything; with --image each starts from it, unless it names its own.
 Rows prompt_rows(const Arguments& arguments) {
-  if (!arguments.image.empty() && arguments.prompts.empty())
-    return Rows::parse({cat("{\"image\": ", nlohmann::json(arguments.image).dump(), "}")}, "--image");
-  if (!arguments.image.empty()) bad_input("--image", "rows of --prompts name their own `image`");
-  if (!arguments.prompts.empty()) return Rows::load(arguments.prompts);
-  return Rows::parse({"{}"}, "--prompts");
+  Rows rows = arguments.prompts.empty() ? Rows::parse({"{}"}, "--prompts") : Rows::load(arguments.prompts);
+  if (arguments.image.empty()) return rows;
+  std::string image = std::filesystem::absolute(arguments.image).string();
+  std::vector<std::string> lines;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    auto row = nlohmann::json::parse(rows.json(i));
+    if (!row.contains("image")) row["image"] = image;
+    lines.push_back(row.dump());
+  }
+  return Rows::parse(lines, rows.file());
 }
 
 void write_images(const std::string& directory, const Tensor& images) {
@@ -190,7 +197,7 @@ void add_sample(CLI::App& program) {
   command->add_option("--eta", arguments->eta, "ddim: how random the steps are")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--image", arguments->image, "a PNG to start from (or `image` in the rows of --prompts)");
+  command->add_option("--image", arguments->image, "a PNG to start from; a row of --prompts may name its own `image`");
   command
       ->add_option("--strength", arguments->strength,
                    "image to image: the share of the steps that is made; 1: from noise")

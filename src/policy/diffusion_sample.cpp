@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
+
 #include "policy/denoise.h"
 #include "policy/weight_average.h"
 #include "rft/core/error.h"
@@ -12,14 +14,17 @@
 namespace rft {
 namespace {
 
-/// Image-to-image goes through the last share `strength` of a run alone, as diffusers' pipelines count it.
-void leave_out_first(Scheduler::Plan& plan, double strength) {
-  int64_t steps = plan.steps(), kept = std::min(static_cast<int64_t>(static_cast<double>(steps) * strength), steps);
-  if (kept < 1)
-    bad_input("rollout.strength", "of ", steps, " steps a share of ", strength, " leaves none; take more steps");
-  auto drop = [&](std::vector<double>& x) { x.erase(x.begin(), x.begin() + (steps - kept)); };
+/// Image-to-image goes through the last share `strength` of a run alone; how many steps that is, diffusers' pipelines
+/// of flow models round up and the others down.
+void leave_out_first(Scheduler::Plan& plan, double strength, bool flow) {
+  const auto steps = static_cast<double>(plan.steps());
+  auto left_out = static_cast<int64_t>(flow ? steps - steps * strength : steps - std::floor(steps * strength));
+  if (left_out >= plan.steps())
+    bad_input("rollout.strength", "of ", plan.steps(), " steps a share of ", strength, " leaves none; take more steps");
+  auto drop = [&](std::vector<double>& x) { x.erase(x.begin(), x.begin() + left_out); };
   drop(plan.timesteps);
   if (!plan.sigmas.empty()) drop(plan.sigmas);
+  plan.left_out = left_out;
 }
 
 Tensor rows_of(const Tensor& x, int64_t first, int64_t rows) { return x.defined() ? x.narrow(0, first, rows) : x; }
@@ -54,7 +59,7 @@ DenoisingRun Diffusion::begin(const Fields& context, double eta) {
                    std::nullopt};
   if (rollout_.guidance > 1 && !pipeline_.denoiser->takes_guidance())
     run.nothing = conditioner_->none(context, height(), width());
-  if (context.has("start")) leave_out_first(run.plan, rollout_.strength);
+  if (context.has("start")) leave_out_first(run.plan, rollout_.strength, run.scheduler.flow());
   return run;
 }
 

@@ -43,7 +43,9 @@ class Scheduler {
     std::vector<double> timesteps;  ///< what the denoiser is told at step i, [steps]
     std::vector<double> sigmas;     ///< [steps + 1], the last 0, where the scheduler works with them; else empty
     double init_noise_sigma = 1;    ///< standard normal noise is multiplied by it to start
+    int64_t left_out = 0;           ///< steps of the run before these, which image-to-image leaves out
     int64_t steps() const { return static_cast<int64_t>(timesteps.size()); }
+    int64_t whole_steps() const { return left_out + steps(); }
   };
   /// `image_tokens` is Flux's and SD3's sequence length, for dynamic shifting; 0 elsewhere. Throws UserError where
   /// `steps` is not in 1..T.

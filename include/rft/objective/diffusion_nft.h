@@ -10,8 +10,10 @@
 ///   policy_loss = (advantage_clip / beta) (1/N) sum_it m_it (r l+ + (1 - r) l-)
 ///   kl_penalty = kl_weight (1/N) sum_it m_it mean (answer - reference's answer)^2
 /// N = noised samples of the whole optimizer batch (batch.totals.tokens). As scripts/train_nft_sd3.py of NVlabs'
-/// DiffusionNFT. Over ranks, `totals` are summed. The policy judges with `rollout: {judge: forward}`.
-/// Metrics, means over the noised samples: policy_loss, positive_loss (l+), negative_loss (l-), kl (with kl_weight).
+/// DiffusionNFT, which is written for flow models: where a denoiser predicts noise, its estimates at the highest noise
+/// levels are large, and weigh more than the others. Over ranks, `totals` are summed. The policy judges with `rollout:
+/// {judge: forward}`. Metrics, means over the noised samples: policy_loss, positive_loss (l+), negative_loss (l-), kl
+/// (with kl_weight).
 #include <string>
 
 #include "rft/core/options.h"
