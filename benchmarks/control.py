@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Control: rft beside Gymnasium, EnvPool and Stable-Baselines3, in one run.
 
-    python benchmarks/control.py build/release/rft [--what steps,iteration,returns] [--repeats 5] [--threads 2]
+    python benchmarks/control.py build/release/rft [--what steps,iteration,returns,sac] [--repeats 5] [--threads 2]
 
 steps: environment steps a second, 16 environments under random actions. iteration: a PPO iteration on Hopper with
 Stable-Baselines3's default settings (2,048 steps, 10 passes in batches of 64). returns: PPO with rl-zoo3's tuned settings
 (configs/*.yaml), mean over 10 greedy episodes after --timesteps, --repeats seeds, --jobs runs at once of one thread each.
+sac: the same by SAC (configs/sac_half_cheetah.yaml), which learns every step and is slow on both sides.
 The sides run in turn; medians, but means for returns. Needs gymnasium, mujoco, stable-baselines3, rl_zoo3; envpool where
 it is there.
 """
@@ -92,10 +93,12 @@ def iteration(arguments):
         print(f"| {task} | {a:.3f} | {b:.3f} | {b / a:.2f} |", flush=True)
 
 
-def rft_return(arguments, task, seed):
+def rft_return(arguments, recipe, task, seed):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        text = (ROOT / "configs" / f"{task}.yaml").read_text()
+        text = (ROOT / "configs" / f"{recipe}.yaml").read_text()
+        text = re.sub(r"environment: {type: \w+}", f"environment: {{type: {task}}}", text)
+        text = re.sub(r"warmup: \d+", f"warmup: {min(10000, arguments.timesteps // 2)}", text)
         text = re.sub(r"seed: 0, output: \S+}", f"seed: {seed}, threads: 1, output: {folder}/run}}", text)
         text = re.sub(r"timesteps: \d+", f"timesteps: {arguments.timesteps}", text)
         (folder / "recipe.yaml").write_text(text)
@@ -104,13 +107,13 @@ def rft_return(arguments, task, seed):
         return {"seconds": time.perf_counter() - start, "return": rows_of(folder)[-1]["eval/episode/return"]}
 
 
-def returns(arguments):
-    print(f"\nreturn after {arguments.timesteps} steps, {arguments.repeats} seeds, 10 greedy episodes each\n")
+def returns(arguments, peers="returns", recipe_of="{}"):
+    print(f"\n{peers}: return after {arguments.timesteps} steps, {arguments.repeats} seeds, 10 greedy episodes each\n")
     print("| task | rft | s a run | Stable-Baselines3 | s a run |\n|---|---|---|---|---|")
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         for task in arguments.tasks:
-            pairs = [(pool.submit(rft_return, arguments, task, seed),
-                      pool.submit(peer, 1, "returns", task, seed, arguments.timesteps))
+            pairs = [(pool.submit(rft_return, arguments, recipe_of.format(task), task, seed),
+                      pool.submit(peer, 1, peers, task, seed, arguments.timesteps))
                      for seed in range(arguments.repeats)]
             cells = []
             for side in (0, 1):
@@ -135,7 +138,8 @@ def main():
     arguments.rft = pathlib.Path(arguments.rft).resolve()
     arguments.tasks = arguments.tasks.split(",")
     for name in arguments.what.split(","):
-        {"steps": steps, "iteration": iteration, "returns": returns}[name](arguments)
+        {"steps": steps, "iteration": iteration, "returns": returns,
+         "sac": lambda a: returns(a, "sac", "sac_half_cheetah")}[name](arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 #include "rft/env/point_mass.h"
 #include "rft/env/robots.h"
 #include "rft/objective/ctrl_u.h"
+#include "rft/objective/diffusion_nft.h"
 #include "rft/objective/dpo.h"
 #include "rft/objective/draft.h"
 #include "rft/objective/gflownet.h"
@@ -16,8 +17,10 @@
 #include "rft/objective/iql.h"
 #include "rft/objective/kto.h"
 #include "rft/objective/ppo.h"
+#include "rft/objective/prdp.h"
 #include "rft/objective/reinforce.h"
 #include "rft/objective/rloo.h"
+#include "rft/objective/rwr.h"
 #include "rft/objective/sac.h"
 #include "rft/objective/sft.h"
 #include "rft/objective/td3.h"
@@ -25,6 +28,7 @@
 #include "rft/policy/chain_actor.h"
 #include "rft/policy/diffusion.h"
 #include "rft/policy/image_classifier.h"
+#include "rft/policy/masked_diffusion.h"
 #include "rft/policy/mlp_actor.h"
 #include "rft/policy/recurrent_actor.h"
 #include "rft/reward/distribution_rewards.h"
@@ -32,7 +36,9 @@
 #include "rft/reward/image_rewards.h"
 #include "rft/reward/length.h"
 #include "rft/reward/math_answer.h"
+#include "rft/reward/optimal_transport.h"
 #include "rft/reward/regex.h"
+#include "rft/reward/sequence_rewards.h"
 #include "rft/reward/vision_rewards.h"
 #include "rft/reward/weighted_sum.h"
 #include "rft/select/all.h"
@@ -53,6 +59,8 @@ void register_policies() {
                        "diffusers' pipelines; DDPO, Black et al. 2023, arXiv:2305.13301");
   table.add<Flow>("flow", "an image model that predicts a velocity; a decision is a step of its SDE",
                   "diffusers' pipelines; Flow-GRPO, Liu et al. 2025, arXiv:2505.05470");
+  table.add<MaskedDiffusion>("masked_diffusion", "sequences of tokens, unmasked in steps; a decision is a token",
+                             "MDLM, Sahoo et al. 2024, arXiv:2406.07524; DRAKES, arXiv:2410.13643");
   table.add<ImageClassifier>("image_classifier", "a classifier or regressor of images, to become a reward",
                              "transformers' ViTForImageClassification");
   table.add<GaussianActor>("gaussian", "control: actions are numbers, from a multi-layer perceptron",
@@ -110,8 +118,13 @@ void register_rewards() {
                           "DAPO, arXiv:2503.14476; TRL get_soft_overlong_punishment");
   table.add<MathAnswer>("math_answer", "whether the final answer equals the dataset's",
                         "verifiable rewards, arXiv:2411.15124");
+  table.add<MotifReward>("motif", "how often motifs occur in a sequence", "");
+  table.add<OptimalTransport>("optimal_transport", "how much an episode of control goes like those that were shown",
+                              "RAPL, Tian et al. 2024, arXiv:2310.07932");
   table.add<PixelTarget>("pixel_target", "how near a picture's pixels are to another's", "");
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
+  table.add<SequenceClassifierReward>("sequence_classifier", "what a classifier or regressor says of a sequence",
+                                      "transformers' EsmForSequenceClassification");
   table.add<VendiReward>("vendi", "how much more diverse a picture makes the samples",
                          "DRAGON, arXiv:2504.15217; Friedman & Dieng 2023, arXiv:2210.02410");
   table.add<WeightedSum>("weighted_sum", "the weighted sum of several rewards", "TRL reward_weights");
@@ -135,6 +148,12 @@ void register_objectives() {
                  "Rafailov et al. 2023, arXiv:2305.18290; TRL DPOTrainer");
   table.add<Kto>("kto", "learning from answers that were found good or bad, one by one",
                  "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer");
+  table.add<Prdp>("prdp", "the difference of two answers' rewards, predicted by their log-ratios",
+                  "Deng et al. 2024, arXiv:2402.08714");
+  table.add<Rwr>("rwr", "reward-weighted regression on the policy's own samples",
+                 "Peters & Schaal 2007; Flow-RWR, Liu et al. 2025, arXiv:2501.13918");
+  table.add<DiffusionNft>("diffusion_nft", "the forward process of finished samples, towards good and from bad ones",
+                          "DiffusionNFT, Zheng et al. 2025, arXiv:2509.16117");
   table.add<Draft>("draft", "reward backpropagation through the sampler's last steps",
                    "Clark et al. 2024, arXiv:2309.17400; AlignProp, arXiv:2310.03739");
   table.add<Refl>("refl", "reward backpropagation through one denoised estimate", "Xu et al. 2023, arXiv:2304.05977");

@@ -3,6 +3,7 @@
     control_sb3.py gymnasium|envpool TASK ENVIRONMENTS SECONDS THREADS    environment steps a second
     control_sb3.py iteration TASK ITERATIONS THREADS                      seconds of a PPO iteration
     control_sb3.py returns TASK SEED TIMESTEPS THREADS                    the tuned settings' return after so many steps
+    control_sb3.py sac TASK SEED TIMESTEPS THREADS                        the same by SAC
 
 Prints one JSON line.
 """
@@ -101,6 +102,21 @@ def returns(task, seed, timesteps):
     return {"seconds": seconds, "return": float(mean), "training_return": training}
 
 
+def sac(task, seed, timesteps):
+    """rl-zoo3's settings for HalfCheetah are SAC's defaults, and 10,000 steps at random first."""
+    import gymnasium
+    from stable_baselines3 import SAC
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.monitor import Monitor
+    environment = Monitor(gymnasium.make(f"{NAMES[task]}-v5"))
+    model = SAC("MlpPolicy", environment, seed=seed, device="cpu", learning_starts=min(10000, timesteps // 2))
+    start = time.perf_counter()
+    model.learn(timesteps)
+    seconds = time.perf_counter() - start
+    mean, _ = evaluate_policy(model, environment, n_eval_episodes=10, deterministic=True)
+    return {"seconds": seconds, "return": float(mean)}
+
+
 def main():
     what, task, *rest = sys.argv[1:]
     import torch
@@ -112,6 +128,8 @@ def main():
         result = envpool_steps(task, numbers[0], float(rest[1]), numbers[-1])
     elif what == "iteration":
         result = iteration(task, numbers[0])
+    elif what == "sac":
+        result = sac(task, numbers[0], numbers[1])
     else:
         result = returns(task, numbers[0], numbers[1])
     print(json.dumps(result))

@@ -6,6 +6,7 @@
 #include "app/arithmetic.h"
 #include "app/commands.h"
 #include "app/digits.h"
+#include "app/names.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -91,17 +92,40 @@ void add_digits(CLI::App& data) {
   auto* command = data.add_subcommand("digits", "the image quick start: hand-written digits and untrained models");
   command->footer(
       "Example: rft data digits --out runs/digits\n"
-      "Writes images/, train.jsonl and test.jsonl (image, class_label, digit), classes.jsonl (a row a class),\n"
-      "unreliable.jsonl (train.jsonl with most labels of 5 to 9 mixed up), model/ (a diffusers directory with a\n"
-      "class-conditional U-Net) and classifier/ (a ViT), both with random weights.");
+      "Writes images/, control/ (coarse pictures of them), train.jsonl and test.jsonl (image, control, class_label,\n"
+      "digit), classes.jsonl (a row a class), unreliable.jsonl (train.jsonl with the labels of 5 to 9 mixed up), and\n"
+      "with random weights model/ (a diffusers directory with a class-conditional U-Net), controlled/ (one with a\n"
+      "U-Net and a ControlNet that reads the coarse picture) and classifier/ (a ViT).");
   command->add_option("--from", arguments->from, "the directory with digits.png and labels.txt")->capture_default_str();
   command->add_option("--out", arguments->out, "the directory to write")->required();
   command->add_option("--seed", arguments->seed, "seed of the weights")->capture_default_str();
   command->add_option("--width", arguments->width, "channels of the U-Net's first level")
       ->check(CLI::Range(8, 512))
       ->capture_default_str();
+  command->add_option("--prediction", arguments->prediction, "what model/ predicts, where it is no flow model")
+      ->check(CLI::IsMember({"epsilon", "v_prediction", "sample"}))
+      ->capture_default_str();
   command->add_flag("--flow", arguments->flow, "a flow model instead of a diffusion model");
   command->callback([arguments] { write_digits(*arguments); });
+}
+
+void add_names(CLI::App& data) {
+  auto arguments = std::make_shared<NamesArguments>();
+  auto* command = data.add_subcommand("names", "masked diffusion: surnames of eight places and an untrained model");
+  command->footer(
+      "Example: rft data names --out runs/names\n"
+      "Writes train.jsonl and test.jsonl (completion), contexts.jsonl (rows without a prompt), and model/, a Hugging\n"
+      "Face directory (EsmForMaskedLM and vocab.txt) with random weights.");
+  command->add_option("--from", arguments->from, "the directory with surnames.txt")->capture_default_str();
+  command->add_option("--out", arguments->out, "the directory to write")->required();
+  command->add_option("--seed", arguments->seed, "seed of the weights")->capture_default_str();
+  command->add_option("--hidden-size", arguments->hidden_size, "the model's width, a multiple of 8")
+      ->check(CLI::Range(8, 1024))
+      ->capture_default_str();
+  command->add_option("--layers", arguments->layers, "the model's layers")
+      ->check(CLI::Range(1, 24))
+      ->capture_default_str();
+  command->callback([arguments] { write_names(*arguments); });
 }
 
 }  // namespace
@@ -109,7 +133,7 @@ void add_digits(CLI::App& data) {
 void add_data(CLI::App& program) {
   auto arguments = std::make_shared<DataArguments>();
   auto* command = program.add_subcommand("data", "make a quick start's task, with an untrained model");
-  add_digits(*command);
+  add_digits(*command), add_names(*command);
   command->footer(
       "Example: rft data --out data/arithmetic --seed 0\n"
       "Without the name of a task it is addition:\n"

@@ -3,7 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "app/commands.h"
 #include "app/load_reward.h"
@@ -22,10 +24,10 @@ namespace rft::app {
 namespace {
 
 struct Arguments {
-  std::string model, out, prompts, noise, scheduler, lora, dtype = "float32";
+  std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32";
   int64_t steps = 20, samples = 1, height = 0, width = 0;
   uint64_t seed = 0;
-  double guidance = 1, eta = 0;
+  double guidance = 1, eta = 0, strength = 1;
   bool quiet = false;
   std::string reward;  ///< rewards that steer, as `rft score` takes them
   SteerOptions steer;
@@ -63,14 +65,24 @@ void set_rollout(Diffusion& policy, const Arguments& arguments) {
   };
   set("steps", std::to_string(arguments.steps)), set("guidance", number_text(arguments.guidance));
   set("scheduler", arguments.scheduler, true), set("eta", number_text(arguments.eta));
+  set("strength", number_text(arguments.strength));
   set("height", std::to_string(arguments.height)), set("width", std::to_string(arguments.width));
   OptionReader reader(block);
   policy.visit_rollout(reader);
 }
 
+/// The rows of --prompts, or one without anything; with --image each starts from it, unless it names its own.
 Rows prompt_rows(const Arguments& arguments) {
-  if (!arguments.prompts.empty()) return Rows::load(arguments.prompts);
-  return Rows::parse({"{}"}, "--prompts");
+  Rows rows = arguments.prompts.empty() ? Rows::parse({"{}"}, "--prompts") : Rows::load(arguments.prompts);
+  if (arguments.image.empty()) return rows;
+  std::string image = std::filesystem::absolute(arguments.image).string();
+  std::vector<std::string> lines;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    auto row = nlohmann::json::parse(rows.json(i));
+    if (!row.contains("image")) row["image"] = image;
+    lines.push_back(row.dump());
+  }
+  return Rows::parse(lines, rows.file());
 }
 
 void write_images(const std::string& directory, const Tensor& images) {
@@ -177,13 +189,19 @@ void add_sample(CLI::App& program) {
                       "safetensors with noise [N, C, h, w] and step_noise [steps, N, C, h, w]");
   command->add_option("--lora", arguments->lora, "a directory with pytorch_lora_weights.safetensors");
   command->add_option("--scheduler", arguments->scheduler,
-                      "ddim, ddpm, euler, euler_ancestral, dpmsolver++, lcm, "
+                      "ddim, ddpm, euler, euler_ancestral, dpmsolver++, pndm, lcm, "
                       "flow_match_euler; without it the directory's own");
   auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
   command->add_option("--steps", arguments->steps, "denoising steps")->check(positive)->capture_default_str();
   command->add_option("--guidance", arguments->guidance, "classifier-free guidance; 1 is none")->capture_default_str();
   command->add_option("--eta", arguments->eta, "ddim: how random the steps are")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--image", arguments->image, "a PNG to start from; a row of --prompts may name its own `image`");
+  command
+      ->add_option("--strength", arguments->strength,
+                   "image to image: the share of the steps that is made; 1: from noise")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--samples", arguments->samples, "images of each row")->check(positive)->capture_default_str();
   command->add_option("--height", arguments->height, "pixels; 0: what the model was trained at")
@@ -196,6 +214,7 @@ void add_sample(CLI::App& program) {
       ->capture_default_str();
   add_steering(*command, *arguments);
   command->callback([arguments, command, &program] {
+    if (command->count("--image") && arguments->strength == 1) bad_input("--image", "needs --strength below 1");
     arguments->steered = command->count("--steer") > 0;
     arguments->quiet = program.count("--quiet") > 0;
     run(*arguments);

@@ -78,6 +78,7 @@ Needs Needs::operator|(const Needs& other) const {
   both.ref_logp |= other.ref_logp;
   both.entropy |= other.entropy;
   both.value |= other.value;
+  both.estimate |= other.estimate, both.ref_estimate |= other.ref_estimate;
   both.best_rows |= other.best_rows;
   both.whole_batch |= other.whole_batch;
   return both;

@@ -32,7 +32,7 @@ class Ddim : public DiscreteScheduler {
                   StepHistory&) const override {
     check_no_sde(options);
     if (!(options.eta >= 0 && options.eta <= 1)) bad_input("eta", "DDIM's is from 0 to 1; got ", options.eta);
-    auto t = static_cast<int64_t>(plan.timesteps[static_cast<size_t>(i)]), previous = t - T() / plan.steps();
+    auto t = static_cast<int64_t>(plan.timesteps[static_cast<size_t>(i)]), previous = t - T() / plan.whole_steps();
     float now = noise().at(t), next = previous >= 0 ? noise().at(previous) : final_;
     float variance = (1 - next) / (1 - now) * (1 - now / next);
     float std = static_cast<float>(options.eta) * std::sqrt(std::max(variance, 0.0F));

@@ -89,7 +89,7 @@ class DpmSolver : public DiscreteScheduler {
 
  private:
   bool ends_in_first_order(const Plan& plan, int64_t i) const {
-    return i + 1 == plan.steps() && (euler_at_final_ || (lower_order_final_ && plan.steps() < 15) || ends_clean_);
+    return i + 1 == plan.steps() && (euler_at_final_ || (lower_order_final_ && plan.whole_steps() < 15) || ends_clean_);
   }
 
   Tensor clean_sample(const Tensor& answer, const Tensor& x, const Level& level) const {

@@ -44,7 +44,8 @@ class FlowMatchEuler : public Scheduler {
         T_(config.integer("num_train_timesteps", 1000)),
         shift_(read_shift(config)),
         spread_(read_spread(config)),
-        stochastic_(config.flag("stochastic_sampling", false)) {
+        stochastic_(config.flag("stochastic_sampling", false)),
+        even_levels_(config.flag("_even_levels", false)) {
     if (T_ < 1 || T_ > 1000000) config.refuse("num_train_timesteps", "must be from 1 to 1000000");
     config.only("invert_sigmas", {false});
   }
@@ -105,8 +106,14 @@ class FlowMatchEuler : public Scheduler {
     return timestep.flatten().to(wide).div(static_cast<double>(T_)).to(like.device()).view(shape);
   }
 
-  /// Evenly spaced between the first and last training level, which are shifted already, and shifted again.
+  /// Evenly spaced between the first and last training level, which are shifted already, and shifted again. Flux's
+  /// pipeline gives levels of its own, from 1 to 1 / steps, which are shifted once.
   std::vector<double> static_sigmas(int64_t steps) const {
+    if (even_levels_) {
+      auto out = linspace(1, 1 / static_cast<double>(steps), steps);
+      for (double& sigma : out) sigma = shifted(sigma, shift_.shift);
+      return out;
+    }
     auto count = static_cast<double>(T_);
     auto low = static_cast<float>(shifted(1 / count, shift_.shift));
     auto out = linspace(count, low * count, steps);
@@ -129,7 +136,7 @@ class FlowMatchEuler : public Scheduler {
   int64_t T_;
   Shift shift_;
   Spread spread_;
-  bool stochastic_;
+  bool stochastic_, even_levels_;
 };
 
 }  // namespace

@@ -24,6 +24,7 @@ const std::vector<Kind>& kinds() {
       {"euler", "EulerDiscreteScheduler", make_euler},
       {"euler_ancestral", "EulerAncestralDiscreteScheduler", make_euler_ancestral},
       {"dpmsolver++", "DPMSolverMultistepScheduler", make_dpm_solver},
+      {"pndm", "PNDMScheduler", make_pndm},
       {"lcm", "LCMScheduler", make_lcm},
       {"flow_match_euler", "FlowMatchEulerDiscreteScheduler", make_flow_match_euler, true},
   };

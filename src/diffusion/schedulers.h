@@ -12,6 +12,7 @@ std::unique_ptr<Scheduler> make_ddpm(const std::string& json, ModelConfig& confi
 std::unique_ptr<Scheduler> make_euler(const std::string& json, ModelConfig& config);
 std::unique_ptr<Scheduler> make_euler_ancestral(const std::string& json, ModelConfig& config);
 std::unique_ptr<Scheduler> make_dpm_solver(const std::string& json, ModelConfig& config);
+std::unique_ptr<Scheduler> make_pndm(const std::string& json, ModelConfig& config);
 std::unique_ptr<Scheduler> make_lcm(const std::string& json, ModelConfig& config);
 std::unique_ptr<Scheduler> make_flow_match_euler(const std::string& json, ModelConfig& config);
 

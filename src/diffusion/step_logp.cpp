@@ -29,4 +29,17 @@ Tensor step_logp(const Transition& transition, const Tensor& next, bool mean_ove
   return mean_over_dimensions ? density.mean(1) : density.sum(1);
 }
 
+Tensor step_kl(const Transition& step, const Transition& other, bool mean_over_dimensions) {
+  if (!(step.std > 0)) run_failed("step_kl", "a deterministic step has no divergence from another");
+  auto wide = at::promote_types(step.mean.scalar_type(), at::kFloat);
+  Tensor off = step.mean.to(wide).sub(other.mean.to(wide)), each;
+  if (step.stds.defined()) {
+    Tensor ratio = step.stds.to(wide).div(other.stds.to(wide));
+    each = ratio.square().add(off.div(other.stds.to(wide)).square()).sub(1).mul(0.5).sub(ratio.log());
+  } else {
+    each = off.div(step.std).square().mul(0.5);
+  }
+  return mean_over_dimensions ? each.flatten(1).mean(1) : each.flatten(1).sum(1);
+}
+
 }  // namespace rft

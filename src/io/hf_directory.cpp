@@ -129,9 +129,9 @@ std::vector<int64_t> eos_token_ids(const std::string& directory) {
 }
 
 void copy_text_files(const std::string& from, const std::string& to) {
-  for (const char* name :
-       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-        "merges.txt", "tokenizer.model", "generation_config.json", "chat_template.jinja", "chat_template.json"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                           "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "generation_config.json",
+                           "chat_template.jinja", "chat_template.json"}) {
     std::string file = from + "/" + name;
     if (file_exists(file)) write_text(to + "/" + name, read_text(file));
   }

@@ -135,6 +135,7 @@ class Flux : public TransformerDenoiser {
   int64_t in_channels() const override { return s_.token_channels / (kSide * kSide); }
   int64_t out_channels() const override { return in_channels(); }
   int64_t sample_size() const override { return kSampleSize; }
+  bool takes_guidance() const override { return s_.guided; }
 
  private:
   /// After its SiLU. The peer rounds t / 1000 and the guidance to the model's type; so do we.

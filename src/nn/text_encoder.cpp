@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "nn/clip_tower.h"
+#include "nn/text_encoders.h"
 #include "rft/core/error.h"
 #include "rft/core/text.h"
 
@@ -33,7 +34,7 @@ class ClipText : public TextEncoder {
   }
 
   Output forward(const Tensor& ids) const override {
-    check(ids);
+    check_token_ids(ids, vocabulary_, positions_, where_);
     Tensor x = at::embedding(token_, ids).add(position_.narrow(0, 0, ids.size(1)));
     Output out;
     out.hidden = layer_norm(norm_, layers_(x, true, &out.penultimate), eps_);
@@ -48,15 +49,6 @@ class ClipText : public TextEncoder {
   const std::string& config_json() const override { return json_; }
 
  private:
-  void check(const Tensor& ids) const {
-    if (ids.dim() != 2 || !ids.numel() || ids.size(1) > positions_)
-      bad_input(where_, "token ids must be [N, L], L in 1 .. ", positions_, "; got ", ids.sizes());
-    int64_t least = ids.min().item<int64_t>(), most = ids.max().item<int64_t>();
-    if (least < 0 || most >= vocabulary_)
-      bad_input(where_, "token ids must be in 0 .. ", vocabulary_ - 1, "; got ", least < 0 ? least : most,
-                ": does the tokenizer belong to this model?");
-  }
-
   std::string json_, where_;
   int64_t vocabulary_ = 0, positions_ = 0, end_ = 0;
   double eps_ = 0;
@@ -69,13 +61,24 @@ class ClipText : public TextEncoder {
 
 }  // namespace
 
+void check_token_ids(const Tensor& ids, int64_t vocabulary, int64_t positions, const std::string& where) {
+  if (ids.dim() != 2 || !ids.numel() || (positions > 0 && ids.size(1) > positions))
+    bad_input(where, "token ids must be [N, L], L ", positions > 0 ? cat("in 1 .. ", positions) : "at least 1",
+              "; got ", ids.sizes());
+  int64_t least = ids.min().item<int64_t>(), most = ids.max().item<int64_t>();
+  if (least < 0 || most >= vocabulary)
+    bad_input(where, "token ids must be in 0 .. ", vocabulary - 1, "; got ", least < 0 ? least : most,
+              ": does the tokenizer belong to this model?");
+}
+
 std::unique_ptr<TextEncoder> make_text_encoder(const std::string& config_json, const WeightSource& source,
                                                const std::string& where) {
   auto architectures = ModelConfig(config_json, where).texts("architectures", {});
   std::string name = architectures.empty() ? "" : architectures[0];
   if (is_clip(name, "text")) return std::make_unique<ClipText>(config_json, source, where);
+  if (name == "T5EncoderModel" || name == "T5ForConditionalGeneration") return make_t5(config_json, source, where);
   bad_input(where, "there is no text encoder '", name, "' (config.json's architectures)",
-            suggestion(name, {"CLIPTextModel", "CLIPTextModelWithProjection", "CLIPModel"}));
+            suggestion(name, {"CLIPTextModel", "CLIPTextModelWithProjection", "CLIPModel", "T5EncoderModel"}));
 }
 
 }  // namespace rft

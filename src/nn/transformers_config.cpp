@@ -1,5 +1,7 @@
 #include "nn/transformers_config.h"
 
+#include "rft/core/error.h"
+
 namespace rft {
 
 void ignore_general_fields(ModelConfig& config) {
@@ -58,6 +60,20 @@ void ignore_general_fields(ModelConfig& config) {
   config.only("is_decoder", {false}), config.only("add_cross_attention", {false});
   config.only("chunk_size_feed_forward", {0}), config.only("cross_attention_hidden_size");
   config.only("pruned_heads", {nlohmann::json::object()});
+}
+
+std::vector<std::string> label_names(ModelConfig& config) {
+  const auto& names = config.raw("id2label");
+  std::vector<std::string> out;
+  if (!names.is_object())
+    for (int64_t i = 0; i < config.integer("num_labels", 2); ++i) out.push_back(cat("LABEL_", i));
+  for (size_t i = 0; i < names.size(); ++i) {
+    auto found = names.find(std::to_string(i));
+    if (found == names.end() || !found->is_string()) config.refuse("id2label", "must name the labels 0, 1, 2, ...");
+    out.push_back(found->get<std::string>());
+  }
+  if (out.empty()) config.refuse("id2label", "must name at least one label");
+  return out;
 }
 
 }  // namespace rft

@@ -8,4 +8,8 @@ namespace rft {
 /// generation, of training heads, and of how outputs are returned. Older versions write them all into each part.
 void ignore_general_fields(ModelConfig& config);
 
+/// The labels of a classification head: id2label's names in order, or "LABEL_0", ... for num_labels. Throws UserError
+/// where there is none, or the ids are not 0, 1, 2, ...
+std::vector<std::string> label_names(ModelConfig& config);
+
 }  // namespace rft

@@ -114,6 +114,9 @@ UNetTrunk::Embedded UNetTrunk::embed(const Tensor& sample, const Tensor& timeste
 Tensor UNetTrunk::block(const UNetLevel& level, size_t i, const Tensor& x, const Embedded& embedded) const {
   bool attend = !level.attentions.empty();
   if (attend && !embedded.text.defined()) bad_input("prompt", "the model is told a text; the rows have none");
+  if (attend && embedded.text.size(2) != s_.cross_dims.front())
+    bad_input("prompt", "the model is told texts of ", s_.cross_dims.front(),
+              " numbers a token (cross_attention_dim); ", "the text encoder gives ", embedded.text.size(2));
   BodyOfMany body = [&level, i, attend](const std::vector<Tensor>& in) {
     Tensor h = level.resnets[i](in[0], in[1]);
     return attend ? level.attentions[i](h, in[2]) : h;

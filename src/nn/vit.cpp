@@ -13,19 +13,6 @@ struct VitLayer {
   std::shared_ptr<Linear> query, key, value, out, up, down;
 };
 
-std::vector<std::string> label_names(ModelConfig& config) {
-  const auto& names = config.raw("id2label");
-  std::vector<std::string> out;
-  if (!names.is_object())
-    for (int64_t i = 0; i < config.integer("num_labels", 2); ++i) out.push_back(cat("LABEL_", i));
-  for (size_t i = 0; i < names.size(); ++i) {
-    auto found = names.find(std::to_string(i));
-    if (found == names.end() || !found->is_string()) config.refuse("id2label", "must name the labels 0, 1, 2, ...");
-    out.push_back(found->get<std::string>());
-  }
-  return out;
-}
-
 class Vit : public VisionEncoder {
  public:
   Vit(const std::string& json, const std::string& preprocessor, const WeightSource& source, const std::string& where)
@@ -47,7 +34,6 @@ class Vit : public VisionEncoder {
     if (patch_ < 1 || input_.size % patch_) c.refuse("patch_size", "must divide image_size");
     if (heads_ < 1 || width_ % heads_) c.refuse("num_attention_heads", "must divide hidden_size");
     if (input_.channels != 1 && input_.channels != 3) c.refuse("num_channels", "must be 1 or 3");
-    if (labels_.empty()) c.refuse("id2label", "must name at least one label");
     read_normalisation(input_, preprocessor, {0.5}, {0.5}, where);
     build(source, layers, inner, bias);
   }

@@ -42,6 +42,8 @@ void CtrlU::Options::visit(OptionVisitor& v) {
   v.option("uncertainty", uncertainty, "weigh rewards by how much they are doubted; false: ControlNet++");
   v.option("uncertainty_scale", uncertainty_scale, "doubt per difference of the rewards of two noises of an image",
            at_least(0));
+  v.option("uncertainty_weight", uncertainty_weight,
+           "weight of the doubt itself, which keeps it from growing, beside the doubted reward", at_least(0));
   v.option("reward_weight", reward_weight, "weight of the reward's loss", at_least(0));
   v.option("ramp_steps", ramp_steps, "the reward's weight rises from 0 over this many steps; 0: at once",
            at_least(0).in("steps"));
@@ -69,7 +71,7 @@ Loss CtrlU::loss(const Evaluation& now, const Experience& batch) const {
     Tensor u = doubt(now, batch, options_.uncertainty_scale);
     kept = kept.logical_and(u.isfinite());
     u = zero_where_masked(u, kept);
-    each = each.mul(u.neg().exp()).add(u);
+    each = each.mul(u.neg().exp()).add(u, options_.uncertainty_weight);
     metrics.tokens("uncertainty", u, kept.to(u.scalar_type()));
   }
   metrics.tokens("reward_loss", each, kept.to(each.scalar_type()));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "objective/dpo_pairs.h"
+#include "objective/pair_margin.h"
 #include "rft/core/error.h"
 #include "rft/core/text.h"
 
@@ -13,12 +14,12 @@ namespace {
 
 using namespace objective;
 
-const std::vector<std::string> kVariants = {"sigmoid",  "hinge",    "ipo",       "exo_pair", "nca_pair",
-                                            "robust",   "bco_pair", "sppo_hard", "aot",      "aot_unpaired",
-                                            "apo_zero", "apo_down", "discopop",  "sft",      "sigmoid_norm"};
+const std::vector<std::string> kVariants = {
+    "sigmoid", "hinge",        "ipo",      "exo_pair", "nca_pair", "robust", "bco_pair",     "sppo_hard",
+    "aot",     "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft",    "sigmoid_norm", "soft_label"};
 /// Those that are functions of the f-divergence's score, or of no ratio at all.
-const std::vector<std::string> kOfScores = {"sigmoid",  "sigmoid_norm", "hinge",    "ipo",
-                                            "exo_pair", "robust",       "discopop", "sft"};
+const std::vector<std::string> kOfScores = {"sigmoid", "sigmoid_norm", "hinge", "ipo",       "exo_pair",
+                                            "robust",  "discopop",     "sft",   "soft_label"};
 
 bool among(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -48,6 +49,7 @@ void Dpo::Options::visit(OptionVisitor& v) {
            one_of({"reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"}));
   v.option("f_alpha", f_alpha, "alpha of alpha_divergence");
   v.option("discopop_tau", discopop_tau, "temperature of discopop's blend", above(0));
+  v.option("reward_scale", reward_scale, "soft_label: the difference of rewards that is sure to 73 %", above(0));
   v.option("ld_alpha", ld_alpha, "weight of the tokens beyond the shorter answer's length (LD-DPO)", between(0, 1));
 }
 
@@ -72,6 +74,7 @@ Needs Dpo::needs() const {
   Needs needs;
   needs.data = Needs::Data::pairs;
   needs.ref_logp = true;
+  needs.reward = among(options_.variant, "soft_label");
   needs.whole_batch = std::any_of(options_.variant.begin(), options_.variant.end(), beyond_pairs);
   return needs;
 }
@@ -84,6 +87,7 @@ void Dpo::stepped(const Metrics&) { observed_.reset(); }
 Loss Dpo::loss(const Evaluation& now, const Experience& batch) const {
   Columns c = read_columns(now, batch, batch.mask);
   Pairs p = read_pairs(c, options_);
+  if (among(options_.variant, "soft_label")) p.margin = pair_margin(batch, p.chosen, "dpo");
   std::optional<Whole> whole = observed_;
   if (needs().whole_batch && !whole) {
     if (batch.totals.rows != static_cast<double>(batch.rows()))

@@ -56,6 +56,12 @@ Tensor of_difference(const std::string& variant, const Pairs& p, const Options& 
   if (variant == "hinge") return z.neg().add(1).relu();
   if (variant == "exo_pair") return exo_pair(z, o.label_smoothing);
   if (variant == "discopop") return discopop(z, o.discopop_tau);
+  if (variant == "soft_label") {
+    Tensor kept = p.margin.isnan().logical_not();
+    Tensor sure = zero_where_masked(p.margin, kept).div(o.reward_scale).sigmoid();
+    Tensor loss = at::log_sigmoid(z).mul(sure).add(at::log_sigmoid(z.neg()).mul(sure.neg().add(1)));
+    return zero_where_masked(loss.neg(), kept);
+  }
   if (variant == "robust") {
     double e = o.label_smoothing;
     return at::log_sigmoid(z).mul(e - 1).add(at::log_sigmoid(z.neg()), e).div(1 - 2 * e);

@@ -13,6 +13,7 @@ struct Pairs {
   Tensor ref_chosen, ref_rejected;        ///< the same under the reference
   Tensor chosen_ratio, rejected_ratio;    ///< x, y
   Tensor chosen_tokens, rejected_tokens;  ///< tokens of each answer
+  Tensor margin;                          ///< of the rewards, where a variant reads it; NaN where one is missing
   Tensor chosen_sum;                      ///< the chosen answer's log-probabilities, whatever ld_alpha
 };
 

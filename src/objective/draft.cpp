@@ -4,6 +4,7 @@
 
 #include "objective/rewarded_rows.h"
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 
 namespace rft {
 
@@ -24,6 +25,8 @@ void Draft::Options::visit(OptionVisitor& v) {
   v.option("max_level", max_level, "denoised: the latest step, 1 = the run's end", between(0, 1));
   v.option("reward_target", reward_target, "minimise the distance to this reward; unset: maximise the reward");
   v.option("hinge", hinge, "rewards beyond this teach nothing more; unset: none is too high");
+  v.option("kl_weight", kl_weight, "chain: weight of the run's KL divergence to the reference policy's (DRAKES)",
+           at_least(0));
 }
 
 Draft::Draft(Options options) : options_(std::move(options)) {
@@ -33,8 +36,8 @@ Draft::Draft(Options options) : options_(std::move(options)) {
   if (o.min_level > o.max_level)
     bad_input("objective", "min_level must not be above max_level; got ", o.min_level, " and ", o.max_level);
   bool chain = o.path == "chain";
-  if (!chain && (o.min_steps || o.max_steps || o.noise_repeats))
-    bad_input("objective", "min_steps, max_steps and noise_repeats belong to path chain; got path ", o.path);
+  if (!chain && (o.min_steps || o.max_steps || o.noise_repeats || o.kl_weight != 0))
+    bad_input("objective", "min_steps, max_steps, noise_repeats and kl_weight belong to path chain; got path ", o.path);
   if (o.min_steps.has_value() != o.max_steps.has_value())
     bad_input("objective", "min_steps and max_steps go together; got only ", o.min_steps ? "min_steps" : "max_steps");
   if (o.min_steps && *o.min_steps > *o.max_steps)
@@ -49,6 +52,7 @@ Needs Draft::needs() const {
   path.max_steps = o.max_steps.value_or(o.last_steps);
   path.noise_repeats = o.noise_repeats;
   path.min_level = o.min_level, path.max_level = o.max_level;
+  path.kl = o.kl_weight != 0;
   Needs needs;
   needs.data = Needs::Data::contexts;
   needs.pathwise = path;
@@ -66,6 +70,11 @@ Loss Draft::loss(const Evaluation& now, const Experience& batch) const {
   out.terms.push_back({"reward_loss", share_of_mean(each, kept, batch.totals.rows)});
   MetricSums metrics;
   metrics.tokens("reward_loss", each, kept.to(each.scalar_type()));
+  if (options_.kl_weight != 0) {
+    Tensor kl = zero_where_masked(required(now.extra.find(extra::path_kl), extra::path_kl, "draft"), kept);
+    out.terms.push_back({"kl_penalty", share_of_mean(kl, kept, batch.totals.rows).mul(options_.kl_weight)});
+    metrics.tokens("kl", kl, kept.to(kl.scalar_type()));
+  }
   metrics.add_to(out.metrics);
   return out;
 }

@@ -56,7 +56,7 @@ class ActionDistribution {
 };
 
 /// `state_std`: the network gives the standard deviations too.
-std::unique_ptr<ActionDistribution> gaussian_distribution(double log_std, bool squash, bool state_std);
+std::unique_ptr<ActionDistribution> gaussian_distribution(double log_std, bool squash, bool state_std = false);
 /// tanh of what the network says, and exploration noise of deviation `noise` (of half the range) around it.
 std::unique_ptr<ActionDistribution> deterministic_distribution(double noise);
 std::unique_ptr<ActionDistribution> categorical_distribution();

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "rft/core/error.h"
@@ -15,8 +17,8 @@ namespace {
 constexpr char kClass[] = "class_label";
 constexpr char kControl[] = "control";
 constexpr char kNegative[] = "negative_prompt";
-/// SD3 without its T5 encoder is told so many zero vectors in its place.
-constexpr int64_t kAbsentT5Tokens = 256;
+/// Tokens that T5 is given, padded; SD3 without it is told so many zero vectors in its place.
+constexpr int64_t kSd3T5Tokens = 256, kFluxT5Tokens = 512;
 
 std::vector<Tensor Conditioning::*> fields() {
   return {&Conditioning::class_labels, &Conditioning::text,     &Conditioning::pooled,
@@ -72,16 +74,21 @@ Fields Conditioner::contexts(const Rows& rows, int64_t height, int64_t width) co
 
 std::vector<TextEncoder::Output> Conditioner::towers(const std::string& prompt) {
   std::vector<TextEncoder::Output> out;
-  bool truncated = false;
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  int64_t shortest = kNone;
   for (size_t i = 0; i < pipeline_.text_encoders.size(); ++i) {
     const TextEncoder& encoder = *pipeline_.text_encoders[i];
     int64_t told = pipeline_.tokenizers[i].max_length(), most = encoder.max_positions();
-    auto ids = padded_ids(pipeline_.tokenizers[i], prompt, told > 0 ? std::min(told, most) : most, truncated);
+    if (most > 0 && told > 0) most = std::min(told, most);
+    if (most == 0) most = pipeline_.text_encoders.size() == 2 ? kFluxT5Tokens : kSd3T5Tokens;
+    bool cut = false;
+    auto ids = padded_ids(pipeline_.tokenizers[i], prompt, most, cut);
+    if (cut) shortest = std::min(shortest, most);
     out.push_back(encoder.forward(at::tensor(ids, at::kLong).unsqueeze(0)));
   }
-  if (truncated && !told_truncation_) {
-    log::warn(cat("a prompt is longer than the text encoder's ", pipeline_.text_encoders[0]->max_positions(),
-                  " tokens and is cut off (said once): \"", prompt.substr(0, 80), "...\""));
+  if (shortest != kNone && !told_truncation_) {
+    log::warn(cat("a prompt is longer than the text encoder's ", shortest, " tokens and is cut off (said once): \"",
+                  prompt.substr(0, 80), "...\""));
     told_truncation_ = true;
   }
   return out;
@@ -92,11 +99,15 @@ const Conditioner::Encoded& Conditioner::encode(const std::string& prompt) {
   at::NoGradGuard no_grad;
   auto towers = this->towers(prompt);
   Encoded out;
-  if (pipeline_.denoiser_part == "transformer") {  // SD3: both towers side by side, then T5's place
+  const bool t5 = !towers.back().pooled.defined();
+  if (pipeline_.denoiser_part == "transformer" && t5 && towers.size() == 2) {  // Flux
+    out.text = towers[1].hidden[0], out.pooled = towers[0].pooled[0];
+  } else if (pipeline_.denoiser_part == "transformer") {  // SD3: CLIP's towers side by side, then T5 or its place
     Tensor clip = at::cat({towers[0].penultimate, towers.at(1).penultimate}, -1);
     int64_t width = joint_width(*pipeline_.denoiser);
     clip = at::constant_pad_nd(clip, {0, width - clip.size(2)});
-    out.text = at::cat({clip, at::zeros({1, kAbsentT5Tokens, width}, clip.options())}, 1)[0];
+    Tensor more = t5 ? towers[2].hidden : at::zeros({1, kSd3T5Tokens, width}, clip.options());
+    out.text = at::cat({clip, more}, 1)[0];
     out.pooled = at::cat({towers[0].pooled, towers[1].pooled}, -1)[0];
   } else if (towers.size() == 2) {  // SDXL
     out.text = at::cat({towers[0].penultimate, towers[1].penultimate}, -1)[0];

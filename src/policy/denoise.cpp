@@ -13,7 +13,8 @@ DenoisingRun DenoisingRun::rows(const Tensor& index) const {
   return out;
 }
 
-Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told) {
+Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told,
+               bool variances) {
   // Latents stay in float32 (or wider) where the weights are narrower: steps and their log-probabilities are exact.
   Tensor input = x.to(model.denoiser.weights().tensors.front().second.scalar_type());
   std::optional<ControlResiduals> residuals;
@@ -24,15 +25,26 @@ Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& times
     Tensor other = model.mixture.other->forward(input, timestep, told, control).to(x.scalar_type());
     out = other.add(out.sub(other), model.mixture.weight);
   }
-  return out.size(1) == 2 * x.size(1) ? out.narrow(1, 0, x.size(1)) : out;
+  return !variances && out.size(1) == 2 * x.size(1) ? out.narrow(1, 0, x.size(1)) : out;
 }
 
 Tensor predict_guided(const DenoisingModel& model, const DenoisingRun& run, const Tensor& x, double timestep) {
-  if (!run.nothing) return predict(model, x, at::full({x.size(0)}, timestep, at::kFloat), run.told);
-  auto both =
-      predict(model, at::cat({x, x}), at::full({2 * x.size(0)}, timestep, at::kFloat), concat(*run.nothing, run.told));
+  const bool variances = run.scheduler.learned_variance();
+  if (!run.nothing) return predict(model, x, at::full({x.size(0)}, timestep, at::kFloat), run.told, variances);
+  auto both = predict(model, at::cat({x, x}), at::full({2 * x.size(0)}, timestep, at::kFloat),
+                      concat(*run.nothing, run.told), variances);
   auto halves = both.chunk(2);
-  return halves[0].add(halves[1].sub(halves[0]), run.guidance);
+  Tensor guided = halves[0].add(halves[1].sub(halves[0]), run.guidance);
+  int64_t C = x.size(1), more = guided.size(1) - C;
+  return more > 0 ? at::cat({guided.narrow(1, 0, C), halves[1].narrow(1, C, more)}, 1) : guided;
+}
+
+Tensor first_sample(const DenoisingRun& run, const Tensor& noise, const Tensor& start) {
+  if (!start.defined()) return noise.mul(run.plan.init_noise_sigma);
+  Tensor timestep = at::full({noise.size(0)}, run.plan.timesteps.at(0), at::kFloat);
+  Tensor input = run.scheduler.add_noise(start.to(noise.scalar_type()), noise, timestep);
+  // The forward process is in the denoiser's units: those that scale_input() makes of the scheduler's.
+  return input.div(run.scheduler.scale_input(at::ones({1, 1, 1, 1}, noise.options()), run.plan, 0));
 }
 
 Transition transition(const DenoisingModel& model, const DenoisingRun& run, int64_t i, const Tensor& x,
@@ -48,17 +60,12 @@ Tensor next_sample(const Transition& step, const std::vector<uint64_t>& keys, in
   return draw_next(step, standard_normal(keys, step.mean.sizes().slice(1), kFirstStep + static_cast<uint64_t>(i)));
 }
 
-std::vector<uint64_t> draw_keys(const Tensor& draw, int64_t column) {
-  Tensor keys = draw.select(1, column).contiguous();
-  const int64_t* begin = keys.const_data_ptr<int64_t>();
-  return {begin, begin + keys.numel()};
-}
-
 double step_std(const DenoisingRun& run, int64_t i) {
   at::NoGradGuard no_grad;
-  Tensor zero = at::zeros({1, 1, 1, 1}, at::kFloat);
+  Tensor x = at::zeros({1, 1, 1, 1}, at::kFloat),
+         answer = at::zeros({1, run.scheduler.learned_variance() ? 2 : 1, 1, 1});
   StepHistory history;
-  return run.scheduler.step(run.plan, i, zero, zero, run.options, history).std;
+  return run.scheduler.step(run.plan, i, answer, x, run.options, history).std;
 }
 
 }  // namespace rft

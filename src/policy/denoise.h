@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "policy/conditioner.h"
+#include "policy/draws.h"
 #include "rft/policy/diffusion.h"
 
 namespace rft {
@@ -29,17 +30,20 @@ struct DenoisingRun {
 };
 
 /// The model's answer [N, C, h, w] at timestep [N]; of a model that also predicts variances only the first half, as
-/// diffusers' pipelines use it.
-Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told);
-/// The same with classifier-free guidance: none + guidance * (told - none), in one forward pass.
+/// diffusers' pipelines use it, unless `variances`: then [N, 2 C, h, w].
+Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told,
+               bool variances = false);
+/// The same with classifier-free guidance: none + guidance * (told - none), in one forward pass; with the variances
+/// that the model predicts of what it is told, where the scheduler takes them.
 Tensor predict_guided(const DenoisingModel& model, const DenoisingRun& run, const Tensor& x, double timestep);
+/// What a run starts from, in the scheduler's units: noise, or with `start` (clean latents, image-to-image) these
+/// noised to the run's first level.
+Tensor first_sample(const DenoisingRun& run, const Tensor& noise, const Tensor& start);
 /// Step i from x.
 Transition transition(const DenoisingModel& model, const DenoisingRun& run, int64_t i, const Tensor& x,
                       StepHistory& history);
 /// The sample after step i: its random numbers are those of the rows' keys and the step.
 Tensor next_sample(const Transition& step, const std::vector<uint64_t>& keys, int64_t i);
-/// Column `column` of extra::draw [B, 2]: the keys of the rows' random numbers.
-std::vector<uint64_t> draw_keys(const Tensor& draw, int64_t column);
 /// The standard deviation of step i, whatever the model says; 0 where the step is deterministic.
 double step_std(const DenoisingRun& run, int64_t i);
 

@@ -5,6 +5,7 @@
 
 #include "policy/conditioner.h"
 #include "policy/shared_options.h"
+#include "policy/weight_average.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/rows.h"
@@ -28,6 +29,12 @@ void Diffusion::Options::visit(OptionVisitor& v) {
   v.option("snr_gamma", snr_gamma,
            "min-SNR weighting of the denoising error (Hang et al. 2023, arXiv:2303.09556), usually 5; 0 = unweighted",
            at_least(0));
+  v.option(
+      "consistency_levels", consistency_levels,
+      "consistency distillation: demonstrations are judged by how far the clean samples predicted at neighbours of "
+      "this many noise levels are apart, the lower one reached by a step of the model as it was loaded (Song et al. "
+      "2023, arXiv:2303.01469; lcm's original_inference_steps, usually 50); 0 = by the denoising error",
+      at_least(0).in("levels"));
   v.option("ema_decay", ema_decay,
            "keep an average of the weights, which is what the stage saves in the end; 0 = off, else such as 0.999",
            between(0, 1));
@@ -40,7 +47,9 @@ void Diffusion::Options::visit(OptionVisitor& v) {
 
 void Diffusion::Rollout::visit(OptionVisitor& v) {
   v.option("steps", steps, "denoising steps of a sample", at_least(1).in("steps"));
-  v.option("guidance", guidance, "classifier-free guidance, in sampling and in training alike; 1 or less = none",
+  v.option("guidance", guidance,
+           "classifier-free guidance, in sampling and in training alike; 1 or less = none; a model that is told its "
+           "guidance (Flux) is told this",
            at_least(0));
   v.option("scheduler", scheduler, "ddim, ddpm, euler_ancestral, ...; empty = the directory's own");
   v.option("eta", eta, "how random the steps of ddim are (0 .. 1), or the noise level of a flow's steps", at_least(0));
@@ -51,6 +60,18 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
   v.option("width", width, "pixels; 0 = what the model was trained at", at_least(0).in("pixels"));
   v.option("logp", logp, "a step's log-probability is the mean over dimensions, as in DDPO and Flow-GRPO, or the sum",
            one_of({"mean", "sum"}));
+  v.option("strength", strength,
+           "image to image: a run starts from the row's `image`, noised so that this share of its steps is left; 1 = "
+           "from noise",
+           between(0, 1));
+  v.option(
+      "judge", judge,
+      "what log-probabilities are: of the random steps, or the denoising error of the finished sample, noised again",
+      one_of({"steps", "forward"}));
+  v.option("levels", levels, "judge forward: noise levels that a sample is judged at", at_least(1));
+  v.option("behaviour_decay", behaviour_decay,
+           "rollouts are sampled with a moving average of the weights (DiffusionNFT's old policy); 0 = as they are",
+           between(0, 1));
   v.option("sampling_batch_size", sampling_batch_size, "images made at once; 0 = all of a rollout", at_least(0));
 }
 
@@ -58,7 +79,11 @@ Diffusion::Diffusion(Options options)
     : Diffusion([options] { return load_image_pipeline(options.path, dtype_of(options.dtype)); }, options) {}
 
 Diffusion::Diffusion(std::function<ImagePipeline()> make, Options options)
-    : options_(std::move(options)), make_(std::move(make)), pipeline_(make_()) {
+    : options_(std::move(options)),
+      make_(std::move(make)),
+      pipeline_(make_()),
+      average_(std::make_unique<WeightAverage>()),
+      behaviour_(std::make_unique<WeightAverage>()) {
   if (options_.trained == "controlnet" && !pipeline_.controlnet)
     bad_input("policy.trained", "'", options_.path, "' has no controlnet");
   int64_t null_class = options_.null_class, classes = pipeline_.denoiser->num_classes();
@@ -103,6 +128,10 @@ void Diffusion::visit_rollout(OptionVisitor& visitor) {
   if (!rollout_.scheduler.empty())
     pipeline_.scheduler =
         make_scheduler(pipeline_.scheduler->config_json(), rollout_.scheduler, pipeline_.directory + "/scheduler");
+  if (rollout_.behaviour_decay > 0 && options_.use_lora)
+    bad_input("rollout.behaviour_decay", "is for models that are trained whole; got adapters too");
+  if (rollout_.levels > 1 && rollout_.judge == "steps")
+    bad_input("rollout.levels", "is for judge forward; got ", rollout_.levels, " and judge steps");
   if (!rollout_.sde.empty() && !pipeline_.scheduler->flow())
     bad_input("rollout.sde", "is for flow models; this one's steps are random already (see eta)");
   for (int64_t side : {height(), width()})
@@ -135,15 +164,15 @@ const Weights& Diffusion::trained() const {
 Experience Diffusion::contexts(const Rows& rows) const {
   Experience out;
   out.context = conditioner_->contexts(rows, height(), width());
+  if (rollout_.strength < 1) out.context.set("start", encode_images(rows, "image"));
   return out;
 }
 
-/// Clean latents [N, 1, C, h, w] of the PNG files that a column names, and their contexts.
-Experience Diffusion::encode_images(const Rows& rows, const std::string& column) const {
+/// Clean latents [N, C, h, w] of the PNG files that a column names.
+Tensor Diffusion::encode_images(const Rows& rows, const std::string& column) const {
   constexpr int64_t kAtOnce = 32;
   at::NoGradGuard no_grad;
   rows.require(column);
-  Experience out = contexts(rows);
   std::vector<Tensor> latents, batch;
   for (int64_t i = 0; i < rows.size(); ++i) {
     Tensor image = sized_row_image(rows, i, column, height(), width()).mul(2).sub(1);
@@ -154,16 +183,22 @@ Experience Diffusion::encode_images(const Rows& rows, const std::string& column)
     latents.push_back(pipeline_.codec ? pipeline_.codec->encode(images) : images);
     batch.clear();
   }
-  out.action = at::cat(latents).unsqueeze(1);
+  return at::cat(latents);
+}
+
+Experience Diffusion::demonstrations_of(const Rows& rows, const std::string& column) const {
+  Experience out;
+  out.context = conditioner_->contexts(rows, height(), width());
+  out.action = encode_images(rows, column).unsqueeze(1);
   out.mask = at::ones({rows.size(), 1}, at::kBool);
   out.group = at::arange(rows.size(), at::kLong);
   return out;
 }
 
-Experience Diffusion::demonstrations(const Rows& rows) { return encode_images(rows, "image"); }
+Experience Diffusion::demonstrations(const Rows& rows) { return demonstrations_of(rows, "image"); }
 
 Experience Diffusion::pairs(const Rows& rows) const {
-  Experience out = Experience::concat({encode_images(rows, "chosen"), encode_images(rows, "rejected")});
+  Experience out = Experience::concat({demonstrations_of(rows, "chosen"), demonstrations_of(rows, "rejected")});
   out.group = at::arange(rows.size(), at::kLong).repeat({2});
   return out;
 }
@@ -202,19 +237,11 @@ void Diffusion::load(const std::string& directory) {
 
 void Diffusion::stepped(int64_t) {
   ++version_;
-  if (options_.ema_decay == 0) return;
-  at::NoGradGuard no_grad;
-  const auto& tensors = trained().tensors;
-  if (average_.empty())
-    for (const auto& [name, value] : tensors) average_.push_back(value.detach().clone());
-  for (size_t i = 0; i < tensors.size(); ++i) average_[i].lerp_(tensors[i].second, 1 - options_.ema_decay);
+  if (options_.ema_decay > 0) average_->add(trained(), options_.ema_decay);
+  if (!behaviour_->empty()) behaviour_->add(trained(), rollout_.behaviour_decay);
 }
 
-void Diffusion::finish() {
-  at::NoGradGuard no_grad;
-  const auto& tensors = trained().tensors;
-  for (size_t i = 0; i < average_.size(); ++i) Tensor(tensors[i].second).copy_(average_[i]);
-}
+void Diffusion::finish() { average_->put(trained()); }
 
 void Diffusion::report(Metrics& metrics) {
   if (mismatch_count_ > 0) metrics.add("logp_mismatch", mismatch_ / mismatch_count_, mismatch_count_);
@@ -223,16 +250,13 @@ void Diffusion::report(Metrics& metrics) {
 
 State Diffusion::state() const {
   State state{{"version", at::scalar_tensor(version_, at::kLong)}};
-  for (size_t i = 0; i < average_.size(); ++i) state["average." + trained().tensors[i].first] = average_[i];
+  average_->save(trained(), "average", state), behaviour_->save(trained(), "behaviour", state);
   return state;
 }
 
 void Diffusion::load_state(const State& state) {
   if (auto found = state.find("version"); found != state.end()) version_ = found->second.item<int64_t>();
-  average_.clear();
-  for (const auto& [name, value] : trained().tensors)
-    if (auto found = state.find("average." + name); found != state.end())
-      average_.push_back(found->second.to(value.options().requires_grad(false)));
+  average_->load(trained(), "average", state), behaviour_->load(trained(), "behaviour", state);
 }
 
 }  // namespace rft

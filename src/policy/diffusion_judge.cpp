@@ -36,7 +36,8 @@ class WithoutAdapters {
 
 /// The sample before step i.
 Tensor state_before(const Experience& batch, const DenoisingRun& run, int64_t i) {
-  return i == 0 ? batch.context.tensor("noise").mul(run.plan.init_noise_sigma) : batch.action.select(1, i - 1);
+  if (i > 0) return batch.action.select(1, i - 1);
+  return first_sample(run, batch.context.tensor("noise"), batch.context.find("start"));
 }
 
 }  // namespace
@@ -81,7 +82,8 @@ Evaluation Diffusion::judge_rollout(const DenoisingModel& model, const Experienc
       logp.push_back(known ? sampled : body(x));
   }
   Evaluation out;
-  out.logp = at::stack(logp, 1), out.entropy = at::stack(entropy, 1);
+  out.logp = at::stack(logp, 1);
+  if (!pipeline_.scheduler->learned_variance()) out.entropy = at::stack(entropy, 1);
   out.logp_is_samplers = known;
   return out;
 }
@@ -101,22 +103,84 @@ Tensor Diffusion::denoising_error(const NoisedSamples& noised, const Tensor& out
 
 /// What the model is told of demonstrations: of some of them nothing, where guidance is to be learned.
 Conditioning Diffusion::told_of(const Experience& batch, const NoisedSamples& noised) {
-  Conditioning told = conditioner_->of(batch.context, height(), width());
+  const int64_t B = batch.rows(), T = noised.draws;
+  const Fields& once = batch.context;
+  const Fields context = T == 1 ? once : once.select(at::arange(B).repeat_interleave(T));
+  Conditioning told = this->told(context);
   if (options_.condition_dropout == 0) return told;
-  return conditioner_->drop(told, conditioner_->none(batch.context, height(), width()),
+  return conditioner_->drop(told, conditioner_->none(context, height(), width()),
                             noised.dropout.lt(options_.condition_dropout));
 }
 
-Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Experience& batch) {
+/// Consistency distillation (Song et al. 2023, arXiv:2303.01469, algorithm 2, with the present weights without gradient
+/// in the average's place, as in arXiv:2310.14189): at levels n of 1 .. N, N = consistency_levels,
+///   logp = -mean over dimensions of (f(x_n) - sg f(x'_n-1))^2,
+/// f the predicted clean sample, x_n the noised data, x'_n-1 a DDIM step from it by the model as it was loaded; f at
+/// level 0 is its argument.
+Evaluation Diffusion::judge_consistency(const Experience& batch) {
+  const Scheduler& scheduler = *pipeline_.scheduler;
   NoisedSamples noised = add_noise(batch);
-  Tensor output = predict(model, noised.x, noised.timestep, told_of(batch, noised));
+  auto levels = static_cast<double>(options_.consistency_levels);
+  Tensor n = noised.level.mul(levels).floor().add(1);
+  // The last timestep of level n: of 50 levels of 1000 timesteps 19, 39, ..., 999.
+  auto timestep_of = [&](const Tensor& level) {
+    return scheduler.training_timesteps(level.sub(1e-3).clamp_min(0).div(levels));
+  };
+  Tensor high = timestep_of(n), low = timestep_of(n.sub(1));
+  Tensor x = scheduler.add_noise(noised.clean, noised.noise, high);
+  Conditioning told = told_of(batch, noised);
+  Tensor own = scheduler.denoised(x, predict(model(), x, high, told), high), target;
+  {
+    at::NoGradGuard no_grad;
+    Tensor clean = scheduler.denoised(x, predict(reference(), x, high, told), high);
+    Tensor zero = at::zeros_like(clean), unit = scheduler.add_noise(zero, at::ones_like(clean), high);
+    Tensor noise = x.sub(scheduler.add_noise(clean, zero, high)).div(unit);
+    Tensor stepped = scheduler.add_noise(clean, noise, low);
+    target = scheduler.denoised(stepped, predict(model(), stepped, low, told), low);
+    target = at::where(n.eq(1).view({-1, 1, 1, 1}), clean, target);
+  }
   Evaluation out;
-  out.logp = denoising_error(noised, output).neg().unsqueeze(1);
+  out.logp = own.sub(target).square().flatten(1).mean(1).neg().unsqueeze(1);
   return out;
 }
 
-Evaluation Diffusion::evaluate(const Experience& batch, const Needs&) {
-  return is_rollout(batch) ? judge_rollout(model(), batch, true) : judge_demonstrations(model(), batch);
+/// `estimates`: also what clean samples the answers mean.
+Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Experience& batch, bool estimates) {
+  NoisedSamples noised = add_noise(batch);
+  Tensor output = predict(model, noised.x, noised.timestep, told_of(batch, noised));
+  const int64_t B = batch.rows(), T = noised.draws;
+  Evaluation out;
+  out.logp = denoising_error(noised, output).neg().view({B, T});
+  if (!estimates) return out;
+  const Scheduler& scheduler = *pipeline_.scheduler;
+  Tensor estimate = scheduler.denoised(noised.x, output, noised.timestep);
+  auto shape = estimate.sizes().vec();
+  shape[0] = T, shape.insert(shape.begin(), B);
+  out.extra.set(extra::estimate, estimate.view(shape));
+  at::NoGradGuard no_grad;
+  Tensor one = at::ones({B * T, 1, 1, 1}, at::kDouble), zero = at::zeros_like(one);
+  Tensor scale = scheduler.denoised(zero, one, noised.timestep).sub(scheduler.denoised(zero, zero, noised.timestep));
+  out.extra.set(extra::estimate_scale, scale.abs().view({B, T}).to(estimate.scalar_type()));
+  return out;
+}
+
+Evaluation Diffusion::evaluate(const Experience& batch, const Needs& needs) {
+  bool estimates = needs.estimate || needs.ref_estimate;
+  if (options_.consistency_levels > 0 && !is_rollout(batch)) {
+    if (estimates)
+      bad_input("policy.consistency_levels", "goes with objectives that learn from likelihoods, such as sft");
+    return judge_consistency(batch);
+  }
+  if (is_rollout(batch)) {
+    if (estimates)
+      bad_input("rollout.judge", "the objective learns from the denoising of finished samples: judge forward");
+    return judge_rollout(model(), batch, true);
+  }
+  Evaluation out = judge_demonstrations(model(), batch, estimates);
+  if (!needs.ref_estimate) return out;
+  at::NoGradGuard no_grad;
+  out.extra.set(extra::ref_estimate, judge_by_reference(batch, true).extra.tensor(extra::estimate));
+  return out;
 }
 
 DenoisingModel Diffusion::reference() {
@@ -124,13 +188,20 @@ DenoisingModel Diffusion::reference() {
   return {*reference_->denoiser, reference_->controlnet.get(), options_.control_scale, {}};
 }
 
+Evaluation Diffusion::judge_by_reference(const Experience& batch, bool estimates) {
+  auto judge = [&](const DenoisingModel& model) {
+    return is_rollout(batch) ? judge_rollout(model, batch, false) : judge_demonstrations(model, batch, estimates);
+  };
+  if (!options_.use_lora) return judge(reference());
+  WithoutAdapters base(pipeline_.denoiser->weights());
+  return judge(model());
+}
+
 Tensor Diffusion::ref_logp(const Experience& batch, const Needs&) {
+  if (options_.consistency_levels > 0 && !is_rollout(batch))
+    bad_input("policy.consistency_levels", "goes with objectives that need no reference policy, such as sft");
   at::NoGradGuard no_grad;
-  if (options_.use_lora) {
-    WithoutAdapters base(pipeline_.denoiser->weights());
-    return (is_rollout(batch) ? judge_rollout(model(), batch, false) : judge_demonstrations(model(), batch)).logp;
-  }
-  return (is_rollout(batch) ? judge_rollout(reference(), batch, false) : judge_demonstrations(reference(), batch)).logp;
+  return judge_by_reference(batch, false).logp;
 }
 
 }  // namespace rft

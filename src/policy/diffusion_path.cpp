@@ -20,11 +20,6 @@ constexpr uint64_t kRefined = 1u << 20;
 // What a step's key is used for.
 enum Choice : uint64_t { kLastSteps = 1, kDenoisedStep = 2 };
 
-/// Uniform in low .. high.
-int64_t draw_between(int64_t low, int64_t high, int64_t version, Choice choice) {
-  return low + static_cast<int64_t>(Rng(static_cast<uint64_t>(version), choice).below(0, high - low + 1));
-}
-
 /// The batch with its samples, for the reward.
 Experience with_images(const Experience& batch, const Tensor& images) {
   Experience out;
@@ -41,6 +36,23 @@ StepBody step_body(const DenoisingModel& model, std::shared_ptr<const DenoisingR
   return [model, run, keys, i](const Tensor& x) {
     StepHistory history;
     return next_sample(transition(model, *run, i, x, history), keys, i);
+  };
+}
+
+/// The same with the run's KL divergence to the reference's, x [N, C, h, w] and kl [N] packed as [N, C * h * w + 1].
+/// `flows`: the gradient goes back to x; without it only the step's own divergence is learned from.
+StepBody step_body_with_kl(const DenoisingModel& model, const DenoisingModel& reference,
+                           std::shared_ptr<const DenoisingRun> run, const std::vector<uint64_t>& keys, int64_t i,
+                           at::IntArrayRef shape, bool mean, bool flows) {
+  return [model, reference, run, keys, i, shape = shape.vec(), mean, flows](const Tensor& packed) {
+    int64_t numbers = packed.size(1) - 1;
+    Tensor x = packed.narrow(1, 0, numbers).reshape(shape), kl = packed.select(1, numbers);
+    if (!flows) x = x.detach();
+    StepHistory history, other_history;
+    Transition step = transition(model, *run, i, x, history), other = transition(reference, *run, i, x, other_history);
+    if (step.std > 0) kl = kl.add(step_kl(step, other, mean));
+    if (!flows) step.mean = step.mean.detach(), step.stds = step.stds.defined() ? step.stds.detach() : Tensor();
+    return at::cat({next_sample(step, keys, i).flatten(1), kl.unsqueeze(1)}, 1);
   };
 }
 
@@ -63,19 +75,26 @@ Evaluation Diffusion::chain(const Experience& batch, const Pathwise& path, const
   int64_t low = std::min(path.min_steps ? path.min_steps : T, T),
           high = std::min(path.max_steps ? path.max_steps : T, T);
   int64_t last = draw_between(std::min(low, high), high, version_, kLastSteps);
-  Tensor x = start(keys).mul(run->plan.init_noise_sigma);
+  Tensor x = first_sample(*run, start(keys), batch.context.find("start"));
+  const auto shape = x.sizes().vec();
+  if (path.kl) x = at::cat({x.flatten(1), at::zeros({x.size(0), 1}, x.options())}, 1);
   for (int64_t i = 0; i < T; ++i) {
-    auto body = step_body(model(), run, keys, i);
-    at::AutoGradMode gradients(at::GradMode::is_enabled() && i >= T - last);
+    bool flows = i >= T - last;
+    auto body = path.kl ? step_body_with_kl(model(), reference(), run, keys, i, shape, rollout_.logp == "mean", flows)
+                        : step_body(model(), run, keys, i);
+    at::AutoGradMode gradients(at::GradMode::is_enabled() && (flows || path.kl));
     // All but the last step are computed again in the backward pass: one latent a step is kept.
     x = at::GradMode::is_enabled() && i + 1 < T ? recompute_in_backward(body, x) : body(x);
   }
+  Tensor kl;
+  if (path.kl) kl = x.select(1, x.size(1) - 1), x = x.narrow(1, 0, x.size(1) - 1).reshape(shape);
   Evaluation out;
   Tensor images = decode(x);
   out.reward = reward(with_images(batch, images));
   for (int64_t k = 0; k < path.noise_repeats; ++k)
     out.reward = out.reward.add(reward(with_images(batch, decode(refined(*run, x.detach(), k)))));
   out.reward = out.reward.div(static_cast<double>(path.noise_repeats + 1));
+  if (path.kl) out.extra.set(extra::path_kl, kl);
   out.extra.set(extra::image, images.detach());
   return out;
 }
@@ -88,7 +107,7 @@ Tensor Diffusion::refined(const DenoisingRun& run, const Tensor& finished, int64
   Tensor z = standard_normal(keys, finished.sizes().slice(1), kRefined).to(finished.dtype());
   Tensor timestep = at::full({finished.size(0)}, run.plan.timesteps.back(), at::kFloat);
   Tensor x = run.scheduler.add_noise(finished, z, timestep);
-  Tensor output = predict_guided(model(), run, x, run.plan.timesteps.back());
+  Tensor output = predict_guided(model(), run, x, run.plan.timesteps.back()).narrow(1, 0, x.size(1));
   return run.scheduler.denoised(x, output, timestep);
 }
 
@@ -98,7 +117,7 @@ Evaluation Diffusion::denoised(const Experience& batch, const Pathwise& path, co
   auto T = static_cast<double>(run->plan.steps());
   auto low = static_cast<int64_t>(path.min_level * (T - 1)), high = static_cast<int64_t>(path.max_level * (T - 1));
   int64_t stop = draw_between(low, std::max(low, high), version_, kDenoisedStep);
-  Tensor x = start(keys).mul(run->plan.init_noise_sigma);
+  Tensor x = first_sample(*run, start(keys), batch.context.find("start"));
   {
     at::NoGradGuard no_grad;
     for (int64_t i = 0; i < stop; ++i) x = step_body(model(), run, keys, i)(x);

@@ -2,7 +2,10 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
+
 #include "policy/denoise.h"
+#include "policy/weight_average.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/noise.h"
@@ -11,11 +14,20 @@
 namespace rft {
 namespace {
 
-std::vector<uint64_t> row_keys(uint64_t seed, int64_t first, int64_t rows) {
-  std::vector<uint64_t> keys;
-  for (int64_t i = 0; i < rows; ++i) keys.push_back(mix(seed, static_cast<uint64_t>(first + i)));
-  return keys;
+/// Image-to-image goes through the last share `strength` of a run alone; how many steps that is, diffusers' pipelines
+/// of flow models round up and the others down.
+void leave_out_first(Scheduler::Plan& plan, double strength, bool flow) {
+  const auto steps = static_cast<double>(plan.steps());
+  auto left_out = static_cast<int64_t>(flow ? steps - steps * strength : steps - std::floor(steps * strength));
+  if (left_out >= plan.steps())
+    bad_input("rollout.strength", "of ", plan.steps(), " steps a share of ", strength, " leaves none; take more steps");
+  auto drop = [&](std::vector<double>& x) { x.erase(x.begin(), x.begin() + left_out); };
+  drop(plan.timesteps);
+  if (!plan.sigmas.empty()) drop(plan.sigmas);
+  plan.left_out = left_out;
 }
+
+Tensor rows_of(const Tensor& x, int64_t first, int64_t rows) { return x.defined() ? x.narrow(0, first, rows) : x; }
 
 }  // namespace
 
@@ -30,12 +42,24 @@ DenoisingModel Diffusion::model() const {
   return {*pipeline_.denoiser, pipeline_.controlnet.get(), options_.control_scale, mixture_};
 }
 
+Conditioning Diffusion::told(const Fields& context) {
+  Conditioning out = conditioner_->of(context, height(), width());
+  if (pipeline_.denoiser->takes_guidance()) out.guidance = at::full({context.rows()}, rollout_.guidance, at::kFloat);
+  return out;
+}
+
 DenoisingRun Diffusion::begin(const Fields& context, double eta) {
   int64_t f = pipeline_.factor(), tokens = pipeline_.scheduler->flow() ? (height() / f / 2) * (width() / f / 2) : 0;
   StepOptions options{eta > 0 && !rollout_.sde.empty() ? rollout_.sde : "default", eta};
-  DenoisingRun run{*pipeline_.scheduler, pipeline_.scheduler->plan(rollout_.steps, tokens), options,
-                   rollout_.guidance,    conditioner_->of(context, height(), width()),      std::nullopt};
-  if (rollout_.guidance > 1) run.nothing = conditioner_->none(context, height(), width());
+  DenoisingRun run{*pipeline_.scheduler,
+                   pipeline_.scheduler->plan(rollout_.steps, tokens),
+                   options,
+                   rollout_.guidance,
+                   told(context),
+                   std::nullopt};
+  if (rollout_.guidance > 1 && !pipeline_.denoiser->takes_guidance())
+    run.nothing = conditioner_->none(context, height(), width());
+  if (context.has("start")) leave_out_first(run.plan, rollout_.strength, run.scheduler.flow());
   return run;
 }
 
@@ -50,7 +74,7 @@ Tensor Diffusion::run(const Fields& context, const Tensor& noise, const Tensor& 
   at::NoGradGuard no_grad;
   DenoisingRun run = begin(context, eta);
   auto keys = row_keys(seed, 0, noise.size(0));
-  Tensor x = noise.mul(run.plan.init_noise_sigma);
+  Tensor x = first_sample(run, noise, context.find("start"));
   StepHistory history;
   for (int64_t i = 0; i < run.plan.steps(); ++i) {
     Transition step = transition(model(), run, i, x, history);
@@ -62,6 +86,31 @@ Tensor Diffusion::run(const Fields& context, const Tensor& noise, const Tensor& 
 
 Experience Diffusion::sample(const Experience& contexts, const SampleRequest& request) {
   at::NoGradGuard no_grad;
+  const bool behaves = !request.greedy && rollout_.behaviour_decay > 0;
+  if (behaves && behaviour_->empty()) behaviour_->add(trained(), 1);
+  if (behaves) behaviour_->swap(trained());
+  Experience out = run_rollout(contexts, request);
+  if (rollout_.judge == "forward") judge_finished(out, request);
+  if (behaves) behaviour_->swap(trained()), out.extra.set("version", at::full({out.rows()}, -1, at::kLong));
+  return out;
+}
+
+/// A rollout becomes its finished samples, to be judged as demonstrations are: by the policy that made them here.
+void Diffusion::judge_finished(Experience& out, const SampleRequest& request) {
+  const int64_t B = out.rows(), T = rollout_.levels;
+  Tensor finished = out.action.select(1, out.action.size(1) - 1).unsqueeze(1);
+  auto shape = finished.sizes().vec();
+  shape[1] = T;
+  out.action = finished.expand(shape).contiguous();
+  out.mask = at::ones({B, T}, at::kBool);
+  out.context.erase("noise");
+  out.extra.set(extra::draw, group_draws(request.seed, B / request.group_size, request.group_size));
+  Evaluation judged = judge_demonstrations(model(), out, true);
+  out.logp = judged.logp;
+  out.extra.set(extra::old_estimate, judged.extra.tensor(extra::estimate));
+}
+
+Experience Diffusion::run_rollout(const Experience& contexts, const SampleRequest& request) {
   int64_t groups = contexts.context.rows(), B = groups * request.group_size;
   Experience out;
   out.group = at::arange(groups, at::kLong).repeat_interleave(request.group_size);
@@ -75,7 +124,7 @@ Experience Diffusion::sample(const Experience& contexts, const SampleRequest& re
     int64_t rows = std::min(at_once, B - first);
     DenoisingRun run = rows == B ? all : all.rows(at::arange(first, first + rows));
     auto keys = row_keys(request.seed, first, rows);
-    Tensor x = start.narrow(0, first, rows).mul(run.plan.init_noise_sigma);
+    Tensor x = first_sample(run, start.narrow(0, first, rows), rows_of(out.context.find("start"), first, rows));
     std::vector<Tensor> states, logp;
     StepHistory history;
     for (int64_t i = 0; i < T; ++i) {

@@ -8,7 +8,6 @@
 
 #include "rft/core/error.h"
 #include "rft/core/json_depth.h"
-#include "rft/core/log.h"
 #include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -42,10 +41,21 @@ bool has_part(const std::vector<std::string>& parts, const std::string& name) {
   return std::find(parts.begin(), parts.end(), name) != parts.end();
 }
 
-std::string config_of(const std::string& directory, const std::string& part, const char* name = "config.json") {
-  std::string file = directory + "/" + part + "/" + name;
-  if (!file_exists(file)) bad_input(directory, "model_index.json names the part '", part, "', but there is no ", file);
-  return read_text(file);
+std::string config_file(const std::string& directory, const std::string& part) {
+  return directory + "/" + part + (part == "scheduler" ? "/scheduler_config.json" : "/config.json");
+}
+std::string config_of(const std::string& directory, const std::string& part) {
+  return read_text(config_file(directory, part));
+}
+
+/// The parts that are read must be there.
+void require_files(const std::string& directory, const std::vector<std::string>& parts) {
+  for (const std::string part :
+       {"unet", "transformer", "scheduler", "vae", "controlnet", "text_encoder", "text_encoder_2", "text_encoder_3"}) {
+    std::string file = config_file(directory, part);
+    if (has_part(parts, part) && !file_exists(file))
+      bad_input(directory, "model_index.json names the part '", part, "', but there is no ", file);
+  }
 }
 
 WeightSource source_of(const std::string& directory, const std::string& part, const char* stem, at::ScalarType dtype) {
@@ -53,15 +63,14 @@ WeightSource source_of(const std::string& directory, const std::string& part, co
   return WeightSource(load_hf_tensors(path, stem), dtype, path);
 }
 
-/// StableDiffusionPipeline overrules what old scheduler files say.
+/// StableDiffusionPipeline overrules what old scheduler files say, and FluxPipeline gives the scheduler its levels.
 std::string scheduler_config(const std::string& directory, const std::string& class_name) {
-  std::string text = config_of(directory, "scheduler", "scheduler_config.json");
+  std::string text = config_of(directory, "scheduler");
   Json json = Json::parse(text, nullptr, false);
   if (!json.is_object()) return text;
-  if (json.value("_class_name", "") == "PNDMScheduler") {
-    log::warn(cat(directory, ": its PNDM scheduler is not implemented; ddim steps over the same noise levels instead"));
-    json["_class_name"] = "DDIMScheduler", json.erase("skip_prk_steps");
-    text = json.dump(2);
+  if (class_name == "FluxPipeline") {
+    json["_even_levels"] = true;
+    return json.dump(2);
   }
   if (class_name != "StableDiffusionPipeline" && class_name != "StableDiffusionImg2ImgPipeline") return text;
   if (json.contains("steps_offset")) json["steps_offset"] = 1;
@@ -70,7 +79,7 @@ std::string scheduler_config(const std::string& directory, const std::string& cl
 }
 
 void load_text_parts(ImagePipeline& out, const std::vector<std::string>& parts, at::ScalarType dtype) {
-  for (const std::string end : {"", "_2"}) {
+  for (const std::string end : {"", "_2", "_3"}) {
     std::string part = "text_encoder" + end;
     if (!has_part(parts, part)) continue;
     std::string where = out.directory + "/" + part;
@@ -79,10 +88,6 @@ void load_text_parts(ImagePipeline& out, const std::vector<std::string>& parts, 
     if (!has_part(parts, "tokenizer" + end)) bad_input(where, "there is no tokenizer", end, " to go with it");
     out.tokenizers.push_back(Tokenizer::load(out.directory + "/tokenizer" + end));
   }
-  if (has_part(parts, "text_encoder_3"))
-    bad_input(out.directory,
-              "its text_encoder_3 (T5) can't be run yet; set it and tokenizer_3 to [null, null] in model_index.json to "
-              "go without it, as diffusers can");
 }
 
 void refuse_unknown_parts(const std::string& directory, const std::vector<std::string>& parts) {
@@ -93,6 +98,22 @@ void refuse_unknown_parts(const std::string& directory, const std::vector<std::s
   for (const auto& part : parts)
     if (!has_part(known, part))
       bad_input(directory + kIndex, "the part '", part, "' is not known", suggestion(part, known));
+}
+
+/// The parts must agree on how many channels a sample has.
+void check_channels(const ImagePipeline& pipeline) {
+  int64_t channels = pipeline.denoiser->in_channels();
+  const std::string& part = pipeline.denoiser_part;
+  if (pipeline.codec && channels != pipeline.codec->latent_channels())
+    bad_input(pipeline.directory, "the ", part, " takes ", channels, " channels, the vae gives ",
+              pipeline.codec->latent_channels());
+  if (!pipeline.codec && channels != 1 && channels != 3)
+    bad_input(pipeline.directory, "without a vae the ", part, " must work on pixels, of 1 or 3 channels; it takes ",
+              channels);
+  if (!pipeline.controlnet) return;
+  auto control = Json::parse(pipeline.controlnet->config_json()).value("in_channels", int64_t{4});
+  if (control != channels)
+    bad_input(pipeline.directory, "the ", part, " takes ", channels, " channels, the controlnet ", control);
 }
 
 void copy_part(const std::string& from, const std::string& to) {
@@ -119,6 +140,7 @@ ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType d
   Json index = read_json(directory + kIndex);
   auto parts = parts_of(index);
   refuse_unknown_parts(directory, parts);
+  require_files(directory, parts);
   ImagePipeline out;
   out.directory = directory;
   out.class_name = index.value("_class_name", "");
@@ -138,9 +160,7 @@ ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType d
   load_text_parts(out, parts, dtype);
   if (auto zero = index.find("force_zeros_for_empty_prompt"); zero != index.end() && zero->is_boolean())
     out.zero_empty_prompt = zero->get<bool>();
-  int64_t channels = out.codec ? out.codec->latent_channels() : 3;
-  if (out.codec && out.denoiser->in_channels() != channels)
-    bad_input(directory, "the ", part, " takes ", out.denoiser->in_channels(), " channels, the vae gives ", channels);
+  check_channels(out);
   return out;
 }
 

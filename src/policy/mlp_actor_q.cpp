@@ -39,7 +39,7 @@ Tensor repeated(const Tensor& x, int64_t count) { return x.repeat_interleave(cou
 Tensor MlpActor::other_actions(const Tensor& observation, const Tensor& next, const std::vector<uint64_t>& keys,
                                int64_t count, Tensor& logp) const {
   at::NoGradGuard no_grad;
-  int64_t N = observation.size(0), K = world_.action.size();
+  int64_t N = observation.size(0), K = world().action.size();
   // Uniform on [-1, 1]: by the normal distribution's own function of normal numbers.
   Tensor uniform = standard_normal(keys, {count, K}, kUniform).div(std::numbers::sqrt2).erf();
   auto drawn = [&](const Tensor& where, uint64_t stream) {
@@ -57,7 +57,7 @@ void MlpActor::estimate(const Experience& batch, const Needs& needs, Evaluation&
   if (!q_) run_failed("policy", "there are no critics Q: the policy entered its world without them");
   using Weights = QCritics::Weights;
   const QNeeds& q = *needs.q;
-  int64_t B = batch.rows(), T = batch.steps(), N = B * T, K = world_.action.size();
+  int64_t B = batch.rows(), T = batch.steps(), N = B * T, K = world().action.size();
   Tensor observation = batch.context.tensor(extra::observation).flatten(0, 1);
   Tensor action = batch.action.flatten(0, 1), told = distribution_->scaled(action), next;
   if (q.next || q.next_value || q.samples) next = batch.extra.tensor(extra::next_observation).flatten(0, 1);

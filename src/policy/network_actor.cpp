@@ -17,6 +17,8 @@ namespace {
 
 /// Normalised observations are kept within this, as VecNormalize does.
 constexpr double kBound = 10;
+/// Logit of a choice that is not allowed: its probability is 0, and 0 times it is still a number.
+constexpr double kImpossible = -1e9;
 const char* const kMean = "observation.mean";
 const char* const kVariance = "observation.variance";
 const char* const kCount = "observation.count";
@@ -26,6 +28,8 @@ std::vector<double> vector_of(const Tensor& x) {
   Tensor all = x.to(at::kDouble).contiguous();
   return {all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel()};
 }
+
+bool of_critic(const std::string& name) { return name.starts_with("critic.") || name.starts_with("q."); }
 
 }  // namespace
 
@@ -71,6 +75,12 @@ Tensor NetworkActor::normalized(const Tensor& raw) const {
   return out;
 }
 
+Tensor NetworkActor::possible(const Tensor& output, const Tensor& observation) const {
+  if (!world_.action.masked) return output;
+  Tensor allowed = observation.narrow(-1, world_.observation - world_.action.choices, world_.action.choices);
+  return output.masked_fill(allowed.eq(0), kImpossible);
+}
+
 Tensor NetworkActor::observed(const Tensor& raw, bool learn) {
   if (learn && base_.normalize_observations)
     moments_.add({raw.const_data_ptr<double>(), static_cast<size_t>(raw.numel())});
@@ -98,13 +108,7 @@ Experience NetworkActor::demonstrations(const Rows& rows) {
 std::vector<Parameter> NetworkActor::parameters() {
   std::vector<Parameter> out;
   for (const auto& [name, value] : tensors())
-    out.push_back({name, value, value.dim() > 1, name.starts_with("critic.") ? groups::critic : groups::policy});
-  return out;
-}
-
-std::vector<std::pair<std::string, int64_t>> NetworkActor::joined_settings() const {
-  auto out = settings();
-  out.emplace_back("chunk", world_.chunk);
+    out.push_back({name, value, value.dim() > 1, of_critic(name) ? groups::critic : groups::policy});
   return out;
 }
 
@@ -136,7 +140,7 @@ void NetworkActor::check_config(const std::string& directory) const {
 void NetworkActor::save(const std::string& directory) const {
   write_text(directory + "/config.json", config_json());
   std::map<std::string, Tensor> all;
-  for (const auto& [name, value] : tensors()) all[name] = value.detach().contiguous();
+  for (const auto& [name, value] : joined(tensors(), followers())) all[name] = value.detach().contiguous();
   all[kMean] = of_vector(moments_.mean), all[kVariance] = of_vector(moments_.variance);
   all[kCount] = at::tensor({moments_.count}, at::kDouble);
   save_hf_tensors(directory, all);
@@ -154,10 +158,15 @@ void NetworkActor::load(const std::string& directory) {
                 ". Was the policy saved with other layers, or for another environment?");
     return at->second;
   };
-  auto of_critic = [](const std::string& name) { return name.starts_with("critic."); };
-  bool critic = std::any_of(found.begin(), found.end(), [&](const auto& one) { return of_critic(one.first); });
-  for (const auto& [name, value] : tensors())  // a policy that was trained without a critic starts one
-    if (critic || !of_critic(name)) Tensor(value).copy_(take(name, value.sizes()));
+  // A policy that was trained without a kind of critic starts one.
+  auto starts = [&](const std::string& name) {
+    std::string kind = name.substr(0, name.find('.') + 1);
+    if (!of_critic(name) && !kind.starts_with("slow_")) return false;
+    auto first = found.lower_bound(kind);
+    return first == found.end() || !first->first.starts_with(kind);
+  };
+  for (const auto& [name, value] : joined(tensors(), followers()))
+    if (!starts(name)) Tensor(value).copy_(take(name, value.sizes()));
   moments_.mean = vector_of(take(kMean, {world_.observation}));
   moments_.variance = vector_of(take(kVariance, {world_.observation}));
   moments_.count = take(kCount, {1}).item<double>();

@@ -13,11 +13,11 @@ namespace {
 // What a key is used for.
 enum Stream : uint64_t { kNoise = 0, kLevel = 1, kDropout = 2 };
 
-/// Keys of the group (column 0) or of the row (1); without extra::draw row i draws as row i.
-std::vector<uint64_t> keys_of(const Experience& batch, int64_t column) {
-  if (Tensor draw = batch.extra.find(extra::draw); draw.defined()) return draw_keys(draw, column);
+/// Keys of T draws a row; the first draw's are the row's own.
+std::vector<uint64_t> each_draw(const std::vector<uint64_t>& keys, int64_t T) {
   std::vector<uint64_t> out;
-  for (int64_t i = 0; i < batch.rows(); ++i) out.push_back(mix(static_cast<uint64_t>(column) + 1, i));
+  for (uint64_t key : keys)
+    for (int64_t k = 0; k < T; ++k) out.push_back(k == 0 ? key : mix(key, static_cast<uint64_t>(k)));
   return out;
 }
 
@@ -30,14 +30,17 @@ Tensor uniform(const std::vector<uint64_t>& keys, uint64_t stream) {
 }  // namespace
 
 NoisedSamples noise_demonstrations(const Scheduler& scheduler, const Experience& batch, bool logit_normal) {
-  auto groups = keys_of(batch, 0), rows = keys_of(batch, 1);
   NoisedSamples out;
-  out.clean = batch.action.select(1, 0);
+  const int64_t T = out.draws = batch.mask.defined() ? batch.mask.size(1) : 1;
+  auto groups = each_draw(draw_keys(batch, 0), T), rows = each_draw(draw_keys(batch, 1), T);
+  out.clean = batch.action.select(1, 0).repeat_interleave(T, 0);
   out.noise = standard_normal(rows, out.clean.sizes().slice(1), kNoise).to(out.clean.dtype());
-  out.level = logit_normal ? standard_normal(groups, {}, kLevel).sigmoid() : uniform(groups, kLevel);
+  Tensor first = uniform(draw_keys(batch, 0), kLevel).unsqueeze(1);
+  out.level = logit_normal ? standard_normal(groups, {}, kLevel).sigmoid()
+                           : first.add(at::arange(T)).div(static_cast<double>(T)).flatten();
   out.timestep = scheduler.training_timesteps(out.level);
   out.x = scheduler.add_noise(out.clean, out.noise, out.timestep);
-  out.dropout = uniform(groups, kDropout);
+  out.dropout = uniform(draw_keys(batch, 0), kDropout).repeat_interleave(T);
   return out;
 }
 

@@ -5,15 +5,18 @@
 
 namespace rft {
 
+/// N = B * T: a clean sample noised T times, T columns of its mask, one after another.
 struct NoisedSamples {
-  Tensor clean, noise;  ///< [B, C, h, w]
-  Tensor x;             ///< [B, C, h, w] clean with noise
-  Tensor level;         ///< [B] in [0, 1): the share of noise levels below this row's
-  Tensor timestep;      ///< [B]
-  Tensor dropout;       ///< [B] uniform numbers
+  Tensor clean, noise;  ///< [N, C, h, w]
+  Tensor x;             ///< [N, C, h, w] clean with noise
+  Tensor level;         ///< [N] in [0, 1): the share of noise levels below this row's
+  Tensor timestep;      ///< [N]
+  Tensor dropout;       ///< [N] uniform numbers, the same for all T
+  int64_t draws = 1;    ///< T
 };
 
-/// batch.action[:, 0] with noise drawn from extra::draw; without it row i draws as row i.
+/// batch.action[:, 0] with noise drawn from extra::draw; without it row i draws as row i. Of T levels drawn uniformly
+/// each lies in a T-th of its own.
 NoisedSamples noise_demonstrations(const Scheduler& scheduler, const Experience& batch, bool logit_normal);
 
 /// [B]: min(SNR, gamma) / SNR for predicted noise (Hang et al. 2023, arXiv:2303.09556).

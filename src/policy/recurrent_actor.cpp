@@ -9,13 +9,6 @@
 #include "rft/core/rng.h"
 
 namespace rft {
-namespace {
-
-/// Logit of a choice that is not allowed: its probability is 0, and 0 times it is still a number.
-constexpr double kImpossible = -1e9;
-
-}  // namespace
-
 void RecurrentActor::Options::visit(OptionVisitor& v) {
   NetworkActor::Options::visit(v);
   v.option("cell", cell, "the recurrent layer that observations go into first", one_of({"lstm", "gru"}));
@@ -69,12 +62,7 @@ int64_t RecurrentActor::memory() const {
   return actor_memory() + (critic_.cell.empty() ? 0 : critic_.cell.state_size());
 }
 
-/// Choices that are not allowed can't be made.
-Tensor RecurrentActor::allowed(const Tensor& output, const Tensor& observation) const {
-  if (!world().action.masked) return output;
-  int64_t choices = world().action.choices;
-  return output.masked_fill(observation.narrow(-1, world().observation - choices, choices).eq(0), kImpossible);
-}
+Tensor RecurrentActor::recorded(const Tensor& action) const { return distribution_->recorded(action.to(at::kDouble)); }
 
 Decisions RecurrentActor::act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) {
   return act_from(at::zeros({observation.size(0), memory()}), observation, keys, greedy, learn);
@@ -85,7 +73,7 @@ Decisions RecurrentActor::act_from(const Tensor& memory, const Tensor& observati
   Decisions out;
   out.observation = observed(observation, learn);
   out.memory = actor_.cell.step(out.observation, memory.narrow(1, 0, actor_memory()));
-  Tensor output = allowed(actor_.head(actor_.cell.output(out.memory).contiguous()), out.observation);
+  Tensor output = possible(actor_.head(actor_.cell.output(out.memory).contiguous()), out.observation);
   std::tie(out.action, out.logp) = distribution_->draw(output, keys, greedy);
   out.command = distribution_->command(out.action);
   if (critic_.cell.empty()) return out;
@@ -122,7 +110,7 @@ Tensor RecurrentActor::along(const Branch& branch, const Experience& batch, int6
 }
 
 Evaluation RecurrentActor::evaluate(const Experience& batch, const Needs& needs) {
-  Tensor output = allowed(along(actor_, batch, 0), batch.context.tensor(extra::observation));
+  Tensor output = possible(along(actor_, batch, 0), batch.context.tensor(extra::observation));
   Evaluation out;
   out.logp = distribution_->logp(output, batch.action);
   if (needs.entropy) out.entropy = distribution_->entropy(output, out.logp);
@@ -135,7 +123,7 @@ Evaluation RecurrentActor::evaluate(const Experience& batch, const Needs& needs)
 Tensor RecurrentActor::ref_logp(const Experience& batch, const Needs&) {
   at::NoGradGuard no_grad;
   if (!reference_distribution_) run_failed("policy", "there is no reference policy: the recipe asked for none");
-  Tensor output = allowed(along(reference_, batch, 0), batch.context.tensor(extra::observation));
+  Tensor output = possible(along(reference_, batch, 0), batch.context.tensor(extra::observation));
   return reference_distribution_->logp(output, batch.action);
 }
 

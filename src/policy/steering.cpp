@@ -113,7 +113,7 @@ Tensor Steering::fk(const Tensor& noise) {
   Fields context = particles(k);
   DenoisingRun run = policy_.begin(context, eta_);
   need_random_steps(run);
-  Tensor x = spread(noise).mul(run.plan.init_noise_sigma), before = at::zeros({rows_ * k});
+  Tensor x = first_sample(run, spread(noise), context.find("start")), before = at::zeros({rows_ * k});
   StepHistory history;
   for (int64_t i = 0; i < run.plan.steps(); ++i) {
     Transition step = transition(policy_.model(), run, i, x, history);
@@ -132,7 +132,7 @@ Tensor Steering::svdd(const Tensor& noise) {
   Fields context = particles(k);
   DenoisingRun run = policy_.begin(context_, eta_), many = policy_.begin(context, eta_);
   need_random_steps(run);
-  Tensor x = noise.mul(run.plan.init_noise_sigma);
+  Tensor x = first_sample(run, noise, context_.find("start"));
   for (int64_t i = 0; i < run.plan.steps(); ++i) {
     StepHistory history;
     Transition step = transition(policy_.model(), run, i, x, history);
@@ -140,7 +140,8 @@ Tensor Steering::svdd(const Tensor& noise) {
       x = step.mean;
       continue;
     }
-    Tensor candidates = advance({step.mean.repeat_interleave(k, 0), step.std, {}}, i);
+    Tensor stds = step.stds.defined() ? step.stds.repeat_interleave(k, 0) : Tensor();
+    Tensor candidates = advance({step.mean.repeat_interleave(k, 0), step.std, {}, stds}, i);
     bool last = i + 1 == run.plan.steps();
     StepHistory ahead;
     Tensor clean = last ? candidates : transition(policy_.model(), many, i + 1, candidates, ahead).denoised;
@@ -155,7 +156,7 @@ Tensor Steering::reno(const Tensor& noise) {
   Tensor start = noise.detach().clone(), best_latents, best_value;
   for (int64_t iteration = 0; iteration <= options_.iterations; ++iteration) {
     start.requires_grad_(true);
-    Tensor x = start.mul(run->plan.init_noise_sigma);
+    Tensor x = first_sample(*run, start, context_.find("start"));
     for (int64_t i = 0; i < run->plan.steps(); ++i)
       x = recompute_in_backward(
           [this, run, i](const Tensor& state) {

@@ -53,9 +53,11 @@ void add_errors(std::vector<std::string>& into, const std::vector<std::string>& 
 void WeightedSum::Options::visit(OptionVisitor& v) {
   v.option("rewards", rewards, "blocks {type, weight: 1, name, ...}; each is scored and reported by itself",
            required());
+  v.option("mean", mean, "how they are combined: the weighted sum, or the weighted harmonic mean of positive rewards",
+           one_of({"arithmetic", "harmonic"}));
 }
 
-WeightedSum::WeightedSum(const Options& options) {
+WeightedSum::WeightedSum(const Options& options) : harmonic_(options.mean == "harmonic") {
   if (options.rewards.empty()) bad_input("reward", "the list of rewards is empty");
   std::set<std::string> taken;
   for (const auto& block : options.rewards) {
@@ -64,8 +66,25 @@ WeightedSum::WeightedSum(const Options& options) {
     std::string name = part.name.empty() ? block.find("type")->text() : part.name;
     if (name.find(',') != std::string::npos)
       bad_input(block.find("name")->place(), "a name has no commas; got '", name, "'");
+    if (harmonic_ && part.weight < 0)
+      bad_input(block.find("weight")->place(), "a harmonic mean has no negative weights; got ", part.weight);
     parts_.push_back({unique_name(name, taken), part.weight, std::move(model)});
   }
+}
+
+void WeightedSum::combine_harmonic(Rewards& out) const {
+  double weights = 0;
+  Tensor sum = at::zeros_like(out.value), good = at::ones(out.value.sizes(), at::kBool);
+  for (const auto& part : out.components) {
+    if (part.weight == 0) continue;
+    Tensor positive = part.value.gt(0);
+    good = good.logical_and(positive), weights += part.weight;
+    sum = sum.add(at::where(positive, part.value, at::ones_like(part.value)).reciprocal(), part.weight);
+    for (int64_t i = 0; i < positive.size(0); ++i)
+      if (!positive[i].item<bool>() && out.errors[static_cast<size_t>(i)].empty())
+        out.errors[static_cast<size_t>(i)] = part.name + ": a harmonic mean is of rewards above 0";
+  }
+  out.value = sum.reciprocal().mul(weights).masked_fill(good.logical_not(), std::numeric_limits<float>::quiet_NaN());
 }
 
 Rewards WeightedSum::score(const Experience& batch) {
@@ -90,6 +109,7 @@ Rewards WeightedSum::score(const Experience& batch) {
     out.components.push_back({part.name, value, part.weight});
   }
   out.value = sum.masked_fill(known.logical_not(), std::numeric_limits<float>::quiet_NaN());
+  if (harmonic_) combine_harmonic(out);
   return out;
 }
 

@@ -68,7 +68,7 @@ Experience act(const RolloutSlots& slots, uint64_t seed, const CollectOptions& o
   auto& actor = dynamic_cast<Actor&>(slots.policy);
   Acting acting;
   acting.critic = options.needs.value && !options.needs.q, acting.transitions = options.needs.q.has_value();
-  acting.uniform = options.uniform;
+  acting.uniform = options.uniform, acting.raw = slots.reward != nullptr;
   if (slots.worlds->options().steps) return slots.worlds->segments(actor, seed, acting, metrics);
   return slots.worlds->episodes(actor, options.batch_size / options.group_size, options.group_size, seed, acting,
                                 metrics);

@@ -20,10 +20,6 @@ Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, con
     next_observation_ = at::zeros({rows, steps, width_}, at::kFloat);
     terminated_ = at::zeros({rows, steps}, at::kBool);
   }
-  if (what.raw) {
-    raw_ = at::zeros({rows, steps, width_}, at::kDouble);
-    command_ = at::zeros({rows, steps, spec.action.size()}, at::kDouble);
-  }
 }
 
 void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
@@ -46,8 +42,8 @@ void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const Te
     for (size_t i = 0; i < places.size(); ++i) copy_row(into, places[i].row * steps_ + places[i].step, source, i);
   };
   put(observation_, decisions.observation), put(action_, decisions.action), put(logp_, decisions.logp);
-  put(step_logp_, decisions.step_logp), put(value_, decisions.value);
   if (what_.raw) put(raw_, raw), put(command_, decisions.command);
+  put(step_logp_, decisions.step_logp), put(value_, decisions.value);
   bool* mask = mask_.data_ptr<bool>();
   for (const auto& place : places) mask[place.row * steps_ + place.step] = true;
   if (!memory.defined()) return;
@@ -85,6 +81,12 @@ void Recorder::follows(RecordPlace at, const double* observation, const float* m
 void Recorder::terminated(RecordPlace at) {
   last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
   if (what_.transitions) terminated_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
+}
+
+void Recorder::follows(RecordPlace at, const double* observation, const float* memory) {
+  cut_.push_back(at);
+  following_.insert(following_.end(), observation, observation + width_);
+  remembered_.insert(remembered_.end(), memory, memory + memory_width_);
 }
 
 void Recorder::out_of_time(RecordPlace at, const double* observation, const float* memory) {

@@ -30,8 +30,8 @@ class Recorder {
   void next_observation(RecordPlace at, const double* observation);
   /// The episode ended by itself with the decision at `at`.
   void terminated(RecordPlace at);
-  /// Time ran out with the decision at `at`; `observation` [D] is what followed, `memory` [M] what the agent remembered
-  /// then.
+  /// Time ran out with the decision at `at`; `observation` [D] is what followed, and `memory` [M] what the agent
+  /// remembered then.
   void out_of_time(RecordPlace at, const double* observation, const float* memory);
   /// The record of this row ends in mid-episode; `observation` [D] is what follows.
   void pause(int64_t row, const double* observation, const float* memory);

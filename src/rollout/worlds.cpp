@@ -204,8 +204,7 @@ Decisions Worlds::ask(Actor& actor, const std::vector<World*>& active, const std
   double* to = raw.data_ptr<double>();
   for (World* world : active) to = std::copy(world->observation.begin(), world->observation.end(), to);
   if (width == 0) {
-    Decisions out =
-        acting.uniform ? actor.random(raw, keys) : actor.act(raw, keys, acting.greedy, /*learn=*/!acting.greedy);
+    Decisions out = acting.uniform ? actor.random(raw, keys) : actor.act(raw, keys, acting.greedy, !acting.greedy);
     recorder.decisions(out, raw, {}, places);
     return out;
   }

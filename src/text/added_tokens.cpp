@@ -63,7 +63,7 @@ bool Matcher::find(std::string_view text, size_t from, size_t& begin, size_t& en
   return false;
 }
 
-AddedTokens::AddedTokens(const Spec& file, const Bpe& model, const Normalizer& normalizer)
+AddedTokens::AddedTokens(const Spec& file, const Model& model, const Normalizer& normalizer)
     : word_(cat("[", kRustWord, "]"), "added_tokens") {
   if (file.has("added_tokens"))
     for (const Spec& item : file.items("added_tokens")) {
@@ -82,7 +82,7 @@ AddedTokens::AddedTokens(const Spec& file, const Bpe& model, const Normalizer& n
   index();
 }
 
-void AddedTokens::add(AddedToken token, const Bpe& model) {
+void AddedTokens::add(AddedToken token, const Model& model) {
   auto count = static_cast<int64_t>(model.vocabulary().size());
   if (token.special) special_.insert(token.content);
   token.id = id(token.content);

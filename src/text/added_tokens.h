@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "text/bpe.h"
+#include "text/model.h"
 #include "text/normalizer.h"
 #include "text/regex.h"
 #include "text/spec.h"
@@ -48,7 +48,7 @@ class AddedTokens {
  public:
   /// As the library does, ids follow the order of the list: one that the model's vocabulary has keeps its id, the
   /// others come after it.
-  AddedTokens(const Spec& file, const Bpe& model, const Normalizer& normalizer);
+  AddedTokens(const Spec& file, const Model& model, const Normalizer& normalizer);
 
   /// Cuts text at the tokens that are looked for before (`normalized` false) or after normalisation.
   std::vector<Stretch> split(std::string_view text, bool normalized) const;
@@ -57,7 +57,7 @@ class AddedTokens {
   bool is_special(const std::string& content) const { return special_.count(content) > 0; }
 
  private:
-  void add(AddedToken token, const Bpe& model);
+  void add(AddedToken token, const Model& model);
   void index();
 
   std::vector<AddedToken> tokens_;

@@ -112,8 +112,6 @@ struct Bpe::Cache {
 };
 
 Bpe::Bpe(const Spec& spec) : cache_(std::make_unique<Cache>()) {
-  std::string type = spec.text("type", "BPE");
-  if (type != "BPE") spec.unknown_type({"BPE"});
   const Spec dropout = spec.at("dropout");
   if (!dropout.null() && !(dropout.value().is_number() && dropout.value().get<double>() == 0))
     dropout.refuse("is not supported: ids must not depend on chance; got ", dropout.value().dump());
@@ -125,13 +123,7 @@ Bpe::Bpe(const Spec& spec) : cache_(std::make_unique<Cache>()) {
     auto found = vocabulary_.find(spec.text("unk_token"));
     unknown_ = found == vocabulary_.end() ? -2 : found->second;
   }
-  if (!spec.flag("byte_fallback", false)) return;
-  has_byte_tokens_ = true;
-  for (int b = 0; b < 256; ++b) {
-    char name[8];
-    std::snprintf(name, sizeof name, "<0x%02X>", b);
-    byte_tokens_[b] = static_cast<int32_t>(id(name));
-  }
+  if (spec.flag("byte_fallback", false)) byte_tokens_ = byte_tokens(vocabulary_);
 }
 
 Bpe::~Bpe() = default;
@@ -186,13 +178,8 @@ void Bpe::add_merge(const Spec& spec, const std::string& left, const std::string
   merges_.set(l, r, {rank, known(left + right.substr(prefix_.size()))});
 }
 
-int64_t Bpe::id(std::string_view token) const {
-  auto found = vocabulary_.find(token);
-  return found == vocabulary_.end() ? -1 : found->second;
-}
-
 void Bpe::append_unknown(std::string_view character, std::vector<int32_t>& symbols, bool& pending) const {
-  if (has_byte_tokens_) {
+  if (!byte_tokens_.empty()) {
     std::vector<int32_t> bytes;
     for (char c : character) bytes.push_back(byte_tokens_[static_cast<unsigned char>(c)]);
     if (std::find(bytes.begin(), bytes.end(), -1) == bytes.end())

@@ -2,21 +2,12 @@
 /// Byte-pair encoding (Sennrich et al. 2016) with ranked merges.
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "text/spec.h"
+#include "text/model.h"
 
 namespace rft::text {
-
-struct StringHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-};
-using Vocabulary = std::unordered_map<std::string, int32_t, StringHash, std::equal_to<>>;
 
 /// What joining two neighbours gives; the lower rank is joined first.
 struct Merge {
@@ -51,17 +42,14 @@ class MergeTable {
 };
 
 /// Immutable after construction but for a cache of pieces; may be used from several threads.
-class Bpe {
+class Bpe : public Model {
  public:
   /// Of tokenizer.json's `model`. Throws UserError.
   explicit Bpe(const Spec& spec);
-  ~Bpe();
+  ~Bpe() override;
 
-  /// Appends the ids of one piece of valid UTF-8.
-  void encode(std::string_view piece, std::vector<int64_t>& out) const;
-  /// -1 where the vocabulary lacks it.
-  int64_t id(std::string_view token) const;
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  void encode(std::string_view piece, std::vector<int64_t>& out) const override;
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:
   void read_vocabulary(const Spec& spec);
@@ -73,8 +61,7 @@ class Bpe {
   Vocabulary vocabulary_;
   MergeTable merges_;
   std::array<int32_t, 0x180> small_;  // ids of the characters below U+0180, which byte-level BPE is made of
-  std::array<int32_t, 256> byte_tokens_;
-  bool has_byte_tokens_ = false;
+  std::vector<int32_t> byte_tokens_;  // empty where unknown characters are not spelled in bytes
   int32_t unknown_ = -1;
   bool fuse_unknown_ = false, ignore_merges_ = false;
   std::string prefix_, suffix_;

@@ -1,6 +1,7 @@
 #include "text/decoder.h"
 
 #include "text/byte_level.h"
+#include "text/metaspace.h"
 #include "text/pattern.h"
 #include "text/utf8.h"
 
@@ -43,6 +44,7 @@ Decoder byte_fallback_decoder() {
     Texts out;
     std::string bytes;
     auto flush = [&] {
+      if (bytes.empty()) return;
       if (is_valid(bytes))
         out.push_back(bytes);
       else
@@ -83,6 +85,18 @@ Decoder strip_decoder(const Spec& spec) {
   return {all, same};
 }
 
+/// Spaces again; those that the first token begins with were put there, unless nothing is.
+Decoder metaspace_decoder(const Spec& spec) {
+  Metaspace options = read_metaspace(spec);
+  Regex mark = Regex::exact(options.replacement, spec.file() + " " + spec.path());
+  auto all = [=](Texts tokens) {
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = mark.replaced(tokens[i], i == 0 && options.prepend != "never" ? "" : " ");
+    return tokens;
+  };
+  return {all, [=](std::string token) { return mark.replaced(token, " "); }};
+}
+
 Decoder replace_decoder(const Spec& spec) {
   Regex pattern = read_pattern(spec.at("pattern"));
   return each(
@@ -116,8 +130,9 @@ Decoder make_decoder(const Spec& spec) {
   if (type == "Replace") return replace_decoder(spec);
   if (type == "Strip") return strip_decoder(spec);
   if (type == "ByteFallback") return byte_fallback_decoder();
+  if (type == "Metaspace") return metaspace_decoder(spec);
   if (type == "Fuse") return {[](Texts tokens) { return Texts{join(tokens, "")}; }, same};
-  spec.unknown_type({"ByteLevel", "Sequence", "Replace", "Strip", "ByteFallback", "Fuse"});
+  spec.unknown_type({"ByteLevel", "Sequence", "Replace", "Strip", "ByteFallback", "Metaspace", "Fuse"});
 }
 
 }  // namespace rft::text

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 
+#include "text/charsmap.h"
 #include "text/pattern.h"
 #include "text/unicode_tables.h"
 #include "text/utf8.h"
@@ -120,7 +121,10 @@ Normalizer make_normalizer(const Spec& spec) {
     return [pattern = read_pattern(spec.at("pattern")), content = spec.text("content")](std::string text) {
       return pattern.replaced(text, content);
     };
-  spec.unknown_type({"NFC", "NFD", "NFKC", "NFKD", "Sequence", "Lowercase", "Strip", "Prepend", "Replace"});
+  if (type == "Precompiled")
+    return [map = std::make_shared<const Charsmap>(spec)](std::string text) { return (*map)(text); };
+  spec.unknown_type(
+      {"NFC", "NFD", "NFKC", "NFKD", "Sequence", "Lowercase", "Strip", "Prepend", "Replace", "Precompiled"});
 }
 
 }  // namespace rft::text

@@ -1,6 +1,9 @@
 #include "text/pre_tokenizer.h"
 
+#include <utility>
+
 #include "text/byte_level.h"
+#include "text/metaspace.h"
 #include "text/pattern.h"
 #include "text/unicode_tables.h"
 #include "text/utf8.h"
@@ -94,6 +97,7 @@ PreTokenizer split(Regex pattern, Behavior behavior, bool invert) {
 template <class Write>
 void rewrite(Pieces& pieces, Write write) {
   Pieces out;
+  out.first = pieces.first;
   out.text.reserve(pieces.text.size() + pieces.text.size() / 2);
   out.spans.reserve(pieces.spans.size());
   for (size_t i = 0; i < pieces.spans.size(); ++i) {
@@ -115,6 +119,22 @@ Behavior read_behavior(const Spec& spec) {
   for (size_t i = 0; i < names.size(); ++i)
     if (name == names[i]) return static_cast<Behavior>(i);
   spec.refuse("has no behavior '", name, "'", suggestion(name, names));
+}
+
+/// Spaces become `replacement`, which then begins each piece.
+PreTokenizer metaspace(const Spec& spec) {
+  Metaspace options = read_metaspace(spec);
+  Regex exact = Regex::exact(options.replacement, spec.file() + " " + spec.path());
+  PreTokenizer cut = options.split ? split(exact, Behavior::merged_with_next, false) : [](Pieces&) {};
+  return [options, cut](Pieces& pieces) {
+    bool begins = pieces.first && !pieces.spans.empty() && pieces.spans[0].begin == 0;
+    rewrite(pieces, [&](std::string_view piece, std::string& out) {
+      bool prepend = options.prepend == "always" || (options.prepend == "first" && std::exchange(begins, false));
+      if (prepend && !piece.starts_with(' ') && !piece.starts_with(options.replacement)) out += options.replacement;
+      for (char c : piece) c == ' ' ? out += options.replacement : out += c;
+    });
+    cut(pieces);
+  };
 }
 
 PreTokenizer make_sequence(const Spec& spec) {
@@ -160,8 +180,9 @@ PreTokenizer make_pre_tokenizer(const Spec& spec) {
     return split(Regex(cat("[", kRustWord, "]+|[^", kRustWord, "\\s]+"), where), Behavior::removed, true);
   if (type == "WhitespaceSplit") return split(Regex("\\s", where), Behavior::removed, false);
   if (type == "CharDelimiterSplit") return on_character(spec);
+  if (type == "Metaspace") return metaspace(spec);
   spec.unknown_type({"ByteLevel", "Sequence", "Split", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit",
-                     "CharDelimiterSplit"});
+                     "CharDelimiterSplit", "Metaspace"});
 }
 
 }  // namespace rft::text

@@ -17,6 +17,7 @@ struct Span {
 struct Pieces {
   std::string text;
   std::vector<Span> spans;
+  bool first = true;  ///< they begin where the whole text does
 
   std::string_view operator[](size_t i) const {
     return std::string_view(text).substr(spans[i].begin, spans[i].end - spans[i].begin);

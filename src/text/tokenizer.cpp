@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "text/added_tokens.h"
-#include "text/bpe.h"
 #include "text/clip_files.h"
 #include "text/decoder.h"
+#include "text/model.h"
 #include "text/normalizer.h"
 #include "text/post_processor.h"
 #include "text/pre_tokenizer.h"
@@ -39,7 +39,7 @@ int64_t length_limit(const Spec& config) {
 
 struct Tokenizer::Impl {
   std::string where;
-  text::Bpe model;
+  std::unique_ptr<text::Model> model;
   text::Normalizer normalizer;
   text::AddedTokens added;
   text::PreTokenizer pre_tokenizer;
@@ -52,20 +52,20 @@ struct Tokenizer::Impl {
 
   explicit Impl(const Spec& file)
       : where(file.file()),
-        model(file.at("model")),
+        model(text::make_model(file.at("model"))),
         normalizer(text::make_normalizer(file.at("normalizer"))),
-        added(file, model, normalizer),
+        added(file, *model, normalizer),
         pre_tokenizer(text::make_pre_tokenizer(file.at("pre_tokenizer"))),
         post_processor(text::make_post_processor(file.at("post_processor"))),
         decoder(text::make_decoder(file.at("decoder"))) {
-    for (const auto& [token, id] : model.vocabulary()) tokens[id] = token;
+    for (const auto& [token, id] : model->vocabulary()) tokens[id] = token;
     for (const auto& [id, token] : added.by_id()) tokens[id] = token.shown;
     for (const auto& entry : tokens) size = std::max(size, entry.first + 1);
   }
 
   int64_t id(std::string_view token) const {
     int64_t found = added.id(token);
-    return found >= 0 ? found : model.id(token);
+    return found >= 0 ? found : model->id(token);
   }
 
   const std::string& token(int64_t id) const {
@@ -74,8 +74,8 @@ struct Tokenizer::Impl {
     return found->second;
   }
 
-  /// Text between the added tokens that are looked for before normalisation.
-  void encode_stretch(std::string_view stretch, std::vector<int64_t>& ids) const {
+  /// Text between the added tokens that are looked for before normalisation; `first`: the text begins with it.
+  void encode_stretch(std::string_view stretch, bool first, std::vector<int64_t>& ids) const {
     std::string normal = normalizer(std::string(stretch));
     for (const auto& part : added.split(normal, true)) {
       if (part.id >= 0) {
@@ -83,8 +83,9 @@ struct Tokenizer::Impl {
         continue;
       }
       text::Pieces pieces{normal.substr(part.begin, part.end - part.begin), {{0, part.end - part.begin}}};
+      pieces.first = first && part.begin == 0;
       pre_tokenizer(pieces);
-      for (size_t i = 0; i < pieces.spans.size(); ++i) model.encode(pieces[i], ids);
+      for (size_t i = 0; i < pieces.spans.size(); ++i) model->encode(pieces[i], ids);
     }
   }
 
@@ -125,7 +126,7 @@ std::vector<int64_t> Tokenizer::encode(std::string_view content, bool special) c
     if (stretch.id >= 0)
       ids.push_back(stretch.id);
     else
-      impl_->encode_stretch(content.substr(stretch.begin, stretch.end - stretch.begin), ids);
+      impl_->encode_stretch(content.substr(stretch.begin, stretch.end - stretch.begin), stretch.begin == 0, ids);
   }
   return special ? impl_->post_processor(std::move(ids)) : ids;
 }

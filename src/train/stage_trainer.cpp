@@ -374,7 +374,7 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
       frames.push_back(rendered->render(kFrameHeight, kFrameWidth));
   };
   Experience episodes = eval_worlds_->episodes(*actor_, config_.worlds.eval_episodes, 1, mix(seed_, kEvaluation),
-                                               {.greedy = true}, found, show);
+                                               {.greedy = true, .raw = reward_ != nullptr}, found, show);
   if (reward_) attach_rewards(episodes, *reward_, 1.0, "eval/", metrics);
   for (const auto& [name, value] : found.means()) metrics.add("eval/" + name, value);
   if (found.has("episode/return")) metrics.add("eval/reward", found.mean("episode/return"));

@@ -96,6 +96,7 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
   std::vector<Tensor> images;
   std::set<std::string> trained;
   bool all = false;
+  std::vector<std::string> completions;
   for (const Tensor& part : parts) {
     Experience micro = parts.size() == 1 ? batch : batch.select(part);
     Evaluation now = evaluate(policy, micro, needs, options, found);
@@ -109,9 +110,13 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
     if (sum.requires_grad()) sum.backward();
     if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) add_mismatch(micro, now, found);
     if (auto image = now.extra.find(extra::image); image.defined()) images.push_back(image);
+    if (now.extra.has_text(extra::completion))
+      for (const auto& text : now.extra.text(extra::completion)) completions.push_back(text);
     found.merge(loss.metrics);
   }
-  if (!images.empty()) batch.extra.set(extra::image, at::cat(images));  // what was made, for the run's samples
+  // What was made, for the run's samples.
+  if (!images.empty()) batch.extra.set(extra::image, at::cat(images));
+  if (!completions.empty()) batch.context.set_text(extra::completion, std::move(completions));
   policy.report(found);
   double norm = optimizer.grad_norm();
   if (!std::isfinite(norm)) return {false, cat("the gradient's norm is ", norm, " over rows 0 to ", rows - 1)};

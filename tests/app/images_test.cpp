@@ -101,6 +101,44 @@ TEST(Images, D3poPairsTheBestAndTheWorst) {
   EXPECT_TRUE(metrics.contains("rewards/accuracies")) << metrics.dump();
 }
 
+TEST(Images, NftResumedFromACheckpointEndsBitForBitTheSame) {
+  std::string recipe = digits().rewarded("{type: diffusion_nft, kl_weight: 0.01}");
+  recipe.replace(recipe.find("eta: 1"), 6, "eta: 0, judge: forward, levels: 2, behaviour_decay: 0.5");
+  digits().train("nft", recipe);
+  std::string run = digits().path("nft"), weights = read_file(run + kUnet);
+  auto metrics = last_metrics(run);
+  for (const char* name : {"positive_loss", "negative_loss", "kl"})
+    EXPECT_GT(metrics.at(name).get<double>(), 0) << name;
+  fs::remove_all(run + "/checkpoints/step-4"), fs::remove_all(run + "/final");
+  digits().train("nft", recipe, "--resume");
+  EXPECT_TRUE(read_file(run + kUnet) == weights);
+  recipe.replace(recipe.find("judge: forward, levels: 2"), 25, "judge: steps");
+  EXPECT_NE(digits().train("bad", recipe, "", 2).err.find("rollout.judge"), std::string::npos);
+}
+
+TEST(Images, ImageToImageKeepsThePicture) {
+  std::string image = digits().data("images/0007.png"), row = digits().path("seven.jsonl");
+  testing::write_file(row, "{\"class_label\": 7}\n");
+  auto off = [&](const std::string& strength) {
+    digits().run("sample " + digits().path("base/final") + " --prompts " + row + " --image " + image + " --strength " +
+                 strength + " --steps 20 --out " + digits().path("started"));
+    return read_png(digits().path("started/000.png")).sub(read_png(image)).abs().mean().item<double>();
+  };
+  double little = off("0.1"), much = off("0.9");
+  EXPECT_LT(little, 0.1);
+  EXPECT_GT(much, 1.5 * little);
+  auto refused = [&](const std::string& arguments) {
+    return digits()
+        .run("sample " + digits().path("base/final") + " --prompts " + row + " --out " + digits().path("started") +
+                 arguments,
+             2)
+        .err;
+  };
+  EXPECT_NE(refused(" --image " + image).find("--strength"), std::string::npos);
+  EXPECT_NE(refused(" --strength 0.5").find("image"), std::string::npos);
+  EXPECT_NE(refused(" --image " + image + " --strength 0.01").find("strength"), std::string::npos);
+}
+
 TEST(Images, AFlowModelLearnsThroughItsSde) {
   digits().run(
       cat("data digits --flow --width 8 --from ", RFT_SOURCE_DIR, "/examples/digits --out ", digits().path("flow")));

@@ -91,6 +91,22 @@ inline Example critic_example() {
   return out;
 }
 
+/// The same six rows with a denoiser's estimates of 2 x 2 x 2 numbers.
+inline Example estimates_example() {
+  Example out = policy_gradient_example();
+  at::Generator g = at::detail::createCPUGenerator(8);
+  auto noise = [&](std::vector<int64_t> shape, double scale) {
+    return at::randn(shape, g, at::TensorOptions().dtype(at::kDouble)).mul(scale);
+  };
+  Tensor old = noise({6, 5, 2, 2, 2}, 1);
+  out.batch.action = noise({6, 5, 2, 2, 2}, 1);
+  out.batch.extra.set(extra::old_estimate, old);
+  out.now.extra.set(extra::estimate, old.add(noise({6, 5, 2, 2, 2}, 0.2)));
+  out.now.extra.set(extra::ref_estimate, old.add(noise({6, 5, 2, 2, 2}, 0.3)));
+  out.now.extra.set(extra::estimate_scale, noise({6, 5}, 1).abs().add(0.2));
+  return out;
+}
+
 /// The same six rows, three groups of two, with rewards that carry a graph.
 inline Example pathwise_example() {
   Example out = policy_gradient_example();
@@ -120,13 +136,25 @@ inline std::vector<Tensor> inputs_of(const Evaluation& now) {
   return out;
 }
 
-/// `batch` with every column replaced, those of `extra` that are [B, T] numbers too.
+/// Whether x is [B, T, ...], something of every decision.
+inline bool of_decisions(const Tensor& x, const Tensor& mask) {
+  return x.dim() >= 2 && x.size(0) == mask.size(0) && x.size(1) == mask.size(1);
+}
+
+/// The mask [B, T] with as many dimensions as x.
+inline Tensor mask_like(const Tensor& mask, const Tensor& x) {
+  Tensor out = mask;
+  while (out.dim() < x.dim()) out = out.unsqueeze(-1);
+  return out.expand(x.sizes());
+}
+
+/// `batch` with every column replaced, those of `extra` that are [B, T, ...] numbers too.
 inline Experience map(const Experience& batch, const std::function<Tensor(const Tensor&)>& change) {
   Experience out = batch;
   for (const auto& column : experience_columns())
     if ((batch.*column.member).defined()) out.*column.member = change(batch.*column.member);
   for (const auto& [name, x] : batch.extra.tensors())
-    if (x.is_floating_point() && x.sizes() == batch.mask.sizes()) out.extra.set(name, change(x));
+    if (x.is_floating_point() && of_decisions(x, batch.mask)) out.extra.set(name, change(x));
   return out;
 }
 
@@ -196,8 +224,8 @@ inline void check_masked_garbage(const ObjectiveCase& c, const Example& e, const
   constexpr double infinity = std::numeric_limits<double>::infinity();
   for (double garbage : {std::nan(""), 1e4, -1e4, -infinity, infinity}) {
     auto spoil = [&](const Tensor& x) {
-      return x.is_floating_point() && x.sizes() == e.batch.mask.sizes()
-                 ? at::where(e.batch.mask, x, at::full({}, garbage, x.options()))
+      return x.is_floating_point() && of_decisions(x, e.batch.mask)
+                 ? at::where(mask_like(e.batch.mask, x), x, at::full({}, garbage, x.options()))
                  : x;
     };
     Example spoiled = e;
@@ -208,14 +236,18 @@ inline void check_masked_garbage(const ObjectiveCase& c, const Example& e, const
                 "garbage where masked: " + std::to_string(garbage));
   }
   for (const auto& grad : whole.grads) {
-    if (grad.dim() != 2) continue;
-    EXPECT_EQ(grad.masked_select(e.batch.mask.logical_not()).abs().sum().item<double>(), 0) << "a masked gradient";
+    if (!of_decisions(grad, e.batch.mask)) continue;
+    EXPECT_EQ(grad.masked_select(mask_like(e.batch.mask, grad).logical_not()).abs().sum().item<double>(), 0)
+        << "a masked gradient";
   }
 }
 
 inline void check_padding(const ObjectiveCase& c, const Example& e, const Judged& whole) {
   auto pad = [&](const Tensor& x) {
-    return x.sizes() == e.batch.mask.sizes() ? at::cat({x, at::zeros({x.size(0), 3}, x.options())}, 1) : x;
+    if (!of_decisions(x, e.batch.mask)) return x;
+    auto shape = x.sizes().vec();
+    shape[1] = 3;
+    return at::cat({x, at::zeros(shape, x.options())}, 1);
   };
   Example wide = e;
   wide.now = map(e.now, pad);
@@ -223,7 +255,7 @@ inline void check_padding(const ObjectiveCase& c, const Example& e, const Judged
   auto objective = c.make();
   Judged got = judge_observed(*objective, wide, wide.now, wide.batch);
   for (size_t i = 0; i < got.grads.size(); ++i)
-    if (got.grads[i].dim() == 2) got.grads[i] = got.grads[i].narrow(1, 0, whole.grads[i].size(1));
+    if (got.grads[i].dim() >= 2) got.grads[i] = got.grads[i].narrow(1, 0, whole.grads[i].size(1));
   expect_same(got, whole, "padded by three columns");
 }
 
@@ -286,7 +318,9 @@ inline void check_objective(const ObjectiveCase& c) {
   auto objective = c.make();
   Judged whole = judge_observed(*objective, e, e.now, e.batch);
   EXPECT_TRUE(std::isfinite(whole.loss));
-  EXPECT_GT(whole.grads.at(0).abs().max().item<double>(), 0) << "the example teaches nothing";
+  double most = 0;
+  for (const Tensor& grad : whole.grads) most = std::max(most, grad.abs().max().item<double>());
+  EXPECT_GT(most, 0) << "the example teaches nothing";
   if (c.differentiable) check_finite_differences(c, e);
   check_masked_garbage(c, e, whole);
   check_padding(c, e, whole);

@@ -111,7 +111,8 @@ TEST(Draft, OptionsThatContradictEachOtherAreRefusedByName) {
 
 TEST(CtrlU, Conforms) {
   for (std::string options :
-       {"{}", "{uncertainty_scale: 2, reward_weight: 0.3, pretrain_weight: 0.5}", "{uncertainty: false}"})
+       {"{}", "{uncertainty_scale: 2, uncertainty_weight: 0.2, reward_weight: 0.3, pretrain_weight: 0.5}",
+        "{uncertainty: false}"})
     testing::check_objective(case_of<CtrlU>(options, testing::pathwise_example));
   testing::check_objective(case_of<CtrlU>("{reward_weight: 0.3}", doubted));
 }
@@ -123,6 +124,7 @@ TEST(CtrlU, EqualsItsFormulas) {
   double doubted = (-4 * std::exp(-1.0) + 2 * 1.0 - 0 * std::exp(-0.5) + 2 * 0.5) / 4;
   EXPECT_NEAR(loss("{uncertainty_scale: 0.5}").loss, doubted + 2, 1e-14);
   EXPECT_NEAR(loss("{uncertainty_scale: 0.5, reward_weight: 0.1, pretrain_weight: 0}").loss, 0.1 * doubted, 1e-14);
+  EXPECT_NEAR(loss("{uncertainty_scale: 0.5, uncertainty_weight: 0.1}").loss, doubted - 0.9 * 3 / 4 + 2, 1e-14);
   EXPECT_NEAR(loss("{uncertainty: false, pretrain_weight: 3}").loss, -1 + 6, 1e-14);
   EXPECT_NEAR(loss("{uncertainty_scale: 0.5}").metrics.mean("uncertainty"), 0.75, 1e-15);
   EXPECT_NEAR(loss("{}").metrics.mean("pretrain_loss"), 2, 1e-15);

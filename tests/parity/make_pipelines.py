@@ -162,8 +162,8 @@ def run(name, pipeline, rows, more, guidance_scale):
 
 
 def main():
-    if HERE.exists():
-        shutil.rmtree(HERE)
+    for name in ("ddim", "sd", "controlnet", "sdxl", "sd3", "dit"):
+        shutil.rmtree(HERE / name, ignore_errors=True)
     for make in (ddim, stable_diffusion, controlnet, sdxl, sd3, dit):
         make()
 

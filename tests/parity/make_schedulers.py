@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 diffusers.utils.logging.set_verbosity_error()
 CLASSES = {"ddim": "DDIMScheduler", "ddpm": "DDPMScheduler", "euler": "EulerDiscreteScheduler",
            "euler_ancestral": "EulerAncestralDiscreteScheduler", "dpmsolver++": "DPMSolverMultistepScheduler",
-           "lcm": "LCMScheduler", "flow_match_euler": "FlowMatchEulerDiscreteScheduler"}
+           "pndm": "PNDMScheduler", "lcm": "LCMScheduler", "flow_match_euler": "FlowMatchEulerDiscreteScheduler"}
 SPACINGS, PREDICTIONS, STEPS = ("leading", "linspace", "trailing"), ("epsilon", "sample", "v_prediction"), (10, 20, 50)
 torch.manual_seed(7)
 NOISE, STEP_NOISE = torch.randn(2, 3, 4, 4), torch.randn(50, 2, 3, 4, 4)
@@ -212,6 +212,19 @@ def flow_runs():
                     add_sde(sde, class_config("flow_match_euler", shift=shift), steps, eta)
 
 
+def pndm_runs():
+    sd = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    for skip in (False, True):
+        for spacing in SPACINGS:
+            for k, prediction in enumerate(("epsilon", "v_prediction")):
+                add_run(class_config("pndm", skip_prk_steps=skip, timestep_spacing=spacing, prediction_type=prediction,
+                                     **(sd if k else {})), (10, 40)[k])
+        add_run(class_config("pndm", skip_prk_steps=skip, set_alpha_to_one=not skip, steps_offset=1, **sd), 20)
+    add_run(class_config("ddim", **sd), 5, name="pndm")
+    add_run(class_config("pndm", skip_prk_steps=True), 1)
+    add_run(class_config("pndm", skip_prk_steps=True), 2)
+
+
 def forward_cases():
     forward_tensors.update(clean=torch.randn(4, 3, 2, 2), noise=torch.randn(4, 3, 2, 2), timesteps=torch.tensor([0.0, 1.0, 42.0, 99.0]))
     for fields in ({}, {"beta_schedule": "scaled_linear"}, {"beta_schedule": "squaredcos_cap_v2"}, {"rescale_betas_zero_snr": True}):
@@ -223,7 +236,7 @@ def forward_cases():
 if __name__ == "__main__":
     out = pathlib.Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    discrete_runs(), schedule_runs(), flow_runs(), forward_cases()
+    discrete_runs(), schedule_runs(), flow_runs(), pndm_runs(), forward_cases()
     (out / "cases.json").write_text("{\"runs\": [\n" + ",\n".join(map(json.dumps, runs)) + "\n],\n\"forward\": [\n" +
                                     ",\n".join(map(json.dumps, forwards)) + "\n]}\n")
     save_file({k: v.contiguous() for k, v in tensors.items()}, out / "runs.safetensors")

@@ -135,5 +135,17 @@ TEST_F(WeightedSumTest, RefusesWhatItCannotUse) {
   EXPECT_NE(message("[{type: regex, pattern: a, name: 'a,b'}]").find("commas"), std::string::npos);
 }
 
+TEST_F(WeightedSumTest, AHarmonicMeanIsOfPositiveRewards) {
+  Config block = Config::parse(
+      "{rewards: [{type: length, form: linear, unit: characters, weight: 0.25}, {type: length, form: linear, unit: "
+      "characters, scale: 2, name: half, weight: 0.75}, {type: test_fails_on_x, weight: 0}], mean: harmonic}");
+  WeightedSum sum(read_options<WeightedSum::Options>(block));
+  Rewards got = sum.score(rows({"four", "x", ""}));
+  EXPECT_NEAR(got.value[0].item<double>(), 1 / (0.25 / 4 + 0.75 / 2), 1e-6);
+  EXPECT_NEAR(got.value[1].item<double>(), 1 / (0.25 / 1 + 0.75 / 0.5), 1e-6) << "what weighs nothing may fail";
+  EXPECT_TRUE(std::isnan(got.value[2].item<double>()));
+  EXPECT_NE(got.errors[2].find("above 0"), std::string::npos) << got.errors[2];
+}
+
 }  // namespace
 }  // namespace rft

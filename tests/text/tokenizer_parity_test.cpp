@@ -1,4 +1,4 @@
-/// Ids and texts against the `tokenizers` library; fixtures by tests/parity/make_tokenizers.py.
+/// Ids and texts against the `tokenizers` library; fixtures by tests/parity/make_tokenizers.py and make_t5.py.
 #include <nlohmann/json.hpp>
 
 #include "rft/text/tokenizer.h"
@@ -20,6 +20,8 @@ class TokenizerParity : public ::testing::TestWithParam<std::string> {
   void SetUp() override {
     tokenizer = Tokenizer::parse(read_file(fixture(kData + GetParam() + ".json")), GetParam());
     texts = json::parse(read_file(fixture(kData + "texts.json"))).get<std::vector<std::string>>();
+    if (GetParam().starts_with("unigram"))
+      for (const auto& text : json::parse(read_file(fixture(kData + "unigram_texts.json")))) texts.push_back(text);
     std::istringstream lines(read_file(fixture(kData + GetParam() + ".cases.jsonl")));
     for (std::string line; std::getline(lines, line);) cases.push_back(json::parse(line));
     ASSERT_GT(cases.size(), 260u);
@@ -50,7 +52,7 @@ TEST_P(TokenizerParity, DecodedTextIsThatOfTheLibrary) {
 
 INSTANTIATE_TEST_SUITE_P(Families, TokenizerParity,
                          ::testing::Values("gpt2", "prefixed", "qwen2", "llama3", "o200k", "falcon", "mixed", "words",
-                                           "llama2"),
+                                           "llama2", "unigram", "unigram_bytes"),
                          [](const auto& info) { return info.param; });
 
 TEST(RegexParity, PatternsMatchTheLibrarysCodePointsAllOverUnicode) {

@@ -91,11 +91,12 @@ TEST(Tokenizer, WhatIsNotSupportedIsNamedWithTheFileAndTheKind) {
     std::string named;
   };
   for (const auto& c :
-       std::vector<Case>{{"/model/type", "Unigram", "Unigram"},
+       std::vector<Case>{{"/model/type", "WordLevel", "WordLevel"},
+                         {"/model/type", "Unigram", "model.unk_id"},
                          {"/model/dropout", 0.1, "dropout"},
                          {"/normalizer", {{"type", "BertNormalizer"}}, "BertNormalizer"},
                          {"/normalizer/type", "NFG", "did you mean 'NFC'"},
-                         {"/pre_tokenizer/pretokenizers/0", {{"type", "Metaspace"}}, "Metaspace"},
+                         {"/pre_tokenizer/pretokenizers/0", {{"type", "UnicodeScripts"}}, "UnicodeScripts"},
                          {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "(", "does not compile"},
                          {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\p{Foo}", "does not compile"},
                          {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "[a&&b]", "intersection"},

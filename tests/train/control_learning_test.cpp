@@ -1,20 +1,14 @@
 // Whole runs of control: an actor with memory recalls what one without can't; flow and diffusion actors learn a weak
 // demonstrator's way and then, by its reward, a better one; a resumed run ends the same.
-#include <cmath>
-#include <filesystem>
-#include <nlohmann/json.hpp>
-#include <sstream>
-
-#include "rft/core/registry.h"
-#include "rft/core/rng.h"
+#include "control_runs.h"
 #include "rft/env/environment.h"
-#include "rft/train/trainer.h"
-#include "support.h"
 
 namespace rft {
 namespace {
 
+using testing::evaluated;
 using testing::TempDir;
+using testing::write_demonstrations;
 
 /// Shows a cue in its first observation and pays 1 for the choice that equals it, four steps later.
 class Recall : public Environment {
@@ -45,18 +39,6 @@ class Recall : public Environment {
   int at_ = 0;
 };
 
-/// Runs a recipe and gives the last line of its metrics.
-nlohmann::json run(const TempDir& dir, const std::string& name, const std::string& recipe, bool resume = false) {
-  std::string output = dir / name;
-  TrainRequest request;
-  request.quiet = true, request.resume = resume;
-  train(Recipe::from(Config::parse("run: {seed: 3, output: " + output + "}\n" + recipe, "test")), request);
-  std::istringstream lines(testing::read_file(output + "/metrics.jsonl"));
-  std::string line, last;
-  while (std::getline(lines, line)) last = line;
-  return nlohmann::json::parse(last);
-}
-
 std::string recall(const std::string& policy, int64_t timesteps) {
   return "environment: {type: recall}\npolicy: " + policy + R"(
 rollout: {environments: 32, steps: 8, eval_episodes: 100, learn_from: rows}
@@ -72,32 +54,13 @@ train: {timesteps: )" +
 TEST(Control, AnActorWithMemoryRecallsWhatOneWithoutCannot) {
   TempDir dir;
   for (std::string cell : {"lstm", "gru"}) {
-    auto last = run(dir, cell, recall("{type: recurrent, memory_size: 16, hidden: [16], cell: " + cell + "}", 16384));
+    auto last = testing::run_recipe(
+        dir, cell, recall("{type: recurrent, memory_size: 16, hidden: [16], cell: " + cell + "}", 16384));
     EXPECT_GT(last.at("eval/reward").get<double>(), 0.95) << cell;
     EXPECT_LT(last.at("logp_mismatch").get<double>(), 1e-6);
   }
-  auto forgetful = run(dir, "mlp", recall("{type: categorical, hidden: [16]}", 16384));
+  auto forgetful = testing::run_recipe(dir, "mlp", recall("{type: categorical, hidden: [16]}", 16384));
   EXPECT_LT(forgetful.at("eval/reward").get<double>(), 0.7);
-}
-
-/// Episodes of point_mass by a controller that pushes towards its goal at random strength and brakes too little.
-void write_demonstrations(const std::string& file, int64_t episodes) {
-  auto world = registry<Environment>().make(Config::parse("{type: point_mass, max_steps: 40}"));
-  std::string text;
-  for (int64_t e = 0; e < episodes; ++e) {
-    nlohmann::json observations, actions;
-    std::vector<double> seen(4), command(2), reward(1);
-    world->reset(mix(77, static_cast<uint64_t>(e)), seen);
-    for (int64_t t = 0; t < 40; ++t) {
-      Rng rng(mix(mix(78, static_cast<uint64_t>(e)), static_cast<uint64_t>(t)));
-      for (size_t k = 0; k < 2; ++k)
-        command[k] = std::clamp(0.5 * seen[2 + k] - 0.2 * seen[k] + 0.6 * (rng.uniform(k) - 0.5), -1.0, 1.0);
-      observations.push_back(seen), actions.push_back(command);
-      world->step(command, seen, reward);
-    }
-    text += nlohmann::json{{"observations", observations}, {"actions", actions}}.dump() + "\n";
-  }
-  testing::write_file(file, text);
 }
 
 std::string two_stages(const std::string& policy, const std::string& clip, const std::string& rows, int64_t steps) {
@@ -118,16 +81,6 @@ stages:
 )";
 }
 
-double evaluated(const std::string& directory, const std::string& stage) {
-  std::istringstream lines(testing::read_file(directory + "/metrics.jsonl"));
-  double out = std::nan("");
-  for (std::string line; std::getline(lines, line);) {
-    auto row = nlohmann::json::parse(line);
-    if (row.at("stage") == stage && row.contains("eval/reward")) out = row.at("eval/reward");
-  }
-  return out;
-}
-
 TEST(Control, FlowAndDiffusionActorsImproveOnTheirDemonstrations) {
   TempDir dir;
   write_demonstrations(dir / "rows.jsonl", 30);
@@ -136,7 +89,7 @@ TEST(Control, FlowAndDiffusionActorsImproveOnTheirDemonstrations) {
                    "clip_low: 0.05"},
         {"diffusion", "{type: diffusion_actor, hidden: [64, 64], activation: relu, denoising_steps: 5, logp: mean}",
          "clip_low: 0.05, clip_base: 0.01"}}) {
-    auto last = run(dir, name, two_stages(policy, clip, dir / "rows.jsonl", 600));
+    auto last = testing::run_recipe(dir, name, two_stages(policy, clip, dir / "rows.jsonl", 600));
     double cloned = evaluated(dir / name, "sft"), tuned = evaluated(dir / name, "ppo");
     EXPECT_GT(tuned, 0.8 * cloned) << name << ": the return is a cost, and less of it is better; cloned " << cloned;
     EXPECT_LT(last.at("logp_mismatch").get<double>(), 1e-5);
@@ -155,9 +108,9 @@ TEST(Control, AResumedRunEndsTheSame) {
     return two_stages(name == "flow" ? flow : diffusion, "clip_low: 0.2", dir / "rows.jsonl", steps);
   };
   for (std::string name : {"flow", "diffusion", "recurrent"}) {
-    run(dir, name + "_whole", recipe_of(name, 48));
-    run(dir, name + "_parts", recipe_of(name, 32));
-    run(dir, name + "_parts", recipe_of(name, 48), /*resume=*/true);
+    testing::run_recipe(dir, name + "_whole", recipe_of(name, 48));
+    testing::run_recipe(dir, name + "_parts", recipe_of(name, 32));
+    testing::run_recipe(dir, name + "_parts", recipe_of(name, 48), /*resume=*/true);
     EXPECT_EQ(testing::read_file(dir / (name + "_whole/final/model.safetensors")),
               testing::read_file(dir / (name + "_parts/final/model.safetensors")))
         << name;

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "rft/objective/draft.h"
 #include "rft/objective/grpo.h"
 #include "rft/objective/sft.h"
 #include "support.h"
@@ -104,6 +105,33 @@ TEST(Update, APoisonedStepChangesNothingAndIsNamed) {
     EXPECT_TRUE(update(policy, objective, optimizer, batch, objective.needs(), options, metrics).finite)
         << "the next step is clean";
   }
+}
+
+/// Its reward is finite, the gradient of it is not: a square root at 0.
+class SteepPolicy : public TablePolicy {
+ public:
+  Evaluation evaluate_path(const Experience& batch, const Needs&, const RewardOfSample&) override {
+    Tensor own = table.index_select(0, batch.context.tensor("state")).sum(1);
+    Evaluation now;
+    now.reward = own.sub(own.detach()).sqrt();
+    return now;
+  }
+};
+
+TEST(Update, ARewardsGradientThatIsNotFiniteIsNamedAndChangesNothing) {
+  SteepPolicy policy;
+  Optimizer optimizer(policy.parameters(), {});
+  Tensor before = policy.table.detach().clone();
+  Draft objective{Draft::Options{}};
+  Experience batch = batch_of(6);
+  UpdateOptions options;
+  options.lr = 0.1;
+  Metrics metrics;
+  auto result = update(policy, objective, optimizer, batch, objective.needs(), options, metrics);
+  EXPECT_FALSE(result.finite);
+  EXPECT_NE(result.problem.find("the gradient's norm is"), std::string::npos) << result.problem;
+  EXPECT_NE(result.problem.find("rows 0 to 5"), std::string::npos) << result.problem;
+  EXPECT_TRUE(at::equal(policy.table, before));
 }
 
 TEST(Update, ClipsToTheGivenNorm) {

@@ -77,6 +77,8 @@ struct Pathwise {
   /// denoised: the estimate is made at a step drawn uniformly from this share of the run, 0 = start, 1 = end.
   /// noised_data: rows noised to a share of the noise levels above `max_level` get no reward (NaN).
   double min_level = 0, max_level = 1;
+  /// chain: also how far the run strays from the reference policy's, extra::path_kl of the Evaluation.
+  bool kl = false;
 };
 
 /// What an off-policy objective asks of an actor's critics Q(s, a), networks that each estimate the return of a
@@ -112,6 +114,9 @@ struct Needs {
   bool ref_logp = false;
   bool entropy = false;
   bool value = false;
+  /// Of rows that are judged by their denoising error: Evaluation's extra::estimate and estimate_scale (and with
+  /// `ref_estimate` that of the reference policy), with gradients.
+  bool estimate = false, ref_estimate = false;
   bool best_rows = false;  ///< learns from a group's best rows alone: where the recipe has no selector, best_of_n
   /// observe() is called with the whole optimizer batch, evaluated without gradients, before its micro-batches.
   bool whole_batch = false;

@@ -14,10 +14,11 @@ inline constexpr char label[] = "label";              ///< [B] float, 1 = a good
 inline constexpr char old_value[] = "old_value";  ///< [B, T] float, the critic's estimate when the batch was rolled out
 inline constexpr char next_value[] = "next_value";  ///< [B, T] float, the critic's estimate of what follows a decision
                                                     ///< (0 at the end of an episode); without it: the next old_value
-inline constexpr char last[] = "last";  ///< [B, T] bool, an episode's last decision, where rows hold several
+inline constexpr char last[] = "last";          ///< [B, T] bool, an episode's last decision, where rows hold several
 inline constexpr char duration[] = "duration";  ///< [B, T] float, steps of the environment that a decision lasted,
                                                 ///< where it may last several
-inline constexpr char step_logp[] = "step_logp";  ///< [B, T, S] float, of each step of a decision made in S steps
+inline constexpr char step_logp[] =
+    "step_logp";  ///< [B, T, S] float, of each step of a decision that is made in S steps
 inline constexpr char backward_logp[] = "backward_logp";  ///< [B, T] float, log-probability of undoing a decision, nats
 inline constexpr char terminated[] = "terminated";  ///< [B, T] bool, the episode ended by itself with this decision
 inline constexpr char next_observation[] = "next_observation";  ///< [B, T, D] float, what followed a decision
@@ -30,10 +31,18 @@ inline constexpr char kl_mask[] = "kl_mask";          ///< [B, T] bool, true whe
 inline constexpr char image[] = "image";              ///< [B, 3, H, W] float in [0, 1], the finished sample
 inline constexpr char draw[] = "draw";  ///< [B, 2] int64: keys of the random numbers of an evaluation: those that a
                                         ///< group (and both rows of a pair) shares, and the row's own (a pair's)
+inline constexpr char one_hot[] = "one_hot";  ///< [B, L, V] float: a sequence whose tokens carry a gradient, each a
+                                              ///< distribution over the vocabulary
+inline constexpr char path_kl[] = "path_kl";  ///< [B] float, KL divergence of a sampling run to the reference's, nats
+// A denoiser's estimates of the clean sample, from T noisy versions of it:
+inline constexpr char estimate[] = "estimate";              ///< [B, T, C, h, w] float, of the policy
+inline constexpr char old_estimate[] = "old_estimate";      ///< the same, of the policy that made the sample
+inline constexpr char ref_estimate[] = "ref_estimate";      ///< the same, of the reference
+inline constexpr char estimate_scale[] = "estimate_scale";  ///< [B, T] float, by how much an estimate moves where the
+                                                            ///< denoiser's answer moves by 1
 
 // Tensors of Evaluation::extra, of actors with critics Q (QNeeds); K critics. Actions are meant as their numbers scaled
-// to
-// [-1, 1], and so are the densities behind these log-probabilities.
+// to [-1, 1], and so are the densities behind these log-probabilities.
 inline constexpr char q[] = "q";                  ///< [B, T, K], of the batch's decisions; gradients to the critics
 inline constexpr char target_q[] = "target_q";    ///< [B, T, K], the slow critics' of the same; no gradient
 inline constexpr char next_q[] = "next_q";        ///< [B, T, K], the slow critics' of the policy's next decision; none

@@ -43,7 +43,9 @@ class Scheduler {
     std::vector<double> timesteps;  ///< what the denoiser is told at step i, [steps]
     std::vector<double> sigmas;     ///< [steps + 1], the last 0, where the scheduler works with them; else empty
     double init_noise_sigma = 1;    ///< standard normal noise is multiplied by it to start
+    int64_t left_out = 0;           ///< steps of the run before these, which image-to-image leaves out
     int64_t steps() const { return static_cast<int64_t>(timesteps.size()); }
+    int64_t whole_steps() const { return left_out + steps(); }
   };
   /// `image_tokens` is Flux's and SD3's sequence length, for dynamic shifting; 0 elsewhere. Throws UserError where
   /// `steps` is not in 1..T.
@@ -77,7 +79,7 @@ class Scheduler {
 /// schedule. Throws UserError naming `where` and the field for what is not supported.
 std::unique_ptr<Scheduler> make_scheduler(const std::string& config_json, const std::string& name,
                                           const std::string& where);
-/// "ddim", "ddpm", "euler", "euler_ancestral", "dpmsolver++", "lcm", "flow_match_euler".
+/// "ddim", "ddpm", "euler", "euler_ancestral", "dpmsolver++", "pndm", "lcm", "flow_match_euler".
 std::vector<std::string> scheduler_names();
 
 /// The next sample: mean + std * z, z [N, C, h, w] standard normal; the mean where the step is deterministic.
@@ -86,5 +88,9 @@ Tensor draw_next(const Transition& transition, const Tensor& z);
 /// [N]: log-density of `next` under the step, nats; summed over all but the first dimension, or averaged as
 /// ddpo-pytorch and flow_grpo do. transition.std must be above 0. Computed in float32 or wider.
 Tensor step_logp(const Transition& transition, const Tensor& next, bool mean_over_dimensions);
+
+/// [N]: KL divergence of a step from `other`, another model's at the same place, nats; summed over all but the first
+/// dimension, or averaged.
+Tensor step_kl(const Transition& step, const Transition& other, bool mean_over_dimensions);
 
 }  // namespace rft

@@ -43,6 +43,8 @@ class Denoiser {
   virtual int64_t sample_size() const = 0;
   /// Number of classes it takes labels of; 0 = none.
   virtual int64_t num_classes() const { return 0; }
+  /// Whether it is told a guidance scale (Conditioning::guidance) instead of being run twice.
+  virtual bool takes_guidance() const { return false; }
   /// Keep only each block's input and compute it again in the backward pass.
   virtual void set_gradient_checkpointing(bool on) = 0;
 };

@@ -3,12 +3,18 @@
 /// arXiv:2404.07987): a controlled image model learns to agree with its condition, as a differentiable reward judges it
 /// on a denoised estimate of noised data.
 ///
-///   reward_loss = reward_weight min(1, step / ramp_steps) (mean over rows of -r e^-u + u)   (without uncertainty: -r)
+///   reward_loss = reward_weight min(1, step / ramp_steps) (mean over rows of -r e^-u + uncertainty_weight u)
+///                 (without uncertainty: -r)
 ///   pretrain_loss = -pretrain_weight (1/N) sum m logp,  N = tokens of the whole optimizer batch: the denoising error
 /// r = Evaluation::reward; u = extra::uncertainty of Evaluation::extra where it is given, else uncertainty_scale
-/// |r_1 - r_2| of the two rows of a group, which are two noises of one image; its gradient is kept. step counts the
-/// optimizer steps taken before (a checkpoint has it); ramp_steps 0: no ramp (the authors' code has 5000, and leaves +
-/// u out of both weight and ramp). Rows noised beyond max_level get no reward.
+/// |r_1 - r_2| of the two rows of a group, which are two noises of one image at one level; its gradient is kept. step
+/// counts the optimizer steps taken before (a checkpoint has it); ramp_steps 0: no ramp. Rows noised beyond max_level
+/// get no reward.
+///
+/// The authors' code (github.com/grenoble-zhang/Ctrl-U, train/) differs in what is not in the paper's formula: its two
+/// rows are one noise at neighbouring levels t and t + 1, of which the first alone is rewarded; doubt is per pixel, the
+/// Kullback-Leibler divergence of two segmentations or the distance of two maps; the ramp has 5000 steps, and u stands
+/// outside of weight and ramp: its depth recipe is uncertainty_scale 1, uncertainty_weight 0.1, reward_weight 1.
 ///
 /// A row whose reward or uncertainty is not finite is left out of reward_loss: of a micro-batch with some, the mean of
 /// the others stands for all of its rows, of the rows of the whole optimizer batch over all ranks (batch.totals.rows).
@@ -26,6 +32,7 @@ class CtrlU : public Objective {
   struct Options {
     bool uncertainty = true;
     double uncertainty_scale = 0.1;
+    double uncertainty_weight = 1;
     double reward_weight = 1;
     int64_t ramp_steps = 0;
     double pretrain_weight = 1;

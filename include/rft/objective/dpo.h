@@ -16,6 +16,9 @@
 ///   apo_zero      1 - s(b x) + s(b y)               apo_down      s(b x) + 1 - s(b (x - y))   (arXiv:2408.06266)
 ///   aot           -(1 - e) log s(b d) - e log s(-b d),  d = sort(w - l) - sort(ref_w - ref_l) over the batch's pairs
 ///   aot_unpaired  the same with d = sort(x) - sort(y)                                         (arXiv:2406.05882)
+///   soft_label    -p log s(b D) - (1 - p) log s(-b D),  p = s(margin / reward_scale): how sure a Bradley-Terry model
+///                 of the two rewards is (reward preference optimisation, Miao et al. 2024, arXiv:2407.12164;
+///                 arXiv:2502.00203). margin = the rewards' difference, where there are none extra::margin
 ///   sft           -(the mean log-probability of all chosen tokens of the batch)
 /// loss = sum_k loss_weights_k (mean over the pairs of variant_k), e.g. MPO: [sigmoid, bco_pair, sft] by [0.8, 0.2, 1].
 /// ld_alpha weighs the tokens of an answer beyond the length of the shorter of the two (LD-DPO, arXiv:2409.06411).
@@ -44,6 +47,7 @@ class Dpo : public Objective {
     std::string f_divergence = "reverse_kl";
     double f_alpha = 0.5;
     double discopop_tau = 0.05;
+    double reward_scale = 1;
     std::optional<double> ld_alpha;
     void visit(OptionVisitor& v);
   };

@@ -9,6 +9,9 @@
 /// renoises and denoises the sample that often at the last level (DRaFT-LV). Path `denoised` stops at a step drawn from
 /// the share [min_level, max_level] of the run and judges the clean sample predicted there (ReFL).
 ///
+/// With kl_weight (DRAKES, Wang et al. 2024, arXiv:2410.13643) a second term, kl_weight times the mean over rows of
+/// extra::path_kl, the divergence of the run's steps from the reference policy's. Metric kl, its mean.
+///
 /// A row whose reward is NaN is left out: of a micro-batch with some, the mean of the others stands for all of its
 /// rows, of the rows of the whole optimizer batch over all ranks (batch.totals.rows). Micro-batches so add up exactly
 /// where every row has a reward. Metrics: reward_loss, mean over the rows that have a reward.
@@ -30,6 +33,7 @@ class Draft : public Objective {
     double min_level = 0, max_level = 1;
     std::optional<double> reward_target;
     std::optional<double> hinge;
+    double kl_weight = 0;
     void visit(OptionVisitor& v);
   };
   /// Throws UserError where the options contradict each other.

@@ -28,15 +28,15 @@ class Actor : public Policy {
   /// Decides from raw observations [N, D] float64. Row i's random numbers are those of keys[i]. `learn`: running
   /// statistics take the observations in first. Called without gradients.
   virtual Decisions act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) = 0;
-  /// Numbers that an agent remembers from one decision to the next; 0: none. Who runs the agents keeps them, zeros where
-  /// an episode begins.
+  /// The same with actions drawn uniformly, from between their bounds or among the choices; their logp is the policy's.
+  /// Nothing is learned from the observations. Throws UserError where the policy can't be trained off-policy.
+  virtual Decisions random(const Tensor& observation, const std::vector<uint64_t>& keys);
+  /// Numbers that an agent remembers from one decision to the next; 0: none. Who runs the agents keeps them, zeros
+  /// where an episode begins.
   virtual int64_t memory() const { return 0; }
   /// act() of agents that remember `memory` [N, memory()] float32; called where memory() is not 0.
   virtual Decisions act_from(const Tensor& memory, const Tensor& observation, const std::vector<uint64_t>& keys,
                              bool greedy, bool learn);
-  /// The same with actions drawn uniformly, from between their bounds or among the choices; their logp is the policy's.
-  /// Nothing is learned from the observations. Throws UserError where the policy can't be trained off-policy.
-  virtual Decisions random(const Tensor& observation, const std::vector<uint64_t>& keys);
   /// The critic's estimate [N] of the return from raw observations [N, D] float64 (`observed` false) or from
   /// Decisions::observation (true). Throws RunError where there is no critic.
   virtual Tensor value(const Tensor& observation, bool observed) = 0;

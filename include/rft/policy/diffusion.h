@@ -15,12 +15,16 @@ class Conditioner;
 struct DenoisingModel;
 struct DenoisingRun;
 struct NoisedSamples;
+class WeightAverage;
 
 /// A rollout: context holds "noise" [B, C, h, w] (standard normal) beside what the model is told; action [B, T, C, h,
 /// w] is the sample after each of T = rollout.steps steps (Black et al. 2023, arXiv:2305.13301); mask is false where a
 /// step has no randomness. A demonstration: action [B, 1, C, h, w] is the clean latent, logp [B, 1] the negative
 /// denoising error (mean over dimensions) at a random noise level, drawn from extra::draw. extra::image [B, 3, H, W]
-/// are the pictures.
+/// are the pictures. With `strength` below 1 context also holds "start" [B, C, h, w], the clean latents of the rows'
+/// pictures, and the run is the share of its steps that begins with these, noised. With `judge: forward` a rollout
+/// becomes T = rollout.levels demonstrations of its finished sample: its denoising error, at noise that its group
+/// shares; extra::old_estimate is what the sampling weights denoised them to.
 class Diffusion : public Policy {
  public:
   struct Options {
@@ -32,6 +36,7 @@ class Diffusion : public Policy {
     double condition_dropout = 0;
     std::string level_sampling = "uniform";
     double snr_gamma = 0;
+    int64_t consistency_levels = 0;
     double ema_decay = 0;
     double control_scale = 1;
     std::string adapter;
@@ -49,6 +54,10 @@ class Diffusion : public Policy {
     std::string sde;
     int64_t height = 0, width = 0;
     std::string logp = "mean";
+    std::string judge = "steps";
+    int64_t levels = 1;
+    double strength = 1;
+    double behaviour_decay = 0;
     int64_t sampling_batch_size = 0;
     void visit(OptionVisitor& v);
   };
@@ -104,9 +113,15 @@ class Diffusion : public Policy {
  private:
   DenoisingModel reference();
   Evaluation judge_rollout(const DenoisingModel& model, const Experience& batch, bool current);
-  Evaluation judge_demonstrations(const DenoisingModel& model, const Experience& batch);
+  Evaluation judge_demonstrations(const DenoisingModel& model, const Experience& batch, bool estimates);
+  Evaluation judge_consistency(const Experience& batch);
+  Evaluation judge_by_reference(const Experience& batch, bool estimates);
+  Experience run_rollout(const Experience& contexts, const SampleRequest& request);
+  void judge_finished(Experience& out, const SampleRequest& request);
   /// Standard normal noise [N, C, h, w], a row a key.
   Tensor start(const std::vector<uint64_t>& keys) const;
+  /// What the denoiser is told of these rows, with the guidance scale where it is told that.
+  Conditioning told(const Fields& context);
   Conditioning told_of(const Experience& batch, const NoisedSamples& noised);
   NoisedSamples add_noise(const Experience& batch) const;
   Tensor denoising_error(const NoisedSamples& noised, const Tensor& output) const;
@@ -116,14 +131,16 @@ class Diffusion : public Policy {
   Evaluation noised_data(const Experience& batch, const Pathwise& path, const RewardOfSample& reward);
   const Weights& trained() const;
   void add_adapters();
-  Experience encode_images(const Rows& rows, const std::string& column) const;
+  Tensor encode_images(const Rows& rows, const std::string& column) const;
+  Experience demonstrations_of(const Rows& rows, const std::string& column) const;
 
   Options options_;
   std::function<ImagePipeline()> make_;
   ImagePipeline pipeline_;
   std::unique_ptr<Conditioner> conditioner_;
   std::unique_ptr<ImagePipeline> reference_;  ///< frozen copies, made when they are first asked for
-  std::vector<Tensor> average_;               ///< of the trained weights, where ema_decay
+  std::unique_ptr<WeightAverage> average_;    ///< where ema_decay
+  std::unique_ptr<WeightAverage> behaviour_;  ///< where behaviour_decay: what rollouts are sampled with
   Mixture mixture_;
   int64_t version_ = 0;  ///< optimizer steps taken: a rollout of the same version needs no recomputing
   double mismatch_ = 0, mismatch_count_ = 0;

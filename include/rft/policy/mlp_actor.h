@@ -11,79 +11,55 @@
 /// Where an objective asks for critics Q(s, a) (Needs::q) there are K of them, and slow copies. They learn from
 /// observations as they are, so those are not normalised then.
 ///
-/// A directory holds config.json (the options, the world's sizes) and model.safetensors: "actor.N.weight",
-/// "actor.N.bias" (N = 0, 1, ...), "critic.N...", "log_std" [K], "q.K.N..." and the slow "slow_q.K.N...",
-/// "slow_actor.N...", and the observations' running moments "observation.mean" and "observation.variance" [D],
-/// "observation.count" [1] (float64).
+/// A directory is a NetworkActor's; its tensors are "actor.N.weight", "actor.N.bias" (N = 0, 1, ...), "critic.N...",
+/// "log_std" [K], "q.K.N..." and the slow "slow_q.K.N...", "slow_actor.N...".
 #include <memory>
+#include <optional>
 
-#include "rft/core/running_moments.h"
 #include "rft/nn/mlp.h"
-#include "rft/policy/actor.h"
+#include "rft/policy/network_actor.h"
 
 namespace rft {
 
 class ActionDistribution;
 class QCritics;
 
-class MlpActor : public Actor {
+class MlpActor : public NetworkActor {
  public:
-  struct Options {
-    std::string path;
-    std::vector<double> hidden{64, 64};
-    std::string activation = "tanh";
-    bool normalize_observations = true;
-    void visit(OptionVisitor& v);
-  };
   ~MlpActor() override;
-
-  void enter(const EnvironmentSpec& world, const Needs& needs, uint64_t seed) override;
   Decisions act(const Tensor& observation, const std::vector<uint64_t>& keys, bool greedy, bool learn) override;
   Decisions random(const Tensor& observation, const std::vector<uint64_t>& keys) override;
-  Tensor value(const Tensor& observation, bool observed) override;
-
-  /// Rows {"observations": [[..], ..], "actions": [[..], ..]} of one episode each, as imitation learns from. An actor
-  /// that has observed nothing yet takes its running moments from them.
-  Experience demonstrations(const Rows& rows) override;
-  void visit_rollout(OptionVisitor&) override {}
+  Tensor value(const Tensor& observation, bool is_observed) override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
   void stepped(int64_t step) override;
-  std::vector<Parameter> parameters() override;
-  void save(const std::string& directory) const override;
-  void load(const std::string& directory) override;
-  State state() const override;
-  void load_state(const State& state) override;
 
  protected:
-  MlpActor(Options options, std::unique_ptr<ActionDistribution> distribution);
-  /// Throws UserError where this kind of actor can't act in `world`.
-  virtual void check(const EnvironmentSpec& world) const = 0;
-  const Options& options() const { return options_; }
+  MlpActor(const Options& options, std::unique_ptr<ActionDistribution> distribution);
+  void build(const Needs& needs, uint64_t seed) override;
+  void keep_reference() override;
+  NamedTensors tensors() const override;
+  NamedTensors reference_tensors() const override;
+  NamedTensors followers() const override;
+  Tensor recorded(const Tensor& action) const override;
+  std::string kind() const override;
 
  private:
+  Mlp network(int64_t in, int64_t out, double last_gain, uint64_t seed) const;
+  Tensor output_of(const Mlp& network, const Tensor& observation) const;
   void estimate(const Experience& batch, const Needs& needs, Evaluation& out) const;
   Tensor other_actions(const Tensor& observation, const Tensor& next, const std::vector<uint64_t>& keys, int64_t count,
                        Tensor& logp) const;
-  /// What is trained, and what follows it.
-  std::vector<std::pair<std::string, Tensor>> tensors() const;
-  std::vector<std::pair<std::string, Tensor>> slow_tensors() const;
-  Tensor normalized(const Tensor& observation) const;
-  Tensor output_of(const Mlp& network, const Tensor& observation) const;
-  std::string config_json() const;
 
-  Options options_;
   std::unique_ptr<ActionDistribution> distribution_, reference_distribution_;
-  EnvironmentSpec world_;
   Mlp actor_, critic_, reference_, slow_actor_;
   std::unique_ptr<QCritics> q_;
   std::optional<QNeeds> q_needs_;
-  RunningMoments moments_;
 };
 
 class GaussianActor : public MlpActor {
  public:
-  struct Options : MlpActor::Options {
+  struct Options : NetworkActor::Options {
     double log_std = 0;
     bool squash = false, state_std = false;
     void visit(OptionVisitor& v);
@@ -96,7 +72,7 @@ class GaussianActor : public MlpActor {
 
 class DeterministicActor : public MlpActor {
  public:
-  struct Options : MlpActor::Options {
+  struct Options : NetworkActor::Options {
     double noise = 0.1;
     void visit(OptionVisitor& v);
   };
@@ -108,7 +84,7 @@ class DeterministicActor : public MlpActor {
 
 class CategoricalActor : public MlpActor {
  public:
-  struct Options : MlpActor::Options {};
+  struct Options : NetworkActor::Options {};
   explicit CategoricalActor(Options options);
 
  protected:

@@ -44,8 +44,12 @@ class NetworkActor : public Actor {
   virtual void build(const Needs& needs, uint64_t seed) = 0;
   /// Keeps what decides now as the reference.
   virtual void keep_reference() = 0;
-  /// What is trained, under its names in the directory; the critic's begin with "critic.".
+  /// What is trained, under its names in the directory; critics' begin with "critic." or "q.".
   virtual NamedTensors tensors() const = 0;
+  /// What follows it and is kept with it; begins with "slow_".
+  virtual NamedTensors followers() const { return {}; }
+  /// The action to judge, of one [L, action.size()] that was shown.
+  virtual Tensor recorded(const Tensor& action) const { return action; }
   /// The reference's; empty where there is none.
   virtual NamedTensors reference_tensors() const = 0;
   /// Actions [L, action.size()] float64, as the environment is told them, as this actor records them.
@@ -56,6 +60,9 @@ class NetworkActor : public Actor {
   virtual std::vector<std::pair<std::string, int64_t>> settings() const { return {}; }
 
   const EnvironmentSpec& world() const { return world_; }
+  const Options& base() const { return base_; }
+  /// Logits [..., choices] in which those that `observation` does not allow can't be chosen; anything where all are.
+  Tensor possible(const Tensor& output, const Tensor& observation) const;
   /// Widths of a network with the hidden layers of the options.
   std::vector<int64_t> widths(int64_t in, int64_t out) const;
   /// Raw observations [N, D] float64 as the networks see them, [N, D] float32. `learn`: the moments take them in first.

@@ -46,7 +46,7 @@ class RecurrentActor : public NetworkActor {
   void keep_reference() override;
   NamedTensors tensors() const override;
   NamedTensors reference_tensors() const override;
-  Tensor recorded(const Tensor& command) const override;
+  Tensor recorded(const Tensor& action) const override;
   std::string kind() const override { return "recurrent"; }
   std::vector<std::pair<std::string, int64_t>> settings() const override;
 
@@ -58,7 +58,6 @@ class RecurrentActor : public NetworkActor {
     Branch frozen_copy() const { return {cell.frozen_copy(), head.frozen_copy()}; }
   };
   Branch branch(int64_t out, double last_gain, uint64_t seed) const;
-  Tensor allowed(const Tensor& output, const Tensor& observation) const;
   Tensor along(const Branch& branch, const Experience& batch, int64_t memory_from) const;
   int64_t actor_memory() const { return actor_.cell.state_size(); }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "rft/core/options.h"
@@ -9,10 +10,15 @@ namespace rft {
 
 /// sum_k weight_k r_k over the rewards that could be computed (TRL's nansum); NaN where none could. A reward that
 /// throws is NaN for all its rows, with its message in `errors`. A recipe's `reward:` list is one of these.
+///
+/// `mean: harmonic`: sum_k weight_k / sum_k (weight_k / r_k), which no one reward can raise alone (with two weights
+/// lambda and 1 - lambda RPO's lambda-harmonic reward, Miao et al. 2024, arXiv:2407.12164). NaN where a reward that
+/// weighs something is NaN or not above 0.
 class WeightedSum : public RewardModel {
  public:
   struct Options {
     std::vector<Config> rewards;
+    std::string mean = "arithmetic";
     void visit(OptionVisitor& v);
   };
   /// Components are named by `name`, else by their type, with _2, _3 where a name comes again.
@@ -29,7 +35,9 @@ class WeightedSum : public RewardModel {
     double weight;
     std::unique_ptr<RewardModel> model;
   };
+  void combine_harmonic(Rewards& out) const;
   std::vector<Part> parts_;
+  bool harmonic_ = false;
 };
 
 }  // namespace rft
