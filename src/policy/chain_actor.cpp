@@ -100,8 +100,6 @@ NamedTensors ChainActor::reference_tensors() const {
   return joined(reference_.step.tensors("step"), reference_.noise.tensors("noise"));
 }
 
-Tensor ChainActor::recorded(const Tensor& command) const { return command.to(at::kFloat); }
-
 Tensor ChainActor::command(const Tensor& x) const {
   const ActionSpace& space = world().action;
   int64_t rows = x.size(0), K = size();

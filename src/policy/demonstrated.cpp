@@ -8,11 +8,13 @@
 namespace rft {
 namespace {
 
-void check_choices(const Tensor& numbers, int64_t choices, const std::string& where) {
-  bool some = numbers.numel() > 0;
-  if (some && (numbers.min().item<double>() < 0 || numbers.max().item<double>() >= static_cast<double>(choices) ||
-               numbers.ne(numbers.floor()).any().item<bool>()))
+/// Choices must be whole numbers among those that there are.
+Tensor choices_of(const Tensor& numbers, int64_t choices, const std::string& where) {
+  if (numbers.numel() &&
+      (numbers.lt(0).any().item<bool>() || numbers.ge(static_cast<double>(choices)).any().item<bool>() ||
+       numbers.ne(numbers.floor()).any().item<bool>()))
     bad_input(where, "`actions` must be whole numbers from 0 to ", choices - 1);
+  return numbers.to(at::kLong);
 }
 
 }  // namespace
@@ -31,8 +33,8 @@ std::vector<Demonstrated> read_demonstrations(const Rows& rows, const Environmen
     if (!seen.isfinite().all().item<bool>() || !done.isfinite().all().item<bool>())
       bad_input(rows.where(i), "observations and actions must be finite numbers");
     int64_t decisions = done.size(0) - chunk + 1;
-    if (world.action.discrete()) check_choices(done, world.action.choices, rows.where(i));
-    Tensor action = done;
+    Tensor action =
+        world.action.discrete() ? choices_of(done, world.action.choices, rows.where(i)) : done.to(at::kFloat);
     if (chunk > 1) action = action.unfold(0, chunk, 1).transpose(1, 2).reshape({decisions, chunk * width});
     out.push_back({seen.narrow(0, 0, decisions).contiguous(), action.contiguous()});
   }

@@ -12,7 +12,7 @@ class Rows;
 /// L decisions of one episode.
 struct Demonstrated {
   Tensor observation;  ///< [L, D] float64
-  Tensor action;       ///< [L, action.size()] float64, as the environment was told
+  Tensor action;       ///< [L, action.size()] float32, or int64 where an action is one of several choices
 };
 
 /// Every row's {"observations": [[..], ..], "actions": [[..], ..]}, one observation for every action or one more. With

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/action_distribution.h"
-#include "policy/demonstrated.h"
 #include "policy/q_critics.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"

@@ -48,7 +48,6 @@ void NetworkActor::Options::visit(OptionVisitor& v) {
 
 void NetworkActor::enter(const EnvironmentSpec& world, const Needs& needs, uint64_t seed) {
   check(world);
-  if (needs.q) bad_input("policy", kind(), " has no critics Q: an off-policy objective needs gaussian");
   world_ = world;
   moments_ = RunningMoments(static_cast<size_t>(world.observation));
   build(needs, seed);
@@ -113,11 +112,14 @@ std::vector<Parameter> NetworkActor::parameters() {
 }
 
 std::string NetworkActor::config_json() const {
-  nlohmann::ordered_json json{
-      {"model_type", "rft_" + kind()},          {"environment", world_.name},
-      {"observation_size", world_.observation}, {"hidden", base_.hidden},
-      {"activation", base_.activation},         {"normalize_observations", base_.normalize_observations}};
-  for (const auto& [name, value] : joined_settings()) json[name] = value;
+  nlohmann::ordered_json json{{"model_type", "rft_" + kind()},
+                              {"environment", world_.name},
+                              {"observation_size", world_.observation},
+                              {"chunk", world_.chunk},
+                              {"hidden", base_.hidden},
+                              {"activation", base_.activation},
+                              {"normalize_observations", base_.normalize_observations}};
+  for (const auto& [name, value] : settings()) json[name] = value;
   if (world_.action.discrete())
     json["choices"] = world_.action.choices;
   else
@@ -131,10 +133,12 @@ void NetworkActor::check_config(const std::string& directory) const {
   if (!json.is_object()) bad_input(file, "must be a JSON object");
   if (auto type = json.find("model_type"); type == json.end() || *type != "rft_" + kind())
     bad_input(file, "`model_type` must be \"rft_", kind(), "\"; got ", type == json.end() ? "none" : type->dump());
-  for (const auto& [name, value] : joined_settings())
+  for (const auto& [name, value] : settings())
     if (auto found = json.find(name); found == json.end() || *found != value)
       bad_input(file, "`", name, "` must be the recipe's, ", value, "; got ",
                 found == json.end() ? "none" : found->dump());
+  if (auto chunk = json.find("chunk"); chunk != json.end() && *chunk != world_.chunk)
+    bad_input(file, "`chunk` must be the recipe's rollout.chunk, ", world_.chunk, "; got ", chunk->dump());
 }
 
 void NetworkActor::save(const std::string& directory) const {

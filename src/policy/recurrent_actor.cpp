@@ -30,15 +30,12 @@ RecurrentActor::Branch RecurrentActor::branch(int64_t out, double last_gain, uin
 }
 
 void RecurrentActor::build(const Needs& needs, uint64_t seed) {
-  distribution_ = world().action.discrete()
-                      ? categorical_distribution()
-                      : gaussian_distribution(options_.log_std, options_.squash, /*state_std=*/false);
+  distribution_ =
+      world().action.discrete() ? categorical_distribution() : gaussian_distribution(options_.log_std, options_.squash);
   distribution_->enter(world().action);
   actor_ = branch(distribution_->outputs(), 0.01, mix(seed, 1));
   if (needs.value) critic_ = branch(1, 1, mix(seed, 2));
 }
-
-Tensor RecurrentActor::recorded(const Tensor& command) const { return distribution_->recorded(command); }
 
 void RecurrentActor::keep_reference() {
   reference_ = actor_.frozen_copy();

@@ -72,12 +72,6 @@ void Recorder::next_observation(RecordPlace at, const double* observation) {
   std::transform(observation, observation + width_, to, [](double x) { return static_cast<float>(x); });
 }
 
-void Recorder::follows(RecordPlace at, const double* observation, const float* memory) {
-  cut_.push_back(at);
-  following_.insert(following_.end(), observation, observation + width_);
-  remembered_.insert(remembered_.end(), memory, memory + memory_width_);
-}
-
 void Recorder::terminated(RecordPlace at) {
   last_.data_ptr<bool>()[at.row * steps_ + at.step] = true;
   if (what_.transitions) terminated_.data_ptr<bool>()[at.row * steps_ + at.step] = true;

@@ -10,7 +10,10 @@
 /// 1999, doi:10.1016/S0004-3702(99)00052-1); lambda counts decisions. reward_clip comes before the KL. Then, over all
 /// decisions of the batch, whitening: (x - mean) / sqrt(var + 1e-8), var with n - 1; whiten_rewards keeps the mean of
 /// r, whiten_advantages doesn't keep that of A. Writes advantage and extra::returns. A row with a NaN reward is left
-/// out of the whitening; its advantage is 0 and its returns are V.
+/// out of the whitening; its advantage is 0 and its returns are V. advantage_clip comes last (AC-Flow, Fan et al. 2025,
+/// arXiv:2510.18072, clips so), and returns are without it.
+#include <optional>
+
 #include "rft/credit/credit.h"
 #include "rft/credit/reward_options.h"
 

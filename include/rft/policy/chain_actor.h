@@ -82,7 +82,6 @@ class ChainActor : public NetworkActor {
   void keep_reference() override;
   NamedTensors tensors() const override;
   NamedTensors reference_tensors() const override;
-  Tensor recorded(const Tensor& command) const override;
   virtual std::vector<int64_t> noise_widths() const { return {}; }
 
  private:

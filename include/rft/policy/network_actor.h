@@ -52,8 +52,6 @@ class NetworkActor : public Actor {
   virtual Tensor recorded(const Tensor& action) const { return action; }
   /// The reference's; empty where there is none.
   virtual NamedTensors reference_tensors() const = 0;
-  /// Actions [L, action.size()] float64, as the environment is told them, as this actor records them.
-  virtual Tensor recorded(const Tensor& command) const = 0;
   /// "flow_actor": the kind, as config.json says it.
   virtual std::string kind() const = 0;
   /// Whole numbers that the weights only make sense with; load() compares them.
@@ -70,7 +68,6 @@ class NetworkActor : public Actor {
 
  private:
   Tensor normalized(const Tensor& raw) const;
-  std::vector<std::pair<std::string, int64_t>> joined_settings() const;
   std::string config_json() const;
   void check_config(const std::string& directory) const;
 
