@@ -72,9 +72,9 @@ TEST(Actors, TheJudgeAgreesWithTheSampler) {
     }
     // The reference is the policy as it entered, before the weights were changed.
     EXPECT_GT(furthest(actor->ref_logp(recorded(d), needs).squeeze(1), d.logp), 1e-3) << yaml;
-    // A row's decision does not depend on the others'.
+    // A row's decision does not depend on the others', but for the rounding of one row's products.
     Decisions alone = actor->act(seen.narrow(0, 20, 1), keys(1, 20), false, false);
-    EXPECT_TRUE(alone.action[0].equal(d.action[20]));
+    EXPECT_LE(furthest(alone.action[0].to(at::kDouble), d.action[20].to(at::kDouble)), 1e-5) << yaml;
   }
 }
 
