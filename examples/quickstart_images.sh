@@ -25,12 +25,14 @@ for recipe in digits digits_draft digits_ddpo; do
   "$rft" train "configs/$recipe.yaml" run.seed="$seed"
 done
 
-# What the judge thinks of held-out samples: the mean probability of the digit that was asked for.
-judged() {
-  sed -n 's/.*"eval\/rewards\/judge\/mean":\([0-9.eE+-]*\).*/\1/p' "$1/metrics.jsonl" | tail -n 1
+# Of held-out samples: the mean probability that the judge gives the digit that was asked for, and how many different
+# pictures there are (the Vendi score of 256 of them).
+of_held_out() {
+  sed -n 's/.*"eval\/rewards\/'"$1"'\/mean":\([0-9.eE+-]*\).*/\1/p' "$2/metrics.jsonl" | tail -n 1
 }
 for run in draft ddpo; do
   echo "pictures before: $(ls -t runs/digits-base/samples/eval-*.png | head -n 1), after: $(ls -t runs/digits-$run/samples/eval-*.png | head -n 1)"
-  LC_ALL=C printf '%s, judged by a classifier that was not trained against: %.3f -> %.3f (runs/digits-%s)\n' \
-    "$run" "$(judged runs/digits-base)" "$(judged runs/digits-$run)" "$run"
+  LC_ALL=C printf '%s, judged by a classifier that was not trained against: %.3f -> %.3f, diversity %.1f -> %.1f (runs/digits-%s)\n' \
+    "$run" "$(of_held_out judge runs/digits-base)" "$(of_held_out judge "runs/digits-$run")" \
+    "$(of_held_out diversity runs/digits-base)" "$(of_held_out diversity "runs/digits-$run")" "$run"
 done

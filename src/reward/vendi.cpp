@@ -8,9 +8,18 @@
 namespace rft {
 namespace {
 
+Tensor similarities(const Tensor& features) {
+  Tensor unit = unit_rows(features.to(at::kDouble));
+  return unit.mm(unit.t());
+}
+
+std::vector<double> vendi_of_all(const Tensor& features) {
+  return std::vector<double>(static_cast<size_t>(features.size(0)), vendi_score(similarities(features)));
+}
+
 std::vector<double> vendi_gains(const Tensor& features) {
-  Tensor unit = unit_rows(features.to(at::kDouble)), similarity = unit.mm(unit.t());
-  const int64_t n = unit.size(0);
+  Tensor similarity = similarities(features);
+  const int64_t n = similarity.size(0);
   double all = vendi_score(similarity);
   std::vector<double> out;
   for (int64_t i = 0; i < n; ++i) {
@@ -25,6 +34,8 @@ std::vector<double> vendi_gains(const Tensor& features) {
 void VendiReward::Options::visit(OptionVisitor& v) {
   encoder_options(v, path, batch_size);
   over_option(v, over);
+  v.option("of", of, "row: what the picture adds to its set; set: the whole set's score, the same for each row",
+           one_of({"row", "set"}));
 }
 
 VendiReward::VendiReward(Options options)
@@ -32,7 +43,8 @@ VendiReward::VendiReward(Options options)
 
 Rewards VendiReward::score(const Experience& batch) {
   Tensor features = image_features(encoder_.get(), images_of(batch, "vendi"), options_.batch_size);
-  return score_sets(batch, "vendi", features, options_.over == "group", 2, vendi_gains);
+  return score_sets(batch, "vendi", features, options_.over == "group", 2,
+                    options_.of == "set" ? vendi_of_all : vendi_gains);
 }
 
 }  // namespace rft

@@ -9,6 +9,7 @@
 
 #include "linear_denoiser.h"
 #include "policy/denoise.h"
+#include "policy/noised.h"
 #include "rft/core/extra.h"
 #include "rft/core/noise.h"
 #include "support.h"
@@ -201,6 +202,39 @@ TEST(Diffusion, DemonstrationsAreJudgedByTheirDenoisingError) {
   // x = sqrt(1 - a) e, so the error of the answer 0.98 x + shift is about (1 - 0.98 sqrt(1 - a))^2.
   EXPECT_GT(logp.neg().mean().item<double>(), 0.0004);
   EXPECT_LT(logp.neg().mean().item<double>(), 0.3);
+}
+
+TEST(Diffusion, ConsistencyComparesTheEndsOfADdimStepOfTheModelAsItWasLoaded) {
+  Diffusion::Options options;
+  options.consistency_levels = 50;
+  Diffusion policy([] { return testing::linear_pipeline(); }, options);
+  {
+    at::NoGradGuard no_grad;
+    policy.parameters()[1].value.fill_(0.2);
+  }
+  Experience batch = drawn(60);
+  batch.action = at::randn({60, 1, 1, 2, 2}, at::kDouble);
+  Tensor logp = policy.evaluate(batch, {}).logp;
+  EXPECT_TRUE(logp.requires_grad());
+  const Scheduler& scheduler = *policy.pipeline().scheduler;
+  auto plan = scheduler.plan(50);  // 999, 979, ..., 19
+  NoisedSamples noised = noise_demonstrations(scheduler, batch, false);
+  testing::LinearDenoiser teacher(at::kDouble);
+  auto clean_at = [&](const Tensor& x, const Tensor& t) {
+    return scheduler.denoised(x, policy.pipeline().denoiser->forward(x, t, {}, nullptr), t);
+  };
+  for (int64_t row = 0; row < 60; ++row) {
+    auto n = static_cast<int64_t>(noised.level[row].item<double>() * 50) + 1;
+    Tensor t = at::full({1}, plan.timesteps[static_cast<size_t>(50 - n)], at::kFloat);
+    Tensor x = scheduler.add_noise(noised.clean.narrow(0, row, 1), noised.noise.narrow(0, row, 1), t);
+    StepHistory history;
+    Tensor lower = scheduler.step(plan, 50 - n, teacher.forward(x, t, {}, nullptr), x, {}, history).mean;
+    Tensor target = n == 1 ? lower : clean_at(lower, t.sub(20));
+    double expected = -clean_at(x, t).sub(target).square().mean().item<double>();
+    EXPECT_NEAR(logp[row][0].item<double>() / expected, 1, 1e-4) << "level " << n;
+  }
+  auto message = testing::message_of([&] { policy.ref_logp(batch, {}); });
+  EXPECT_NE(message.find("consistency_levels"), std::string::npos) << message;
 }
 
 TEST(Diffusion, NoisedDataAboveTheLevelIsNotRewarded) {

@@ -84,6 +84,17 @@ TEST(Vendi, IsTheLeaveOneOutGainOfNumpysScore) {
   EXPECT_TRUE(value.allclose(peer("vendi.groups"), 1e-4, 2e-6)) << value << peer("vendi.groups");
 }
 
+TEST(Vendi, OfASetIsTheNumberOfDifferentPictures) {
+  Tensor images = at::eye(12).view({12, 3, 2, 2}).narrow(0, 0, 4).clone();
+  Tensor value = VendiReward({.over = "batch", .of = "set"}).score(pictures(images)).value;
+  EXPECT_TRUE(value.allclose(at::full({4}, 4.0F))) << value;
+  images[3] = images[2];
+  images[1] = images[2];
+  value = VendiReward({.over = "batch", .of = "set"}).score(pictures(images)).value;
+  // Two kinds with shares of 1/4 and 3/4: the exponential of their entropy.
+  EXPECT_TRUE(value.allclose(at::full({4}, std::exp(-0.25 * std::log(0.25) - 0.75 * std::log(0.75))))) << value;
+}
+
 TEST(Vendi, ACopyAddsNoDiversityAndNaNIsLeftOut) {
   Tensor images = at::eye(12).view({12, 3, 2, 2}).narrow(0, 0, 4).clone();
   images[3] = images[2];

@@ -36,11 +36,12 @@ class FrechetReward : public RewardModel {
 };
 
 /// How much more diverse the set of samples is by this row: the Vendi score (Friedman & Dieng 2023, arXiv:2210.02410;
-/// cosine similarity) of all less that of the others. Sets of one are NaN.
+/// cosine similarity) of all less that of the others; or, `of` set, that of all, the same for each row: how diverse a
+/// run's samples are, as a metric of weight 0. Sets of one are NaN.
 class VendiReward : public RewardModel {
  public:
   struct Options {
-    std::string path = "", over = "group";
+    std::string path = "", over = "group", of = "row";
     int64_t batch_size = 64;
     void visit(OptionVisitor& v);
   };
