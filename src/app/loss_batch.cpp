@@ -57,6 +57,13 @@ class Reader {
   Tensor rows_or_values(const std::string& name) {
     return !has(name) || tensors_.at(name).dim() != 1 ? values(name) : rows(name);
   }
+  /// [B, T, ...] floats, or undefined where there is none.
+  Tensor decisions(const std::string& name) {
+    Tensor x = take(name);
+    if (x.defined() && (!x.is_floating_point() || x.dim() < 3 || x.size(0) != shape_[0] || x.size(1) != shape_[1]))
+      misshapen(name, x, cat("float [", shape_[0], ", ", shape_[1], ", ...]"));
+    return x;
+  }
   /// One float a row, or undefined where there is none.
   Tensor rows(const std::string& name) {
     Tensor x = take(name);
@@ -135,6 +142,19 @@ void take_rest(Reader& file, Experience& batch) {
   for (const auto& [name, value] : file.rest()) batch.extra.set(name, value);
 }
 
+/// Clean samples (`action`) and what denoisers made of them.
+void read_estimates(Reader& file, const Needs& needs, LossBatch& out) {
+  std::vector<std::string> wanted{"action", extra::estimate, extra::old_estimate};
+  if (needs.ref_estimate) wanted.insert(wanted.end(), {extra::ref_estimate, extra::estimate_scale});
+  file.need(wanted);
+  out.batch.action = file.decisions("action");
+  out.batch.extra.set(extra::old_estimate, file.decisions(extra::old_estimate));
+  out.now.extra.set(extra::estimate, leaf(out, extra::estimate, file.decisions(extra::estimate)));
+  if (!needs.ref_estimate) return;
+  out.now.extra.set(extra::ref_estimate, file.decisions(extra::ref_estimate));
+  out.now.extra.set(extra::estimate_scale, file.values(extra::estimate_scale));
+}
+
 LossBatch read_rows(Reader& file, const Needs& needs) {
   std::vector<std::string> wanted{"logp", "mask"}, missing;
   bool rewarded = needs.advantage && !file.has("advantage");
@@ -160,6 +180,7 @@ LossBatch read_rows(Reader& file, const Needs& needs) {
   if (b.advantage.defined() && b.advantage.dim() == 1) b.advantage = b.advantage.unsqueeze(1).expand(b.mask.sizes());
   for (const char* name : {extra::old_value, extra::returns})
     if (file.has(name)) b.extra.set(name, file.values(name));
+  if (needs.estimate) read_estimates(file, needs, out);
   take_rest(file, b);
   return out;
 }
@@ -199,8 +220,8 @@ LossBatch read_pathwise(Reader& file, const Needs& needs) {
     out.now.logp = none, out.batch.mask = none.ne(0);
   }
   out.now.reward = leaf(out, "reward", file.rows("reward"));
-  if (file.has(extra::uncertainty))
-    out.now.extra.set(extra::uncertainty, leaf(out, extra::uncertainty, file.rows(extra::uncertainty)));
+  for (const char* name : {extra::uncertainty, extra::path_kl})
+    if (file.has(name)) out.now.extra.set(name, leaf(out, name, file.rows(name)));
   out.batch.group = file.group();
   take_rest(file, out.batch);
   return out;

@@ -69,6 +69,9 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
       "what log-probabilities are: of the random steps, or the denoising error of the finished sample, noised again",
       one_of({"steps", "forward"}));
   v.option("levels", levels, "judge forward: noise levels that a sample is judged at", at_least(1));
+  v.option("shared_noise", shared_noise,
+           "judge forward: a group's samples are judged at the same noise, which compares them best; false where each "
+           "sample is learned by itself (raft, rwr)");
   v.option("behaviour_decay", behaviour_decay,
            "rollouts are sampled with a moving average of the weights (DiffusionNFT's old policy); 0 = as they are",
            between(0, 1));

@@ -104,7 +104,8 @@ void Diffusion::judge_finished(Experience& out, const SampleRequest& request) {
   out.action = finished.expand(shape).contiguous();
   out.mask = at::ones({B, T}, at::kBool);
   out.context.erase("noise");
-  out.extra.set(extra::draw, group_draws(request.seed, B / request.group_size, request.group_size));
+  out.extra.set(extra::draw,
+                group_draws(request.seed, B / request.group_size, request.group_size, rollout_.shared_noise));
   Evaluation judged = judge_demonstrations(model(), out, true);
   out.logp = judged.logp;
   out.extra.set(extra::old_estimate, judged.extra.tensor(extra::estimate));

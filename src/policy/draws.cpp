@@ -20,7 +20,8 @@ std::vector<uint64_t> draw_keys(const Experience& batch, int64_t column) {
   return out;
 }
 
-Tensor group_draws(uint64_t seed, int64_t groups, int64_t group_size) {
+Tensor group_draws(uint64_t seed, int64_t groups, int64_t group_size, bool shared) {
+  if (!shared) return group_draws(seed, groups * group_size, 1);
   Tensor out = at::empty({groups, 2}, at::kLong);
   for (int64_t i = 0; i < groups; ++i)
     for (uint64_t column : {0u, 1u})

@@ -49,6 +49,27 @@ testing::Ran loss_of(const testing::TempDir& dir, const std::string& objective, 
 
 double distance(const Tensor& a, const Tensor& b) { return a.to(at::kDouble).sub(b).abs().max().item<double>(); }
 
+TEST(Loss, ReadsWhatDenoisersMadeOfFinishedSamples) {
+  auto given = load_safetensors(testing::fixture("parity/data/forward_losses.safetensors")).tensors;
+  Tensor t = given.at("t").view({6, 2, 1, 1, 1});
+  auto estimate = [&](const char* velocity) { return given.at("xt").sub(t.mul(given.at(velocity))); };
+  Tensors batch{{"logp", given.at("logp")},           {"mask", at::ones({6, 2}, at::kDouble)},
+                {"advantage", given.at("advantage")}, {"action", given.at("x0")},
+                {"estimate", estimate("v")},          {"old_estimate", estimate("v_old")},
+                {"ref_estimate", estimate("v_ref")},  {"estimate_scale", given.at("t")}};
+  std::string objective = "{type: diffusion_nft, beta: 0.7, advantage_clip: 4, kl_weight: 0.3}";
+  testing::TempDir dir;
+  auto ran = loss_of(dir, objective, batch);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto out = load_safetensors(dir / "out.safetensors").tensors;
+  EXPECT_NEAR(out.at("loss").item<double>(), given.at("nft.all").item<double>(), 1e-10);
+  EXPECT_LE(distance(out.at("grad.estimate").mul(t).neg(), given.at("grad.nft.all")), 1e-10);
+  batch.erase("old_estimate");
+  EXPECT_NE(loss_of(dir, objective, batch).err.find("`old_estimate`"), std::string::npos);
+  batch["old_estimate"] = at::zeros({6, 3, 2});
+  EXPECT_NE(loss_of(dir, objective, batch).err.find("[6, 2, ...]"), std::string::npos);
+}
+
 TEST(Loss, WritesLossGradientsAndMetricsAsTrlComputesThem) {
   for (std::string name : {"vespo truncated masked, bonus", "gmpo options"}) {
     const json& one = golden().at("cases").at(name);

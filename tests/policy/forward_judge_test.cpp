@@ -77,6 +77,9 @@ TEST(ForwardJudge, AGroupSharesItsNoiseAndLevelsLieApart) {
   Tensor logp = policy->evaluate(batch, {}).logp;
   EXPECT_TRUE(logp[0].equal(logp[2])) << "the same sample under the same noise";
   EXPECT_FALSE(logp[0].equal(logp[3]));
+  auto apart = linear_policy("{steps: 5, eta: 0, judge: forward, shared_noise: false}");
+  Tensor draw = roll_out(*apart, contexts(4)).extra.tensor(extra::draw);
+  EXPECT_FALSE(draw[0].equal(draw[1]));
 }
 
 TEST(ForwardJudge, TheOldPolicyTrailsTheTrainedOne) {

@@ -23,8 +23,8 @@ class WeightAverage;
 /// denoising error (mean over dimensions) at a random noise level, drawn from extra::draw. extra::image [B, 3, H, W]
 /// are the pictures. With `strength` below 1 context also holds "start" [B, C, h, w], the clean latents of the rows'
 /// pictures, and the run is the share of its steps that begins with these, noised. With `judge: forward` a rollout
-/// becomes T = rollout.levels demonstrations of its finished sample: its denoising error, at noise that its group
-/// shares; extra::old_estimate is what the sampling weights denoised them to.
+/// becomes T = rollout.levels demonstrations of its finished sample: its denoising error, at noise that its group may
+/// share; extra::old_estimate is what the sampling weights denoised them to.
 class Diffusion : public Policy {
  public:
   struct Options {
@@ -56,6 +56,7 @@ class Diffusion : public Policy {
     std::string logp = "mean";
     std::string judge = "steps";
     int64_t levels = 1;
+    bool shared_noise = true;
     double strength = 1;
     double behaviour_decay = 0;
     int64_t sampling_batch_size = 0;
