@@ -88,7 +88,7 @@ Rewards OptimalTransport::score(const Experience& batch) {
   for (int64_t i = 0; i < batch.rows(); ++i) {
     int64_t T = batch.mask[i].sum().item<int64_t>();
     if (T == 0) {
-      total[i] = value[i] = std::nan("");
+      value[i].fill_(std::nan("")), total[i].fill_(std::nan(""));
       continue;
     }
     if (last[i].sum().item<int64_t>() != 1 || !last[i][T - 1].item<bool>())

@@ -148,13 +148,13 @@ inline Tensor mask_like(const Tensor& mask, const Tensor& x) {
   return out.expand(x.sizes());
 }
 
-/// `batch` with every column replaced, those of `extra` that are [B, T, ...] numbers too.
+/// `batch` with every column replaced, those of `extra` that are [B, T, ...] too.
 inline Experience map(const Experience& batch, const std::function<Tensor(const Tensor&)>& change) {
   Experience out = batch;
   for (const auto& column : experience_columns())
     if ((batch.*column.member).defined()) out.*column.member = change(batch.*column.member);
   for (const auto& [name, x] : batch.extra.tensors())
-    if (x.is_floating_point() && of_decisions(x, batch.mask)) out.extra.set(name, change(x));
+    if (of_decisions(x, batch.mask)) out.extra.set(name, change(x));
   return out;
 }
 
