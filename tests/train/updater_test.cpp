@@ -100,7 +100,7 @@ TEST(Update, APoisonedStepChangesNothingAndIsNamed) {
     EXPECT_NE(result.problem.find("'loss'"), std::string::npos) << result.problem;
     EXPECT_NE(result.problem.find("rows 0 to 3"), std::string::npos) << result.problem;
     EXPECT_TRUE(at::equal(policy.table, before));
-    EXPECT_EQ(optimizer.state().at("steps").item<int64_t>(), 0);
+    EXPECT_EQ(optimizer.state().at("steps.policy").item<int64_t>(), 0);
     policy.poison = 0;
     EXPECT_TRUE(update(policy, objective, optimizer, batch, objective.needs(), options, metrics).finite)
         << "the next step is clean";
