@@ -18,6 +18,7 @@ rft=build/release/rft
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
 run=runs/quickstart-control
+mkdir -p runs
 "$rft" act configs/quickstart_control.yaml --out "$run-before" --greedy > "$run-before.json"
 "$rft" train configs/quickstart_control.yaml run.seed="$seed"
 "$rft" act "$run" --out "$run/film" --greedy > "$run/film.json"

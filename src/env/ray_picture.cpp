@@ -68,12 +68,29 @@ Colour paint_of(const mjModel* m, int geom, const Vector& at) {
   return {rgba[0], rgba[1], rgba[2]};
 }
 
-Colour seen_along(const mjModel* m, const mjData* d, const Vector& eye, const Vector& ray, const Vector& light) {
+/// The first thing on a ray's way and its distance; -1 where there is nothing. Planes have no end in MuJoCo's physics,
+/// but mj_ray() meets them only as far as they are drawn.
+int first_hit(const mjModel* m, const mjData* d, const Vector& eye, const Vector& ray, double& distance,
+              Vector& normal) {
   int geom = -1;
+  distance = mj_ray(m, d, eye.data(), ray.data(), nullptr, 1, -1, &geom, normal.data());
+  for (int i = 0; i < m->ngeom; ++i) {
+    if (m->geom_type[i] != mjGEOM_PLANE) continue;
+    const mjtNum *r = d->geom_xmat + 9 * i, *at = d->geom_xpos + 3 * i;
+    Vector up = {r[2], r[5], r[8]}, to = {at[0] - eye[0], at[1] - eye[1], at[2] - eye[2]};
+    double along_up = mju_dot3(ray.data(), up.data()), far = mju_dot3(to.data(), up.data()) / along_up;
+    if (along_up >= 0 || far <= 0 || (geom >= 0 && far >= distance)) continue;
+    geom = i, distance = far, normal = up;
+  }
+  return geom;
+}
+
+Colour seen_along(const mjModel* m, const mjData* d, const Vector& eye, const Vector& ray, const Vector& light) {
   Vector normal{};
-  double distance = mj_ray(m, d, eye.data(), ray.data(), nullptr, 1, -1, &geom, normal.data());
+  double distance = 0;
+  int geom = first_hit(m, d, eye, ray, distance, normal);
   Colour out;
-  if (distance < 0 || geom < 0) {
+  if (geom < 0) {
     double high = std::clamp(ray[2] * 1.5 + 0.2, 0.0, 1.0);
     for (int c = 0; c < 3; ++c) out[c] = kSkyLow[c] + (kSkyHigh[c] - kSkyLow[c]) * high;
     return out;

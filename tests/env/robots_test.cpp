@@ -144,6 +144,21 @@ TEST_P(Robots, ASimulationThatBreaksDownIsNamed) {
   EXPECT_NO_THROW(robot.step(std::vector<double>(robot.actions(), 0.1)));
 }
 
+/// Casting rays needs no window: the robot is seen, and seen to move.
+TEST_P(Robots, CanBeSeen) {
+  Lived lived("{type: " + GetParam() + "}");
+  lived.environment->reset(1, lived.observation);
+  const auto& rendered = dynamic_cast<const Rendered&>(*lived.environment);
+  Tensor before = rendered.render(60, 80);
+  EXPECT_EQ(before.sizes(), (std::vector<int64_t>{3, 60, 80}));
+  EXPECT_GE(before.min().item<float>(), 0);
+  EXPECT_LE(before.max().item<float>(), 1);
+  EXPECT_GT(before.flatten(1).std(1).max().item<float>(), 0.02) << "nothing but one colour";
+  EXPECT_TRUE(rendered.render(60, 80).equal(before));
+  for (int step = 0; step < 10; ++step) lived.step(std::vector<double>(lived.actions(), 0.9));
+  EXPECT_GT(rendered.render(60, 80).sub(before).abs().max().item<float>(), 0.05);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Robots, ::testing::ValuesIn(kTasks), [](const auto& task) { return task.param; });
 
 class RobotFiles : public ::testing::Test {
@@ -171,9 +186,9 @@ TEST_F(RobotFiles, AModelThatDoesNotLoadIsNamed) {
 }
 
 TEST_F(RobotFiles, OptionsThatMakeNoSenseAreRefused) {
-  for (const char* yaml : {"{type: hopper, healthy_z_range: [2, 1]}", "{type: ant, main_body: 99}",
-                           "{type: ant, contact_force_range: []}", "{type: hopper, frame_skip: 0}",
-                           "{type: reacher, reset_noise_scale: 1}"})
+  for (const char* yaml :
+       {"{type: hopper, healthy_z_range: [2, 1]}", "{type: ant, main_body: 99}", "{type: ant, contact_force_range: []}",
+        "{type: hopper, frame_skip: 0}", "{type: reacher, reset_noise_scale: 1}"})
     EXPECT_THROW(make(yaml), UserError) << yaml;
 }
 
