@@ -12,23 +12,13 @@
 #include "rft/core/rng.h"
 #include "rft/train/checkpoint.h"
 #include "rft/train/updater.h"
+#include "train/streams.h"
 
 namespace rft {
 namespace {
 
 /// Size of the pictures of an episode, and how many there are at most, about.
 constexpr int64_t kFrameHeight = 180, kFrameWidth = 240, kFrames = 120;
-
-// What a seed is used for; each use draws from its own stream.
-enum Stream : uint64_t {
-  kOrder = 1,
-  kSampling = 2,
-  kShuffle = 3,
-  kDraws = 4,
-  kWorlds = 5,
-  kEvaluation = 6,
-  kWeights = 7
-};
 
 Needs needs_of(const Objective& objective, const Credit* credit, const Selector& selector) {
   Needs needs = objective.needs() | selector.needs();
@@ -61,16 +51,6 @@ Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardMo
     default:
       return policy.contexts(rows);
   }
-}
-
-/// extra::draw of `rows` rows in groups of `group`.
-Tensor draw_keys(int64_t rows, int64_t group, uint64_t seed) {
-  auto draw = at::empty({rows, 2}, at::kLong);
-  for (int64_t i = 0; i < rows; ++i) {
-    draw.data_ptr<int64_t>()[2 * i] = static_cast<int64_t>(mix(mix(seed, 1), i / group) >> 1);
-    draw.data_ptr<int64_t>()[2 * i + 1] = static_cast<int64_t>(mix(mix(seed, 2), i) >> 1);
-  }
-  return draw;
 }
 
 /// Pairs are 2N rows of which a step takes some: the chosen ones first.
@@ -130,38 +110,6 @@ void StageTrainer::enter_worlds() {
   actor_->enter(worlds_->spec(), needs_, mix(seed_, kWeights));
 }
 
-/// Where single decisions are drawn from: what is collected, and the rows that were given.
-void StageTrainer::open_replay(bool given) {
-  replay_ = std::make_unique<Replay>(config_.replay->capacity);
-  if (!given) return;
-  Rows rows = Rows::load(config_.data.rows());
-  fingerprint_ = rows.fingerprint();
-  Experience decisions = decisions_of(actor_->transitions(rows));
-  if (decisions.rows() == 0) bad_input(config_.data.rows(), "the rows hold no decision that can be learned from");
-  given_ = std::make_unique<Replay>(decisions.rows());
-  given_->add(decisions);
-}
-
-/// What a replay keeps of rows of decisions, with extra::returns where the objective wants them: the discounted rewards
-/// from each decision to the end of its episode.
-Experience StageTrainer::decisions_of(Experience batch) const {
-  batch.logp = batch.old_logp = Tensor();  // who acted does not matter to what is learned
-  if (!needs_.q->returns) return actor_->decisions(batch);
-  Tensor reward = batch.reward.mul(batch.mask), last = batch.extra.tensor(extra::last), sum = at::zeros_like(reward);
-  Tensor ahead = at::zeros({batch.rows()}, reward.options());
-  for (int64_t t = batch.steps() - 1; t >= 0; --t) {
-    ahead = reward.select(1, t).add(ahead.masked_fill(last.select(1, t), 0), needs_.q->gamma);
-    sum.select(1, t).copy_(ahead);
-  }
-  batch.extra.set(extra::returns, sum);
-  return actor_->decisions(batch);
-}
-
-/// Optimizer steps that `decisions` new decisions are worth.
-int64_t StageTrainer::updates_for(int64_t decisions) const {
-  return std::max<int64_t>(std::llround(static_cast<double>(decisions) * config_.replay->updates), 1);
-}
-
 /// As many as the recipe says, or as its timesteps or epochs take.
 int64_t StageTrainer::total_steps() const {
   if (config_.train.steps) return *config_.train.steps;
@@ -217,40 +165,6 @@ Experience StageTrainer::draw_rows() {
   if (!batch.mask.defined()) batch.mask = at::ones({rows.numel(), 1}, at::kBool);
   if (needs_.ref_logp) batch.ref_logp = policy_->ref_logp(batch, needs_);
   return batch;
-}
-
-/// One more rollout goes into the replay; before anything is learned, as many as it takes to fill it for a start.
-void StageTrainer::refill_replay(Metrics& metrics) {
-  int64_t before = tokens_;
-  do {
-    CollectOptions options = collect_options();
-    options.uniform = tokens_ < config_.replay->warmup;
-    RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get()};
-    Metrics found;
-    Experience rollout = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
-    int64_t made = static_cast<int64_t>(found.mean("sampled_tokens"));
-    if (made == 0) run_failed("rollout", "nothing was collected: every episode's simulation broke down");
-    tokens_ += made;
-    replay_->add(decisions_of(std::move(rollout)));
-    metrics.merge(found);
-  } while (tokens_ < config_.replay->warmup);
-  updates_ = updates_for(before < config_.replay->warmup ? 1 : tokens_ - before);
-}
-
-/// Decisions from the replay and from those that were given, in the recipe's shares.
-Experience StageTrainer::draw_decisions() {
-  int64_t count = config_.train.batch_size;
-  uint64_t seed = mix(mix(seed_, kDraws), static_cast<uint64_t>(steps_));
-  int64_t old = !given_                ? 0
-                : replay_->size() == 0 ? count
-                                       : std::llround(static_cast<double>(count) * config_.replay->given_share);
-  std::vector<Experience> parts;
-  if (old > 0) parts.push_back(given_->draw(old, mix(seed, 3)));
-  if (old < count) parts.push_back(replay_->draw(count - old, mix(seed, 4)));
-  Experience out = parts.size() == 1 ? std::move(parts[0]) : Experience::concat(parts);
-  out.group = at::arange(count, at::kLong);
-  out.extra.set(extra::draw, draw_keys(count, 1, seed));
-  return out;
 }
 
 /// The recipe's, or as many trajectories as leave the selector one optimizer batch.
