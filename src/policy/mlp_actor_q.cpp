@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "policy/action_distribution.h"
+#include "policy/draws.h"
 #include "policy/q_critics.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
@@ -20,12 +21,9 @@ enum Stream : uint64_t { kNow = 1, kNext = 2, kUniform = 3, kHere = 4, kThere = 
 
 /// A key for each of the N = B * T decisions.
 std::vector<uint64_t> keys_of(const Experience& batch) {
-  Tensor draw = batch.extra.tensor(extra::draw);
-  int64_t T = batch.steps();
   std::vector<uint64_t> out;
-  for (int64_t i = 0; i < batch.rows(); ++i)
-    for (int64_t t = 0; t < T; ++t)
-      out.push_back(mix(static_cast<uint64_t>(draw.const_data_ptr<int64_t>()[2 * i + 1]), static_cast<uint64_t>(t)));
+  for (uint64_t row : draw_keys(batch, 1))
+    for (int64_t t = 0; t < batch.steps(); ++t) out.push_back(mix(row, static_cast<uint64_t>(t)));
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "rft/core/extra.h"
+#include "rft/core/options.h"
 #include "rft/objective/objective.h"
 
 namespace rft::testing {
@@ -35,6 +36,21 @@ struct ObjectiveCase {
   bool flat_at_zero_advantage = false;       ///< no advantage, no gradient (no KL, no likelihood term)
   std::set<std::string> whole_metrics = {};  ///< metrics that only the whole batch has
 };
+
+/// An objective of YAML options, checked as a recipe's are.
+template <class T>
+T make(const std::string& options) {
+  return T(read_options<typename T::Options>(Config::parse(options)));
+}
+
+template <class T>
+ObjectiveCase case_of(const std::string& options, Example (*example)()) {
+  ObjectiveCase out;
+  out.name = options;
+  out.make = [options] { return std::make_unique<T>(make<T>(options)); };
+  out.example = example;
+  return out;
+}
 
 /// Six ragged rows of five decisions in float64, one of them without any, in three groups.
 inline Example policy_gradient_example() {

@@ -13,21 +13,8 @@
 namespace rft {
 namespace {
 
-using testing::ObjectiveCase;
-
-template <class T>
-T make(const std::string& options) {
-  return T(read_options<typename T::Options>(Config::parse(options)));
-}
-
-template <class T>
-ObjectiveCase case_of(const std::string& options, testing::Example (*example)()) {
-  ObjectiveCase out;
-  out.name = options;
-  out.make = [options] { return std::make_unique<T>(make<T>(options)); };
-  out.example = example;
-  return out;
-}
+using testing::case_of;
+using testing::make;
 
 double term(const Loss& loss, const std::string& name) {
   for (const auto& one : loss.terms)

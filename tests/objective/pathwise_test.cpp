@@ -11,22 +11,9 @@
 namespace rft {
 namespace {
 
-using testing::ObjectiveCase;
+using testing::case_of;
+using testing::make;
 using Path = Pathwise::Path;
-
-template <class T>
-T make(const std::string& options) {
-  return T(read_options<typename T::Options>(Config::parse(options)));
-}
-
-template <class T>
-ObjectiveCase case_of(const std::string& options, testing::Example (*example)()) {
-  ObjectiveCase out;
-  out.name = options;
-  out.make = [options] { return std::make_unique<T>(make<T>(options)); };
-  out.example = example;
-  return out;
-}
 
 testing::Example rewards_alone() {
   auto out = testing::pathwise_example();
