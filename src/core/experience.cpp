@@ -78,6 +78,10 @@ Needs Needs::operator|(const Needs& other) const {
   both.ref_logp |= other.ref_logp;
   both.entropy |= other.entropy;
   both.value |= other.value;
+  both.score |= other.score;
+  both.mismatched |= other.mismatched;
+  both.greedy |= other.greedy;
+  if (!both.divergence) both.divergence = other.divergence;
   both.estimate |= other.estimate, both.ref_estimate |= other.ref_estimate;
   both.best_rows |= other.best_rows;
   both.whole_batch |= other.whole_batch;

@@ -99,12 +99,25 @@ struct QNeeds {
   bool returns = false;  ///< the batch has extra::returns, the discounted rewards that followed in its episode
 };
 
+/// A divergence between the policy's and the reference's whole distributions at a decision, not of the choice made
+/// there alone. With p the policy and q the reference:
+struct Divergence {
+  enum class Kind {
+    reverse_kl,      ///< sum p log(p / q)
+    forward_kl,      ///< sum q log(q / p)
+    jensen_shannon,  ///< mix KL(q || m) + (1 - mix) KL(p || m),  m = (1 - mix) p + mix q  (0 < mix < 1)
+    alpha,           ///< (1 - sum p^mix q^(1 - mix)) / (mix (1 - mix))  (mix not 0 or 1)
+  };
+  Kind kind = Kind::reverse_kl;
+  double mix = 0.5;
+};
+
 /// What a slot reads; the trainer computes nothing else.
 struct Needs {
   /// Where batches come from: sampling; rows that show what to do; pairs of a better and a worse answer; rows with a
   /// verdict (extra::label); contexts alone, answered inside the evaluation (pathwise); single decisions, drawn from
-  /// all that were made or given so far.
-  enum class Data { rollout, demonstrations, pairs, unpaired, contexts, transitions };
+  /// all that were made or given so far; answers in steps, each with a verdict (extra::step_label).
+  enum class Data { rollout, demonstrations, pairs, unpaired, contexts, transitions, steps };
   Data data = Data::rollout;
   std::optional<Pathwise> pathwise;  ///< Evaluation::reward with its graph
   std::optional<QNeeds> q;           ///< critics of single decisions (transitions)
@@ -114,6 +127,10 @@ struct Needs {
   bool ref_logp = false;
   bool entropy = false;
   bool value = false;
+  bool score = false;       ///< Evaluation::score: what is trained is a reward model
+  bool mismatched = false;  ///< Evaluation's extra::kl_logp, kl_ref_logp and kl_mask: answers that belong to others
+  bool greedy = false;      ///< extra::greedy_reward: the reward of the context's most likely answer
+  std::optional<Divergence> divergence;  ///< Evaluation's extra::divergence
   /// Of rows that are judged by their denoising error: Evaluation's extra::estimate and estimate_scale (and with
   /// `ref_estimate` that of the reference policy), with gradients.
   bool estimate = false, ref_estimate = false;
