@@ -1,21 +1,33 @@
 #include "rft/core/registry.h"
 
+#include "rft/credit/baselines.h"
 #include "rft/credit/gae.h"
 #include "rft/credit/group_normalized.h"
 #include "rft/credit/leave_one_out.h"
+#include "rft/credit/optimal_value.h"
+#include "rft/credit/posterior.h"
+#include "rft/credit/reward_to_go.h"
 #include "rft/env/classic.h"
 #include "rft/env/hypergrid.h"
 #include "rft/env/point_mass.h"
 #include "rft/env/robots.h"
+#include "rft/objective/a2po.h"
+#include "rft/objective/bradley_terry.h"
+#include "rft/objective/covariance.h"
+#include "rft/objective/cpo.h"
 #include "rft/objective/ctrl_u.h"
+#include "rft/objective/dft.h"
 #include "rft/objective/diffusion_nft.h"
+#include "rft/objective/distillation.h"
 #include "rft/objective/dpo.h"
 #include "rft/objective/draft.h"
+#include "rft/objective/dro.h"
 #include "rft/objective/gflownet.h"
 #include "rft/objective/gmpo.h"
 #include "rft/objective/grpo.h"
 #include "rft/objective/iql.h"
 #include "rft/objective/kto.h"
+#include "rft/objective/orpo.h"
 #include "rft/objective/ppo.h"
 #include "rft/objective/prdp.h"
 #include "rft/objective/reinforce.h"
@@ -133,6 +145,11 @@ void register_rewards() {
 void register_objectives() {
   auto& table = registry<Objective>();
   table.add<Sft>("sft", "supervised fine-tuning: the likelihood of given completions", "TRL SFTTrainer");
+  table.add<Dft>("dft", "the likelihood of given completions, each token weighed by how likely it is",
+                 "Wu et al. 2025, arXiv:2508.05629; TRL SFTTrainer loss_type dft");
+  table.add<Asft>("asft", "dft, anchored to the reference by a divergence", "Zhu et al. 2025, arXiv:2509.23753");
+  table.add<Distillation>("distillation", "the policy's distributions drawn to a teacher's, on given or its own tokens",
+                          "GKD, Agarwal et al. 2024, arXiv:2306.13649; TRL GKDTrainer");
   table.add<Raft>("raft", "reward-ranked fine-tuning: the likelihood of the best of several samples",
                   "Dong et al. 2023, arXiv:2304.06767");
   table.add<Grpo>("grpo", "group-relative policy optimisation and its variants",
@@ -144,8 +161,21 @@ void register_objectives() {
                        "Williams 1992, doi:10.1007/BF00992696");
   table.add<Ppo>("ppo", "proximal policy optimisation with a critic",
                  "Schulman et al. 2017, arXiv:1707.06347; TRL PPOTrainer");
+  table.add<Covariance>("covariance",
+                        "policy gradient that spares the tokens by which entropy is lost: Clip-Cov, KL-Cov",
+                        "Cui et al. 2025, arXiv:2505.22617; verl clip_cov, kl_cov");
+  table.add<Dro>("dro", "policy gradient held near its anchor by a squared log-ratio, on-policy or not",
+                 "Richemond et al. 2024, arXiv:2405.19107; verl dro");
+  table.add<A2po>("a2po", "regression of log-ratios to optimal advantages",
+                  "A*-PO, Brantley et al. 2025, arXiv:2505.20686; TRL A2POTrainer");
   table.add<Dpo>("dpo", "direct preference optimisation and its variants, of pairs",
                  "Rafailov et al. 2023, arXiv:2305.18290; TRL DPOTrainer");
+  table.add<Cpo>("cpo", "preferences without a reference: CPO, SimPO, AlphaPO",
+                 "Xu et al. 2024, arXiv:2401.08417; Meng et al. 2024, arXiv:2405.14734; TRL CPOTrainer");
+  table.add<Orpo>("orpo", "likelihood and the odds ratio of two answers, without a reference",
+                  "Hong et al. 2024, arXiv:2403.07691; TRL ORPOTrainer");
+  table.add<BradleyTerry>("bradley_terry", "trains a reward model: the chosen answer's score above the rejected one's",
+                          "Ouyang et al. 2022, arXiv:2203.02155; TRL RewardTrainer");
   table.add<Kto>("kto", "learning from answers that were found good or bad, one by one",
                  "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer");
   table.add<Prdp>("prdp", "the difference of two answers' rewards, predicted by their log-ratios",
@@ -179,6 +209,17 @@ void register_credits() {
                              "Shao et al. 2024, arXiv:2402.03300");
   table.add<LeaveOneOut>("leave_one_out", "a reward less the mean of the others in its group",
                          "Ahmadian et al. 2024, arXiv:2402.14740");
+  table.add<RewardToGo>("reward_to_go", "discounted rewards still to come, whitened over the batch",
+                        "REINFORCE++, Hu et al. 2025, arXiv:2501.03262; PURE, arXiv:2504.15275");
+  table.add<GreedyBaseline>("greedy_baseline", "a reward less that of the most likely answer",
+                            "ReMax, Li et al. 2024, arXiv:2310.10505");
+  table.add<LengthBaseline>("length_baseline", "a reward less its group's length-weighted mean",
+                            "OPO, Hao et al. 2025, arXiv:2505.23585");
+  table.add<MaxAtK>("max_at_k", "what a row adds to the best of k answers", "PKPO, arXiv:2505.15201");
+  table.add<OptimalValue>("optimal_value", "a reward less the value of the best policy under a KL penalty",
+                          "A*-PO, Brantley et al. 2025, arXiv:2505.20686");
+  table.add<Posterior>("posterior", "draws the policy to p_ref exp(reward / beta) by an f-divergence",
+                       "f-DPG, Go et al. 2023, arXiv:2302.08215; GDC, arXiv:2012.11635");
   table.add<Gae>("gae", "generalised advantage estimation with a critic",
                  "Schulman et al. 2016, arXiv:1506.02438; TRL PPOTrainer");
 }

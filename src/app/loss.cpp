@@ -36,9 +36,10 @@ Blocks blocks_of(const Config& config) {
   return {objective, config.find("credit")};
 }
 
-std::unique_ptr<Credit> make_credit(const Config* block) {
+std::unique_ptr<Credit> make_credit(const Config* block, const Needs& needs) {
   if (block) return registry<Credit>().make(*block);
-  return registry<Credit>().make(Config::parse("{type: group_normalized}", "the default credit"));
+  std::string usual = needs.credit.empty() ? "group_normalized" : needs.credit;
+  return registry<Credit>().make(Config::parse("{type: " + usual + "}", "the default credit"));
 }
 
 /// Whether advantages have to be made from rewards.
@@ -66,7 +67,7 @@ void run(const Arguments& arguments) {
   SafetensorsFile file = load_safetensors(arguments.batch);
   Needs needs = objective->needs();
   std::unique_ptr<Credit> credit;
-  if (needs_credit(needs, file.tensors)) credit = make_credit(blocks.credit), needs = needs | credit->needs();
+  if (needs_credit(needs, file.tensors)) credit = make_credit(blocks.credit, needs), needs = needs | credit->needs();
 
   LossBatch input = read_loss_batch(file.tensors, needs, arguments.batch);
   Metrics metrics;

@@ -168,6 +168,8 @@ LossBatch read_rows(Reader& file, const Needs& needs) {
   if (needs.entropy) wanted.push_back("entropy");
   if (needs.value) wanted.insert(wanted.end(), {"value", extra::old_value});
   if (needs.value && !rewarded) wanted.push_back(extra::returns);  // else the credit makes them
+  if (needs.divergence) wanted.push_back(extra::divergence);
+  if (needs.greedy && rewarded) wanted.push_back(extra::greedy_reward);
   file.need(wanted, missing);
   LossBatch out = read_answers(file);
   Experience& b = out.batch;
@@ -180,6 +182,8 @@ LossBatch read_rows(Reader& file, const Needs& needs) {
   if (b.advantage.defined() && b.advantage.dim() == 1) b.advantage = b.advantage.unsqueeze(1).expand(b.mask.sizes());
   for (const char* name : {extra::old_value, extra::returns})
     if (file.has(name)) b.extra.set(name, file.values(name));
+  if (needs.divergence)
+    out.now.extra.set(extra::divergence, leaf(out, extra::divergence, file.values(extra::divergence)));
   if (needs.estimate) read_estimates(file, needs, out);
   take_rest(file, b);
   return out;
@@ -190,7 +194,7 @@ LossBatch read_unpaired(Reader& file, const Needs& needs) {
   if (needs.ref_logp) wanted.push_back("ref_logp");
   if (needs.entropy) wanted.push_back("entropy");
   // What such an objective compares over the whole batch is the likelihood of answers to other prompts.
-  bool compares = needs.whole_batch || file.has(extra::kl_logp);
+  bool compares = needs.mismatched || file.has(extra::kl_logp);
   if (compares) wanted.insert(wanted.end(), {extra::kl_logp, extra::kl_ref_logp, extra::kl_mask});
   file.need(wanted);
   LossBatch out = read_answers(file);
@@ -228,7 +232,7 @@ LossBatch read_pathwise(Reader& file, const Needs& needs) {
 }
 
 LossBatch read_pairs(Reader& file, const Needs& needs) {
-  bool scores = file.has("chosen_score") || file.has("rejected_score");
+  bool scores = needs.score;
   std::string produced = scores ? "score" : "logp";
   std::vector<std::string> wanted{"chosen_" + produced, "rejected_" + produced};
   if (!scores) wanted.insert(wanted.end(), {"chosen_mask", "rejected_mask"});

@@ -51,6 +51,7 @@ Experience Experience::concat(const std::vector<Experience>& parts) {
   for (const auto& part : parts) {
     contexts.push_back(part.context), extras.push_back(part.extra);
     out.totals.rows += part.totals.rows, out.totals.tokens += part.totals.tokens;
+    out.totals.chosen += part.totals.chosen;
   }
   out.context = Fields::concat(contexts);
   out.extra = Fields::concat(extras);
@@ -65,6 +66,8 @@ Experience Experience::concat(const std::vector<Experience>& parts) {
 void Experience::fill_totals() {
   totals.rows = static_cast<double>(rows());
   totals.tokens = mask.defined() ? mask.sum(at::kDouble).item<double>() : totals.rows;
+  int64_t half = rows() / 2;
+  totals.chosen = mask.defined() && half > 0 ? mask.narrow(0, 0, half).sum(at::kDouble).item<double>() : 0;
 }
 
 Needs Needs::operator|(const Needs& other) const {
@@ -84,6 +87,7 @@ Needs Needs::operator|(const Needs& other) const {
   if (!both.divergence) both.divergence = other.divergence;
   both.estimate |= other.estimate, both.ref_estimate |= other.ref_estimate;
   both.best_rows |= other.best_rows;
+  if (both.credit.empty()) both.credit = other.credit;
   both.whole_batch |= other.whole_batch;
   return both;
 }

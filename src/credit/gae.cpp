@@ -14,29 +14,6 @@ namespace {
 
 using namespace credit;
 
-Tensor zero_unless(const Tensor& condition, const Tensor& x) {
-  return at::where(condition, x, at::zeros({}, x.options()));
-}
-
-/// [B, T] float64: the reward at each decision, clipped to `clip` where it is one; NaN stays.
-Tensor step_rewards(const Experience& batch, const std::vector<double>& clip) {
-  Tensor mask = batch.mask, reward = batch.reward.to(at::kDouble);
-  if (!clip.empty()) reward = reward.clamp(clip[0], clip[1]);
-  if (reward.dim() == 2) return zero_unless(mask, reward);
-  Tensor later = mask.to(at::kLong).flip({1}).cumsum(1).flip({1});  // decisions from here on
-  return zero_unless(mask.logical_and(later.eq(1)), reward.unsqueeze(1).expand(mask.sizes()));
-}
-
-/// x - mean over sqrt(var + 1e-8) of the decisions where `kept` [B, T] is true, plus the mean where `keep_mean`.
-Tensor whitened(const Tensor& x, const Tensor& kept, bool keep_mean) {
-  Tensor values = x.masked_select(kept);
-  if (values.numel() == 0) return x;
-  Tensor mean = values.mean();
-  Tensor variance = values.numel() > 1 ? values.var(/*unbiased=*/true) : at::zeros({}, x.options());
-  Tensor out = x.sub(mean).mul(variance.add(1e-8).rsqrt());
-  return keep_mean ? out.add(mean) : out;
-}
-
 /// What follows decisions, where rows hold several episodes or are cut off: undefined, or [B, T].
 struct Following {
   Tensor value;     ///< float64
@@ -44,13 +21,37 @@ struct Following {
   Tensor duration;  ///< float64, steps that each decision lasted
 };
 
-/// [B, T] float64: the advantages, from the last decision to the first; at masked columns what was carried over them.
-/// A plain loop over rows: rows are short and many, or long and few, and tensor calls would cost more than the sums.
-Tensor estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, const Following& following, double gamma,
-                double lambda) {
-  int64_t rows = mask.size(0), steps = mask.size(1);
-  Tensor out = at::zeros_like(reward);
-  auto r = reward.accessor<double, 2>(), v = value.accessor<double, 2>(), advantage = out.accessor<double, 2>();
+/// What an off-policy correction makes of each decision; [B, T] float64.
+struct Weights {
+  Tensor rho;    ///< of its own temporal difference
+  Tensor trace;  ///< of what comes after it
+};
+
+/// ones and lambda, or V-trace's truncated ratios of the policy at the start of the updates to the one that acted.
+Weights weights_of(const Experience& batch, const Gae::Options& o) {
+  auto doubles = at::TensorOptions().dtype(at::kDouble);
+  if (o.correction == "none")
+    return {at::ones(batch.mask.sizes(), doubles), at::full(batch.mask.sizes(), o.lambda, doubles)};
+  if (!batch.logp.defined()) run_failed("gae", "correction v_trace needs `logp`, and the batch has none");
+  const Tensor& now = batch.old_logp.defined() ? batch.old_logp : batch.logp;
+  Tensor ratio = zero_unless(batch.mask, now.sub(batch.logp).to(at::kDouble)).exp();
+  return {ratio.clamp_max(o.rho_clip), ratio.clamp_max(o.trace_clip).mul(o.lambda)};
+}
+
+/// [B, T] float64 each; at masked columns what was carried over them.
+struct Estimates {
+  Tensor advantage;  ///< of the policy's gradient
+  Tensor error;      ///< what the critic's estimate lacks
+};
+
+/// From the last decision to the first. A plain loop over rows: rows are short and many, or long and few, and tensor
+/// calls would cost more than the sums.
+Estimates estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, const Following& following,
+                   const Weights& weights, double gamma) {
+  Estimates out{at::zeros_like(reward), at::zeros_like(reward)};
+  auto r = reward.accessor<double, 2>(), v = value.accessor<double, 2>(),
+       advantage = out.advantage.accessor<double, 2>(), error = out.error.accessor<double, 2>(),
+       rho = weights.rho.accessor<double, 2>(), trace = weights.trace.accessor<double, 2>();
   auto decided = mask.accessor<bool, 2>();
   Tensor after = following.value.defined() ? following.value : value;
   Tensor ends = following.last.defined() ? following.last : mask;
@@ -58,17 +59,22 @@ Tensor estimate(const Tensor& reward, const Tensor& value, const Tensor& mask, c
   auto given = after.accessor<double, 2>();
   auto last = ends.accessor<bool, 2>();
   auto duration = lasted.accessor<double, 2>();
-  for (int64_t i = 0; i < rows; ++i) {
-    double next_value = 0, next_advantage = 0;
-    for (int64_t t = steps - 1; t >= 0; --t) {
-      if (following.last.defined() && last[i][t]) next_advantage = 0;
+  for (int64_t i = 0; i < mask.size(0); ++i) {
+    double next_value = 0, next_error = 0, reached = 0;
+    for (int64_t t = mask.size(1) - 1; t >= 0; --t) {
+      if (following.last.defined() && last[i][t]) next_error = 0;
       if (decided[i][t]) {
         double expected = following.value.defined() ? given[i][t] : next_value;
         double discount = following.duration.defined() ? std::pow(gamma, duration[i][t]) : gamma;
-        next_advantage = r[i][t] + discount * expected - v[i][t] + discount * lambda * next_advantage;
+        double surprise = r[i][t] + discount * expected - v[i][t];
+        // GAE's advantage is the critic's error itself; V-trace's looks one decision ahead, to what the critic is
+        // taught.
+        double carried = discount * trace[i][t] * next_error;
+        reached = rho[i][t] * (surprise + discount * next_error);
+        next_error = rho[i][t] * surprise + carried;
         next_value = v[i][t];
       }
-      advantage[i][t] = next_advantage;
+      error[i][t] = next_error, advantage[i][t] = reached;
     }
   }
   return out;
@@ -82,6 +88,10 @@ void Gae::Options::visit(OptionVisitor& v) {
            between(0, 1));
   v.option("lambda", lambda, "1: what was received, high variance; 0: what the critic expects, biased", between(0, 1));
   RewardOptions::visit(v);
+  v.option("correction", correction, "for rows that another policy made: none, or V-trace's truncated ratios",
+           one_of({"none", "v_trace"}));
+  v.option("rho_clip", rho_clip, "v_trace: bound of a decision's own ratio", above(0));
+  v.option("trace_clip", trace_clip, "v_trace: bound of the ratio by which what follows counts", above(0));
   v.option("whiten_rewards", whiten_rewards, "divide the decisions' rewards by their deviation over the batch");
   v.option("whiten_advantages", whiten_advantages, "advantages of mean 0 and deviation 1 over the batch");
   v.option("advantage_clip", advantage_clip,
@@ -111,8 +121,9 @@ void Gae::assign(Experience& batch, Metrics& metrics) {
                       batch.extra.find(extra::duration)};
   for (Tensor* x : {&following.value, &following.duration})
     if (x->defined()) *x = x->to(at::kDouble);
-  Tensor advantage = zero_unless(kept, estimate(reward, value, batch.mask, following, options_.gamma, options_.lambda));
-  batch.extra.set(extra::returns, advantage.add(value).to(old.scalar_type()));
+  Estimates found = estimate(reward, value, batch.mask, following, weights_of(batch, options_), options_.gamma);
+  batch.extra.set(extra::returns, zero_unless(kept, found.error).add(value).to(old.scalar_type()));
+  Tensor advantage = zero_unless(kept, options_.correction == "none" ? found.error : found.advantage);
   if (options_.whiten_advantages) advantage = zero_unless(kept, whitened(advantage, kept, /*keep_mean=*/false));
   if (options_.advantage_clip) advantage = advantage.clamp(-*options_.advantage_clip, *options_.advantage_clip);
   ops::Groups groups(batch.group);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "credit/rewards.h"
@@ -48,6 +49,7 @@ void GroupNormalized::Options::visit(OptionVisitor& v) {
   v.option("aggregation", aggregation, "several rewards: add them and normalise, or normalise each and add",
            one_of({"sum_then_normalize", "normalize_then_sum"}));
   v.option("eps", eps, "added to the standard deviation", at_least(0));
+  v.option("rescale", rescale, "make up for the groups whose rewards are all equal, which teach nothing (GPG)");
   RewardOptions::visit(v);
 }
 
@@ -65,6 +67,10 @@ void GroupNormalized::assign(Experience& batch, Metrics& metrics) {
       options_.aggregation == "normalize_then_sum"
           ? normalize_then_sum(batch, groups, options_.eps)
           : sum_then_normalize(penalised(ops::row_rewards(batch), batch, options_, metrics), groups, options_);
+  if (options_.rescale) {
+    double teach = groups.deviation(ops::row_rewards(batch)).gt(1e-8).sum().item<double>();
+    scored.advantage = scored.advantage.mul(static_cast<double>(batch.rows()) / std::max(teach, 1.0));
+  }
   finish(batch, metrics, groups, scored.advantage, scored.deviation);
 }
 

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <limits>
+
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 
@@ -29,6 +32,46 @@ void RewardOptions::check() const {
 }
 
 namespace credit {
+
+Tensor zero_unless(const Tensor& condition, const Tensor& x) {
+  return at::where(condition, x, at::zeros({}, x.options()));
+}
+
+Tensor step_rewards(const Experience& batch, const std::vector<double>& clip) {
+  Tensor mask = batch.mask, reward = batch.reward.to(at::kDouble);
+  if (!clip.empty()) reward = reward.clamp(clip[0], clip[1]);
+  if (reward.dim() == 2) return zero_unless(mask, reward);
+  Tensor later = mask.to(at::kLong).flip({1}).cumsum(1).flip({1});  // decisions from here on
+  return zero_unless(mask.logical_and(later.eq(1)), reward.unsqueeze(1).expand(mask.sizes()));
+}
+
+Tensor whitened(const Tensor& x, const Tensor& kept, bool keep_mean) {
+  Tensor values = x.masked_select(kept);
+  if (values.numel() == 0) return x;
+  Tensor mean = values.mean();
+  Tensor variance = values.numel() > 1 ? values.var(/*unbiased=*/true) : at::zeros({}, x.options());
+  Tensor out = x.sub(mean).mul(variance.add(1e-8).rsqrt());
+  return keep_mean ? out.add(mean) : out;
+}
+
+Tensor group_log_mean_exp(const ops::Groups& groups, const Tensor& x, const Tensor& log_weight) {
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  auto log_sum_exp = [&](const Tensor& values) {
+    Tensor kept = at::where(values.isnan(), at::full({}, kNone, values.options()), values);
+    Tensor most = at::full({groups.count()}, kNone, values.options());
+    most = most.scatter_reduce(0, groups.index(), kept, "amax").index_select(0, groups.index());
+    return groups.sum(kept.sub(most).exp()).log().add(most);
+  };
+  Tensor weight = log_weight.defined() ? log_weight : at::zeros_like(x);
+  return log_sum_exp(x.add(weight)).sub(log_sum_exp(weight.masked_fill(x.isnan(), std::nan(""))));
+}
+
+Tensor reference_log_weight(const Experience& batch) {
+  const Tensor& logp = batch.logp;
+  if (!logp.defined() || !batch.ref_logp.defined())
+    run_failed("credit", "`logp` and `ref_logp` are needed, and the batch lacks one");
+  return zero_unless(batch.mask, batch.ref_logp.sub(logp).to(at::kDouble)).sum(1);
+}
 
 Tensor token_kl(const Experience& batch, const RewardOptions& options, Metrics& metrics) {
   const Tensor& logp = batch.old_logp.defined() ? batch.old_logp : batch.logp;

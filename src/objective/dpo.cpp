@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "objective/dpo_pairs.h"
+#include "objective/pair_columns.h"
 #include "objective/pair_margin.h"
 #include "rft/core/error.h"
 #include "rft/core/text.h"
@@ -23,18 +24,6 @@ const std::vector<std::string> kOfScores = {"sigmoid", "sigmoid_norm", "hinge", 
 
 bool among(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-void add_metrics(MetricSums& metrics, const Pairs& p, const Columns& c, double beta) {
-  Tensor each = at::ones_like(p.chosen);
-  Tensor chosen = p.chosen_ratio.detach().mul(beta), rejected = p.rejected_ratio.detach().mul(beta);
-  metrics.tokens("rewards/chosen", chosen, each);
-  metrics.tokens("rewards/rejected", rejected, each);
-  metrics.tokens("rewards/margins", chosen.sub(rejected), each);
-  metrics.tokens("rewards/accuracies", chosen.gt(rejected).to(each.scalar_type()), each);
-  metrics.tokens("logps/chosen", p.chosen, each);
-  metrics.tokens("logps/rejected", p.rejected, each);
-  if (c.entropy.defined()) metrics.tokens("entropy", c.entropy, c.weight);
 }
 
 }  // namespace
@@ -101,7 +90,7 @@ Loss Dpo::loss(const Evaluation& now, const Experience& batch) const {
     const std::string& variant = options_.variant[k];
     double weight = options_.loss_weights.empty() ? 1.0 : options_.loss_weights[k];
     if (variant == "sft")
-      sum = sum.sub(p.chosen_sum.sum().div(std::max(whole->chosen_tokens, 1.0)), weight);
+      sum = sum.add(chosen_nll(c, batch.totals.chosen), weight);
     else if (beyond_pairs(variant))
       sum = sum.add(sorted_loss(variant, p, *whole, options_).div(pairs), weight);
     else
@@ -109,7 +98,8 @@ Loss Dpo::loss(const Evaluation& now, const Experience& batch) const {
   }
   Loss out(sum);
   MetricSums metrics;
-  add_metrics(metrics, p, c, options_.beta);
+  add_pair_metrics(metrics, {p.chosen_ratio.mul(options_.beta), p.rejected_ratio.mul(options_.beta)},
+                   {p.chosen, p.rejected}, c);
   metrics.add_to(out.metrics);
   return out;
 }

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "rft/core/error.h"
+#include "objective/pair_columns.h"
 
 namespace rft::objective {
 namespace {
@@ -83,18 +83,15 @@ Tensor standing(const Tensor& x, const Tensor& all) {
 }  // namespace
 
 Pairs read_pairs(const Columns& c, const Options& o) {
-  if (c.logp.size(0) % 2 != 0)
-    run_failed("dpo", "a batch of pairs has an even number of rows, the chosen ones first; got ", c.logp.size(0));
+  PairOf tokens = pair_sums(c.weight, c.weight, "dpo");  // says so where the rows are not even in number
   Tensor weight = token_weight(c, o);
-  auto halves = [](const Tensor& x, const Tensor& w) { return x.mul(w).sum(1).chunk(2, 0); };
-  auto logp = halves(c.logp, weight), ref = halves(required(c.ref_logp, "ref_logp", "dpo"), weight);
-  auto tokens = c.weight.sum(1).chunk(2, 0);
+  PairOf logp = pair_sums(c.logp, weight, "dpo"),
+         ref = pair_sums(required(c.ref_logp, "ref_logp", "dpo"), weight, "dpo");
   Pairs p;
-  p.chosen = logp[0], p.rejected = logp[1];
-  p.ref_chosen = ref[0], p.ref_rejected = ref[1];
-  p.chosen_ratio = logp[0].sub(ref[0]), p.rejected_ratio = logp[1].sub(ref[1]);
-  p.chosen_tokens = tokens[0], p.rejected_tokens = tokens[1];
-  p.chosen_sum = o.ld_alpha ? c.logp.sum(1).chunk(2, 0)[0] : p.chosen;
+  p.chosen = logp.chosen, p.rejected = logp.rejected;
+  p.ref_chosen = ref.chosen, p.ref_rejected = ref.rejected;
+  p.chosen_ratio = logp.chosen.sub(ref.chosen), p.rejected_ratio = logp.rejected.sub(ref.rejected);
+  p.chosen_tokens = tokens.chosen, p.rejected_tokens = tokens.rejected;
   return p;
 }
 
@@ -110,16 +107,13 @@ Tensor pair_loss(const std::string& variant, const Pairs& p, const Options& o) {
   return chosen.sub(at::log_sigmoid(x.mul(-b)), 0.5).sub(rejected, 0.5);  // nca_pair
 }
 
-bool beyond_pairs(const std::string& variant) {
-  return variant == "aot" || variant == "aot_unpaired" || variant == "sft";
-}
+bool beyond_pairs(const std::string& variant) { return variant == "aot" || variant == "aot_unpaired"; }
 
 Dpo::Whole whole_of(const Pairs& p) {
   auto sorted = [](const Tensor& x) { return std::get<0>(x.detach().sort(0)); };
   Dpo::Whole whole;
   whole.policy_margin = sorted(p.chosen.sub(p.rejected)), whole.ref_margin = sorted(p.ref_chosen.sub(p.ref_rejected));
   whole.chosen = sorted(p.chosen_ratio), whole.rejected = sorted(p.rejected_ratio);
-  whole.chosen_tokens = p.chosen_tokens.sum(at::kDouble).item<double>();
   return whole;
 }
 

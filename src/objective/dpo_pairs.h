@@ -14,10 +14,9 @@ struct Pairs {
   Tensor chosen_ratio, rejected_ratio;    ///< x, y
   Tensor chosen_tokens, rejected_tokens;  ///< tokens of each answer
   Tensor margin;                          ///< of the rewards, where a variant reads it; NaN where one is missing
-  Tensor chosen_sum;                      ///< the chosen answer's log-probabilities, whatever ld_alpha
 };
 
-/// [2 pairs, 1] summed under `ld_alpha`, or as they are. Throws RunError where the rows are not even in number.
+/// Summed under `ld_alpha`, or as they are. Throws RunError where the rows are not even in number.
 Pairs read_pairs(const Columns& c, const Dpo::Options& options);
 
 /// [pairs]: the loss of each pair under a `variant` that looks at nothing else.

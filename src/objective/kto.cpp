@@ -39,13 +39,13 @@ Needs Kto::needs() const {
   Needs needs;
   needs.data = Needs::Data::unpaired;
   needs.ref_logp = true;
-  needs.whole_batch = compares();
+  needs.mismatched = compares();
   return needs;
 }
 
 Kto::Whole Kto::measure(const Evaluation& now, const Experience& batch) const {
   Whole whole;
-  whole.good = good_rows(batch, now.logp).sum(at::kDouble).item<double>();
+  whole.good = good_rows(batch, at::zeros({}, at::kFloat)).sum(at::kDouble).item<double>();
   whole.bad = static_cast<double>(batch.rows()) - whole.good;
   if (!compares()) return whole;
   Tensor mask = extra_of(now, batch, extra::kl_mask).ne(0);

@@ -104,6 +104,7 @@ Needs Ppo::needs() const {
   Needs needs = options_.needs();
   needs.reward = needs.advantage = true;
   needs.value = options_.value_weight != 0;
+  if (needs.value) needs.credit = "gae";
   return needs;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "objective/columns.h"
+#include "objective/pair_columns.h"
 #include "objective/pair_margin.h"
 
 namespace rft {
@@ -14,8 +15,8 @@ using namespace objective;
 
 /// [pairs]: the summed column of the better answers less that of the worse.
 Tensor difference(const Tensor& column) {
-  auto halves = column.sum(1).chunk(2, 0);
-  return halves[0].sub(halves[1]);
+  PairOf sums = halves(column.sum(1), "prdp");
+  return sums.chosen.sub(sums.rejected);
 }
 
 }  // namespace

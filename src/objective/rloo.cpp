@@ -18,6 +18,7 @@ void Rloo::Options::visit(OptionVisitor& v) {
 Needs Rloo::needs() const {
   Needs needs;
   needs.reward = needs.advantage = true;
+  needs.credit = "leave_one_out";
   return needs;
 }
 

@@ -4,38 +4,50 @@
 
 #include <algorithm>
 
-#include "objective/columns.h"
+#include "objective/likelihood.h"
 
 namespace rft {
-namespace {
 
 using namespace objective;
-
-Loss mean_nll(const Evaluation& now, const Experience& batch) {
-  Columns c = read_columns(now, batch, batch.mask);
-  Loss out(c.logp.sum().neg().div(std::max(batch.totals.tokens, 1.0)));
-  MetricSums metrics;
-  metrics.tokens("mean_token_nll", c.logp.neg(), c.weight);
-  if (c.entropy.defined()) metrics.tokens("entropy", c.entropy, c.weight);
-  metrics.add_to(out.metrics);
-  return out;
-}
-
-}  // namespace
 
 Needs Sft::needs() const {
   Needs needs;
   needs.data = Needs::Data::demonstrations;
   return needs;
 }
-Loss Sft::loss(const Evaluation& now, const Experience& batch) const { return mean_nll(now, batch); }
+
+Loss Sft::loss(const Evaluation& now, const Experience& batch) const {
+  Columns c = read_columns(now, batch, batch.mask);
+  MetricSums metrics;
+  Loss out(mean_nll(c, {}, batch.totals.tokens, metrics));
+  metrics.add_to(out.metrics);
+  return out;
+}
+
+void Raft::Options::visit(OptionVisitor& v) {
+  v.option("kl_weight", kl_weight, "weight of the KL divergence (k3) to the reference on the same tokens (SuperHF)",
+           at_least(0));
+}
 
 Needs Raft::needs() const {
   Needs needs;
   needs.reward = true;
   needs.best_rows = true;
+  needs.ref_logp = options_.kl_weight != 0;
   return needs;
 }
-Loss Raft::loss(const Evaluation& now, const Experience& batch) const { return mean_nll(now, batch); }
+
+Loss Raft::loss(const Evaluation& now, const Experience& batch) const {
+  Columns c = read_columns(now, batch, batch.mask);
+  MetricSums metrics;
+  Loss out(mean_nll(c, {}, batch.totals.tokens, metrics));
+  if (options_.kl_weight != 0) {
+    Tensor kl = k3(c.logp, required(c.ref_logp, "ref_logp", "raft"));
+    out.terms.push_back({"kl_penalty", kl.sum().mul(options_.kl_weight / std::max(batch.totals.tokens, 1.0))});
+    metrics.tokens("kl", kl, c.weight);
+  }
+  metrics.add_to(out.metrics);
+  return out;
+}
 
 }  // namespace rft

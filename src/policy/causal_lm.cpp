@@ -11,6 +11,7 @@
 #include "rft/io/hf_directory.h"
 #include "rft/io/rows.h"
 #include "rft/ops/gather_rows.h"
+#include "rft/ops/linear_divergence.h"
 #include "rft/ops/linear_logp.h"
 #include "rft/policy/lm_sampler.h"
 
@@ -24,17 +25,29 @@ std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarTy
                                    directory);
 }
 
+}  // namespace
+
 /// Where the decisions of a batch lie in the packed hidden states.
-struct Layout {
+struct CausalLm::Layout {
   Packed packed;
   Tensor hidden_index;  // [M] int64: the state that predicts decision m
   Tensor decision;      // [N] int64: the decision that state n predicts, or -1
   Tensor target;        // [M] int64
   Tensor cell;          // [M] int64: b * T + t
+
+  static Layout of(const Experience& batch);
 };
 
+namespace {
+
+Tensor to_cells(const Tensor& values, const Tensor& cell, int64_t B, int64_t T) {
+  return at::zeros({B * T}, values.options()).index_copy(0, cell, values).view({B, T});
+}
+
+}  // namespace
+
 /// Each row is its prompt and all but the last token of its completion: the last one predicts nothing.
-Layout lay_out(const Experience& batch) {
+CausalLm::Layout CausalLm::Layout::of(const Experience& batch) {
   int64_t B = batch.action.size(0), T = batch.action.size(1);
   auto prompts = batch.context.tensor("prompt_ids").contiguous(),
        lengths = batch.context.tensor("prompt_length").contiguous();
@@ -66,12 +79,6 @@ Layout lay_out(const Experience& batch) {
   return out;
 }
 
-Tensor to_cells(const Tensor& values, const Tensor& cell, int64_t B, int64_t T) {
-  return at::zeros({B * T}, values.options()).index_copy(0, cell, values).view({B, T});
-}
-
-}  // namespace
-
 void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face model directory (or a PEFT adapter directory)", required());
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
@@ -80,6 +87,10 @@ void CausalLm::Options::visit(OptionVisitor& v) {
       "gradient_checkpointing", gradient_checkpointing,
       "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
   lora_options(v, use_lora, lora, lora_seed, "names such as q_proj; empty = all linear layers but the head");
+  v.option(
+      "reference", reference,
+      "the model directory of the reference policy, or of a teacher with the same vocabulary; empty = the policy as "
+      "it was before training");
   v.option("sync_reference", sync_reference,
            "move the reference policy towards the trained one now and then (TR-DPO; TRL's sync_ref_model)");
   v.option("reference_mixup", reference_mixup, "at each move: reference = mixup * policy + (1 - mixup) * reference",
@@ -117,6 +128,10 @@ CausalLm::CausalLm(Options options) : options_(std::move(options)) {
   if (!options_.adapter.empty()) {
     options_.lora = read_adapter_config(options_.adapter);
     options_.use_lora = true;
+  }
+  if (!options_.reference.empty()) {
+    if (options_.sync_reference) bad_input("policy.sync_reference", "a `reference` of its own does not move");
+    reference();  // whatever is wrong with it is said before any work is done
   }
   if (options_.use_lora && options_.sync_reference)
     bad_input("policy.sync_reference",
@@ -270,22 +285,39 @@ Experience CausalLm::sample(const Experience& contexts, const SampleRequest& req
   return out;
 }
 
-Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) const {
+/// [M]: of the states that predict the decisions of `layout`.
+Tensor CausalLm::divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence,
+                            double temperature) {
+  Tensor ref_hidden;
+  const Decoder& teacher = reference_model();
+  {
+    at::NoGradGuard no_grad;
+    ref_hidden = teacher.forward(layout.packed, {.adapters = false}).index_select(0, layout.hidden_index);
+  }
+  return ops::linear_divergence(hidden, decoder_->weights().head, ref_hidden, teacher.weights().head, divergence,
+                                temperature);
+}
+
+Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) {
   int64_t B = batch.action.size(0), T = batch.action.size(1);
-  Layout layout = lay_out(batch);
+  Layout layout = Layout::of(batch);
   Evaluation out;
   if (layout.target.numel() == 0) {
     out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat));
     if (needs.entropy) out.entropy = at::zeros_like(out.logp);
+    if (needs.divergence) out.extra.set(extra::divergence, at::zeros_like(out.logp));
     return out;
   }
   bool rollout = needs.data == Needs::Data::rollout;
   double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
   auto hidden = decoder.forward(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
-  auto result = ops::linear_logp(ops::gather_rows(hidden, layout.hidden_index, layout.decision), decoder.weights().head,
-                                 layout.target, temperature, needs.entropy);
+  Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
+  auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy);
   out.logp = to_cells(result.logp, layout.cell, B, T);
   if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
+  if (needs.divergence)
+    out.extra.set(extra::divergence,
+                  to_cells(divergence(layout, states, *needs.divergence, temperature), layout.cell, B, T));
   return out;
 }
 
@@ -297,12 +329,20 @@ Tensor CausalLm::ref_logp(const Experience& batch, const Needs& needs) {
   at::NoGradGuard no_grad;
   Needs only_logp;
   only_logp.data = needs.data;
-  return judge(options_.use_lora ? *decoder_ : reference(), batch, only_logp, false).logp;
+  return judge(reference_model(), batch, only_logp, false).logp;
+}
+
+Decoder& CausalLm::reference_model() {
+  return options_.use_lora && options_.reference.empty() ? *decoder_ : reference();
 }
 
 Decoder& CausalLm::reference() {
   if (!reference_) {
-    reference_ = load_decoder(options_.path, dtype_of(options_.dtype));
+    const std::string& path = options_.reference.empty() ? options_.path : options_.reference;
+    reference_ = load_decoder(path, dtype_of(options_.dtype));
+    if (reference_->config().vocab_size != decoder_->config().vocab_size)
+      bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->config().vocab_size,
+                " tokens, the policy one of ", decoder_->config().vocab_size);
     for (auto& [name, value] : reference_->weights().named()) value.requires_grad_(false);
   }
   return *reference_;

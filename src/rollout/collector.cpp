@@ -12,6 +12,7 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
+#include "rft/ops/groups.h"
 
 namespace rft {
 namespace {
@@ -57,11 +58,24 @@ struct Spent {
   double rollout = 0, reward = 0, judge = 0, tokens = 0;
 };
 
+/// The reward of each context's most likely answer, for all rows of its group.
+void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, int64_t group_size,
+                uint64_t seed) {
+  SampleRequest request{1, seed, true, {}};
+  Experience answers = slots.policy.sample(contexts, request);
+  Rewards rewards = slots.reward->score(answers);
+  check_rewards(rewards, answers.rows());
+  answers.reward = rewards.value;
+  batch.extra.set(extra::greedy_reward, ops::row_rewards(answers).to(at::kFloat).repeat_interleave(group_size));
+}
+
 Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
                   const CollectOptions& options) {
   auto index = at::tensor(cursor.next(options.batch_size / options.group_size), at::kLong);
   SampleRequest request{options.group_size, seed, false, options.progress};
-  return slots.policy.sample(contexts.select(index), request);
+  Experience asked = contexts.select(index), batch = slots.policy.sample(asked, request);
+  if (options.needs.greedy) add_greedy(slots, asked, batch, options.group_size, seed);
+  return batch;
 }
 
 Experience act(const RolloutSlots& slots, uint64_t seed, const CollectOptions& options, Metrics& metrics) {

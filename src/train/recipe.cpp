@@ -175,7 +175,8 @@ Config resolved_stage(const StageConfig& stage) {
 
 void fill_defaults(StageConfig& stage) {
   Needs needs = make_objective(stage)->needs();
-  if (stage.credit.is_null() && needs.advantage) stage.credit = typed("group_normalized");
+  if (stage.credit.is_null() && needs.advantage)
+    stage.credit = typed(needs.credit.empty() ? "group_normalized" : needs.credit);
   bool online_pairs = needs.data == Needs::Data::pairs && !(stage.reward.is_null() && stage.environment.is_null());
   if (stage.select.is_null()) stage.select = typed(online_pairs ? "best_worst" : needs.best_rows ? "best_of_n" : "all");
   if (!stage.train.optimizer.lr)

@@ -82,6 +82,23 @@ Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& 
   return whole;
 }
 
+/// Judges each context with the answer of the row before it (the first with the last one's), as TRL's KTOTrainer pairs
+/// them: extra::kl_logp, kl_ref_logp and kl_mask.
+void add_mismatched(Policy& policy, Experience& batch, const Needs& needs, const std::vector<Tensor>& parts) {
+  Experience other = batch;
+  other.action = batch.action.roll(1, 0), other.mask = batch.mask.roll(1, 0);
+  for (Tensor Experience::*column : {&Experience::logp, &Experience::old_logp, &Experience::ref_logp})
+    other.*column = Tensor();
+  Needs only;
+  only.data = needs.data;
+  at::NoGradGuard no_grad;
+  std::vector<Tensor> ref;
+  for (const Tensor& rows : parts) ref.push_back(policy.ref_logp(other.select(rows), only));
+  batch.extra.set(extra::kl_logp, evaluate_whole(policy, other, only, parts).logp);
+  batch.extra.set(extra::kl_ref_logp, concat_rows(ref).index_select(0, at::cat(parts).argsort()));
+  batch.extra.set(extra::kl_mask, other.mask);
+}
+
 }  // namespace
 
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
@@ -89,7 +106,11 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
   batch.fill_totals();
   int64_t rows = batch.rows();
   auto parts = micro_batches(batch, needs, options.pairs, options.micro_batch_size);
-  if (needs.whole_batch) objective.observe(evaluate_whole(policy, batch, needs, parts), batch);
+  if (needs.mismatched) add_mismatched(policy, batch, needs, parts);
+  if (needs.whole_batch)
+    objective.observe(evaluate_whole(policy, batch, needs, parts), batch);
+  else if (needs.mismatched)
+    objective.observe({}, batch);
   optimizer.zero_grad();
   Metrics found;
   double total = 0;

@@ -196,7 +196,7 @@ inline Judged judge(const Objective& objective, const Evaluation& now, const Exp
 /// As the trainer calls it: the whole batch is observed before its micro-batches.
 inline Judged judge_observed(Objective& objective, const Example& whole, const Evaluation& now,
                              const Experience& batch) {
-  if (objective.needs().whole_batch) objective.observe(whole.now, whole.batch);
+  if (objective.needs().whole_batch || objective.needs().mismatched) objective.observe(whole.now, whole.batch);
   return judge(objective, now, batch);
 }
 
@@ -296,7 +296,7 @@ inline void check_split(const ObjectiveCase& c, const Example& e, const Judged& 
   auto objective = c.make();
   Judged sum;
   for (const auto& grad : whole.grads) sum.grads.push_back(at::zeros_like(grad));
-  if (objective->needs().whole_batch) objective->observe(e.now, e.batch);
+  if (objective->needs().whole_batch || objective->needs().mismatched) objective->observe(e.now, e.batch);
   for (const auto& rows : e.parts) {
     auto part =
         judge(*objective, map(e.now, [&](const Tensor& x) { return x.index_select(0, rows); }), e.batch.select(rows));

@@ -75,7 +75,8 @@ TEST(Dpo, PartOfABatchThatMustBeComparedWholeIsRefused) {
     return testing::message_of<RunError>([&] { make<Dpo>(options).loss(part, batch); });
   };
   EXPECT_NE(refuse("{variant: aot}", now, e.batch.select(rows)).find("2 of 6 rows"), std::string::npos);
-  EXPECT_TRUE(make<Dpo>("{variant: [sigmoid, sft]}").needs().whole_batch);
+  EXPECT_TRUE(make<Dpo>("{variant: [sigmoid, aot]}").needs().whole_batch);
+  EXPECT_FALSE(make<Dpo>("{variant: [sigmoid, sft]}").needs().whole_batch);
   EXPECT_FALSE(make<Dpo>("{}").needs().whole_batch);
   Evaluation odd = testing::map(e.now, [](const Tensor& x) { return x.narrow(0, 0, 5); });
   EXPECT_NE(refuse("{}", odd, e.batch.select(at::arange(5))).find("even"), std::string::npos);
@@ -144,8 +145,8 @@ TEST(Kto, SaysWhatIsMissing) {
   e.batch.extra.erase(extra::label);
   EXPECT_NE(testing::message_of<RunError>([&] { make<Kto>("{}").loss(e.now, e.batch); }).find("label"),
             std::string::npos);
-  EXPECT_TRUE(make<Kto>("{}").needs().whole_batch);
-  EXPECT_FALSE(make<Kto>("{reference_point: zero}").needs().whole_batch);
+  EXPECT_TRUE(make<Kto>("{}").needs().mismatched);
+  EXPECT_FALSE(make<Kto>("{reference_point: zero}").needs().mismatched);
 }
 
 }  // namespace

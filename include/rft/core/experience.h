@@ -1,6 +1,7 @@
 #pragma once
 /// The one record: every method, on every medium, reads and writes Experience.
 #include <optional>
+#include <string>
 
 #include "rft/core/fields.h"
 
@@ -11,6 +12,7 @@ namespace rft {
 struct Totals {
   double rows = 0;    ///< trajectories (for pairs: both halves count)
   double tokens = 0;  ///< decisions: sum of `mask`
+  double chosen = 0;  ///< of pairs: the decisions of the chosen answers
 };
 
 /// One batch of decisions; row = trajectory, column = decision. One device, float32 unless said.
@@ -135,6 +137,7 @@ struct Needs {
   /// `ref_estimate` that of the reference policy), with gradients.
   bool estimate = false, ref_estimate = false;
   bool best_rows = false;  ///< learns from a group's best rows alone: where the recipe has no selector, best_of_n
+  std::string credit;      ///< the credit that belongs to it, where a recipe names none; "" = group_normalized
   /// observe() is called with the whole optimizer batch, evaluated without gradients, before its micro-batches.
   bool whole_batch = false;
 

@@ -6,6 +6,8 @@
 /// component k is normalised in its group, z_k = (r_k - mean) / (std + eps), R = sum_k weight_k z_k, and
 /// A = (R - mean_all R) / (std_all R + eps). A NaN reward is left out of every statistic and gets A = 0, as do groups
 /// of one row. The same advantage stands at every decision of a row.
+/// With `rescale` advantages are multiplied by (rows) / (rows of groups whose rewards differ), so that those which
+/// teach nothing don't dilute the gradient (GPG, Chu et al. 2025, arXiv:2504.02546, with scale none).
 #include <string>
 
 #include "rft/credit/credit.h"
@@ -19,6 +21,7 @@ class GroupNormalized : public Credit {
     std::string scale = "group";
     std::string aggregation = "sum_then_normalize";
     double eps = 1e-4;
+    bool rescale = false;
     void visit(OptionVisitor& v);
   };
   /// Throws UserError where the options contradict each other.

@@ -23,9 +23,9 @@
 /// loss = sum_k loss_weights_k (mean over the pairs of variant_k), e.g. MPO: [sigmoid, bco_pair, sft] by [0.8, 0.2, 1].
 /// ld_alpha weighs the tokens of an answer beyond the length of the shorter of the two (LD-DPO, arXiv:2409.06411).
 ///
-/// Pairs are counted over the whole optimizer batch, totals.rows / 2. What aot and aot_unpaired sort, and the chosen
-/// tokens sft counts, are those of the whole batch of one process: observe() must have seen it where it comes in
-/// micro-batches (RunError otherwise). Pairs of exactly equal values share their partners evenly.
+/// Pairs and chosen tokens are counted over the whole optimizer batch, totals.rows / 2 and totals.chosen. What aot and
+/// aot_unpaired sort is the whole batch of one process: observe() must have seen it where it comes in micro-batches
+/// (RunError otherwise). Pairs of exactly equal values share their partners evenly.
 /// Metrics, means over pairs: rewards/{chosen,rejected,margins,accuracies} (beta x, beta y), logps/{chosen,rejected};
 /// entropy over tokens, where it was computed.
 #include <optional>
@@ -55,7 +55,6 @@ class Dpo : public Objective {
   struct Whole {
     Tensor policy_margin, ref_margin;  ///< of w - l and ref_w - ref_l
     Tensor chosen, rejected;           ///< of x and y
-    double chosen_tokens = 0;
   };
 
   /// Throws UserError where the options contradict each other.

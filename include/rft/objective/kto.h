@@ -8,7 +8,8 @@
 /// loss = the mean over the rows of the whole optimizer batch over all ranks.
 /// z, the reference point, is held constant: `batch` = max(0, mean over rows of sum_t kl_mask (kl_logp - kl_ref_logp)),
 /// where these columns [B, T] of now.extra, or else of batch.extra, judge answers that belong to other prompts; it is
-/// the whole batch's of one process. `zero` = 0. Micro-batches need observe() for `batch` (RunError otherwise).
+/// the whole batch's of one process: the trainer judges each prompt with its neighbour's answer. `zero` = 0.
+/// Micro-batches need observe() for `batch` (RunError otherwise).
 /// Metrics: kl (z); rewards/{chosen,rejected} (b x) and logps/{chosen,rejected}, means over the good and the bad rows;
 /// rewards/margins, their difference, where the whole batch is at hand; entropy over tokens, where it was computed.
 #include <optional>

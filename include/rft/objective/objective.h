@@ -41,7 +41,8 @@ class Objective : public Stateful {
   /// The micro-batch's share of the loss. `now` carries the graph; nothing in `batch` does.
   virtual Loss loss(const Evaluation& now, const Experience& batch) const = 0;
   /// Called once before an optimizer batch's first loss() where needs().whole_batch, with the whole batch evaluated
-  /// without gradients: for quantiles and other statistics that don't add up over micro-batches.
+  /// without gradients: for quantiles and other statistics that don't add up over micro-batches. Where only
+  /// needs().mismatched, `now` is empty: what it asked for is in the batch's extra.
   virtual void observe(const Evaluation& now, const Experience& whole) { (void)now, (void)whole; }
   /// Parameters of its own that are trained with the policy's (a temperature); state() holds them too.
   virtual std::vector<Parameter> parameters() { return {}; }

@@ -4,8 +4,9 @@
 ///
 ///   loss = -(1/N) sum_it m_it logp_it,  N = tokens of the whole optimizer batch (batch.totals.tokens)
 ///
-/// as TRL's SFTTrainer. The mask excludes prompt, padding and tool output. Over ranks, `totals` are summed.
-/// Metrics: mean_token_nll, and entropy where it was computed.
+/// as TRL's SFTTrainer; raft with kl_weight: plus kl_weight (1/N) sum m k3, which holds it near the reference (SuperHF,
+/// Mukobi et al. 2023, arXiv:2310.16763). The mask excludes prompt, padding and tool output. Over ranks, `totals` are
+/// summed. Metrics: mean_token_nll, kl (with kl_weight), and entropy where it was computed.
 #include "rft/core/options.h"
 #include "rft/objective/objective.h"
 
@@ -24,11 +25,15 @@ class Sft : public Objective {
 class Raft : public Objective {
  public:
   struct Options {
-    void visit(OptionVisitor&) {}
+    double kl_weight = 0;
+    void visit(OptionVisitor& v);
   };
-  explicit Raft(Options) {}
+  explicit Raft(Options options) : options_(options) {}
   Needs needs() const override;
   Loss loss(const Evaluation& now, const Experience& batch) const override;
+
+ private:
+  Options options_;
 };
 
 }  // namespace rft

@@ -18,6 +18,7 @@ class CausalLm : public Policy {
   struct Options {
     std::string path;
     std::string adapter;
+    std::string reference;
     std::string dtype = "float32";
     bool gradient_checkpointing = false;
     bool use_lora = false;
@@ -71,8 +72,12 @@ class CausalLm : public Policy {
   static Experience pack(const std::vector<TokenRow>& rows);
 
  private:
-  Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) const;
+  struct Layout;
+  Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters);
+  Tensor divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence, double temperature);
   Decoder& reference();
+  /// Who judges as the reference: the policy itself without its adapters, where that is the same.
+  Decoder& reference_model();
   void add_texts(Experience& batch, const Rows& rows) const;
 
   Options options_;
@@ -80,7 +85,7 @@ class CausalLm : public Policy {
   Tokenizer tokenizer_;
   std::vector<int64_t> eos_ids_;
   std::unique_ptr<Decoder> decoder_;
-  std::unique_ptr<Decoder> reference_;  ///< a frozen copy, made when it is first asked for and there are no adapters
+  std::unique_ptr<Decoder> reference_;  ///< frozen; a copy is made when it is first asked for
 };
 
 }  // namespace rft

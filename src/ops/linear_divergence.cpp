@@ -1,0 +1,135 @@
+#include "rft/ops/linear_divergence.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "rft/core/error.h"
+
+namespace rft::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+using Kind = Divergence::Kind;
+
+constexpr int64_t kTileElements = 1 << 20;
+
+at::ScalarType accumulate_type(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+/// log((1 - mix) p + mix q).
+Tensor log_mixture(const Tensor& logp, const Tensor& ref, double mix) {
+  return at::logaddexp(logp.add(std::log1p(-mix)), ref.add(std::log(mix)));
+}
+
+/// [n, V]: p times the derivative of the divergence in p, up to a multiple of p (which a softmax doesn't feel).
+Tensor weighted_slope(const Tensor& logp, const Tensor& ref, const Divergence& d) {
+  switch (d.kind) {
+    case Kind::reverse_kl:
+      return logp.exp().mul(logp.sub(ref));
+    case Kind::forward_kl:
+      return ref.exp().neg();
+    case Kind::jensen_shannon:
+      return logp.exp().mul(logp.sub(log_mixture(logp, ref, d.mix))).mul(1 - d.mix);
+    case Kind::alpha:
+      return logp.mul(d.mix).add(ref, 1 - d.mix).exp().div(d.mix - 1);
+  }
+  run_failed("linear_divergence", "unknown kind");
+}
+
+/// Walks tiles of rows, with both models' log-probabilities of each.
+template <class Body>
+void for_each_tile(const variable_list& in, double temperature, const Body& body) {
+  auto type = accumulate_type(in[0]);
+  Tensor weight = in[1].to(type).t(), ref_weight = in[3].to(type).t();
+  int64_t height = std::max<int64_t>(1, kTileElements / in[1].size(0));
+  for (int64_t at = 0; at < in[0].size(0); at += height) {
+    int64_t rows = std::min(height, in[0].size(0) - at);
+    Tensor hidden = in[0].narrow(0, at, rows).to(type), ref_hidden = in[2].narrow(0, at, rows).to(type);
+    body(at, rows, hidden, at::log_softmax(hidden.matmul(weight).div_(temperature), 1),
+         at::log_softmax(ref_hidden.matmul(ref_weight).div_(temperature), 1));
+  }
+}
+
+class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
+ public:
+  static Variable forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
+                          const Tensor& ref_hidden, const Tensor& ref_weight, int64_t kind, double mix,
+                          double temperature) {
+    ctx->save_for_backward({hidden, weight, ref_hidden, ref_weight});
+    ctx->saved_data["kind"] = kind, ctx->saved_data["mix"] = mix, ctx->saved_data["temperature"] = temperature;
+    Divergence divergence{static_cast<Kind>(kind), mix};
+    Tensor out = at::empty({hidden.size(0)}, hidden.options().dtype(accumulate_type(hidden)));
+    for_each_tile({hidden, weight, ref_hidden, ref_weight}, temperature,
+                  [&](int64_t at, int64_t rows, const Tensor&, const Tensor& logp, const Tensor& ref) {
+                    out.narrow(0, at, rows).copy_(divergence_of(logp, ref, divergence));
+                  });
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto saved = ctx->get_saved_variables();
+    Divergence divergence{static_cast<Kind>(ctx->saved_data["kind"].toInt()), ctx->saved_data["mix"].toDouble()};
+    double temperature = ctx->saved_data["temperature"].toDouble();
+    auto type = accumulate_type(saved[0]);
+    Tensor grad = grads[0].to(type).unsqueeze(1), grad_hidden, grad_weight;
+    if (ctx->needs_input_grad(0)) grad_hidden = at::empty(saved[0].sizes(), saved[0].options().dtype(type));
+    if (ctx->needs_input_grad(1)) grad_weight = at::zeros(saved[1].sizes(), saved[1].options().dtype(type));
+    for_each_tile(saved, temperature,
+                  [&](int64_t at, int64_t rows, const Tensor& hidden, const Tensor& logp, const Tensor& ref) {
+                    Tensor slope = weighted_slope(logp, ref, divergence);
+                    slope = slope.sub(logp.exp().mul(slope.sum(1, /*keepdim=*/true)));
+                    slope = slope.mul(grad.narrow(0, at, rows).div(temperature));
+                    if (grad_hidden.defined()) grad_hidden.narrow(0, at, rows).copy_(slope.matmul(saved[1].to(type)));
+                    if (grad_weight.defined()) grad_weight.addmm_(slope.t(), hidden);
+                  });
+    auto as_given = [](const Tensor& g, const Tensor& x) { return g.defined() ? g.to(x.scalar_type()) : g; };
+    return {as_given(grad_hidden, saved[0]), as_given(grad_weight, saved[1]), {}, {}, {}, {}, {}};
+  }
+};
+
+void check(const Tensor& hidden, const Tensor& weight, const Tensor& ref_hidden, const Tensor& ref_weight,
+           const Divergence& divergence, double temperature) {
+  const char* where = "linear_divergence";
+  for (auto [x, w] : {std::pair{hidden, weight}, {ref_hidden, ref_weight}})
+    if (x.dim() != 2 || w.dim() != 2 || x.size(1) != w.size(1))
+      run_failed(where, "hidden [N, D] and weight [V, D] must share D; got ", x.sizes(), " and ", w.sizes());
+  if (hidden.size(0) != ref_hidden.size(0) || weight.size(0) != ref_weight.size(0))
+    run_failed(where, "both models must have the same rows and the same vocabulary; got ", hidden.size(0), " and ",
+               ref_hidden.size(0), " rows, ", weight.size(0), " and ", ref_weight.size(0), " tokens");
+  bool mixes = divergence.kind == Kind::jensen_shannon || divergence.kind == Kind::alpha;
+  if (mixes && (divergence.mix == 0 || divergence.mix == 1))
+    run_failed(where, "mix must not be 0 or 1; got ", divergence.mix);
+  if (!(temperature > 0)) run_failed(where, "temperature must be above 0; got ", temperature);
+}
+
+}  // namespace
+
+Tensor divergence_of(const Tensor& logp, const Tensor& ref, const Divergence& d) {
+  auto kl = [](const Tensor& from, const Tensor& to) { return from.exp().mul(from.sub(to)).sum(-1); };
+  switch (d.kind) {
+    case Kind::reverse_kl:
+      return kl(logp, ref);
+    case Kind::forward_kl:
+      return kl(ref, logp);
+    case Kind::jensen_shannon: {
+      Tensor mixture = log_mixture(logp, ref, d.mix);
+      return kl(ref, mixture).mul(d.mix).add(kl(logp, mixture), 1 - d.mix);
+    }
+    case Kind::alpha:
+      return logp.mul(d.mix).add(ref, 1 - d.mix).exp().sum(-1).sub(1).div(d.mix * (d.mix - 1));
+  }
+  run_failed("divergence", "unknown kind");
+}
+
+Tensor linear_divergence(const Tensor& hidden, const Tensor& weight, const Tensor& ref_hidden, const Tensor& ref_weight,
+                         const Divergence& divergence, double temperature) {
+  check(hidden, weight, ref_hidden, ref_weight, divergence, temperature);
+  return LinearDivergence::apply(hidden, weight, ref_hidden.detach(), ref_weight.detach(),
+                                 static_cast<int64_t>(divergence.kind), divergence.mix, temperature);
+}
+
+}  // namespace rft::ops

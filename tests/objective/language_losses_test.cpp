@@ -1,0 +1,165 @@
+/// Values, gradients and metrics against TRL's experimental trainers and verl's formulas
+/// (tests/parity/make_language_losses.py), and what every objective must satisfy.
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "rft/core/registry.h"
+#include "rft/objective/a2po.h"
+#include "rft/objective/bradley_terry.h"
+#include "rft/objective/covariance.h"
+#include "rft/objective/cpo.h"
+#include "rft/objective/dft.h"
+#include "rft/objective/distillation.h"
+#include "rft/objective/dro.h"
+#include "rft/objective/orpo.h"
+#include "rft/objective/sft.h"
+#include "support.h"
+#include "tests/conformance/conformance.h"
+
+namespace rft {
+namespace {
+
+using nlohmann::json;
+using testing::case_of;
+using testing::make;
+
+const json& golden() {
+  static const json data = json::parse(testing::read_file(testing::fixture("parity/data/trl/language_losses.json")));
+  return data;
+}
+
+Tensor numbers(const json& list, at::ScalarType type = at::kDouble) {
+  std::vector<double> flat;
+  for (const auto& row : list)
+    if (row.is_array())
+      for (const auto& x : row) flat.push_back(x.get<double>());
+    else
+      flat.push_back(row.get<double>());
+  Tensor out = at::tensor(flat, at::kDouble).to(type);
+  return list.at(0).is_array() ? out.view({static_cast<int64_t>(list.size()), -1}) : out;
+}
+
+struct Input {
+  Evaluation now;
+  Experience batch;
+  Tensor leaf;
+};
+
+Input input_of(const json& one, at::ScalarType type) {
+  const json& data = golden().at("batch");
+  Input out;
+  auto column = [&](const char* name) { return numbers(data.at(name), type); };
+  bool scores = one.at("options").at("type") == "bradley_terry";
+  out.batch.mask = numbers(data.at("mask"), at::kBool);
+  out.batch.old_logp = column("old_logp"), out.batch.ref_logp = column("ref_logp");
+  Tensor advantage =
+      one.at("options").at("type") == "a2po" ? column("reward").sub(column("optimal_value")) : column("advantage");
+  out.batch.advantage = advantage.unsqueeze(1).expand(out.batch.mask.sizes());
+  if (one.value("with_margin", false)) out.batch.extra.set(extra::margin, column("margin").repeat({2}));
+  out.batch.fill_totals();
+  out.leaf = column(scores ? "score" : "logp").set_requires_grad(true);
+  (scores ? out.now.score : out.now.logp) = out.leaf;
+  return out;
+}
+
+TEST(LanguageLosses, EqualThoseOfTrlAndVerl) {
+  register_builtins();
+  ASSERT_GT(golden().at("cases").size(), 18u);
+  for (const auto& [name, one] : golden().at("cases").items())
+    for (auto type : {at::kDouble, at::kFloat}) {
+      SCOPED_TRACE(name);
+      bool single = type == at::kFloat || one.at("options").at("type") == "orpo";  // TRL's odds are float32
+      double tolerance = single ? 1e-5 : 1e-10;
+      Input input = input_of(one, type);
+      auto objective = registry<Objective>().make(Config::parse(one.at("options").dump()));
+      Loss loss = objective->loss(input.now, input.batch);
+      EXPECT_NEAR(loss.total().item<double>(), one.at("loss").get<double>(), tolerance);
+      Tensor grad = torch::autograd::grad({loss.total()}, {input.leaf})[0].to(at::kDouble);
+      EXPECT_LE(grad.sub(numbers(one.at("grad"))).abs().max().item<double>(), tolerance);
+      for (const auto& [metric, value] : one.at("metrics").items()) {
+        ASSERT_TRUE(loss.metrics.has(metric)) << metric;
+        EXPECT_NEAR(loss.metrics.mean(metric), value.get<double>(), std::max(tolerance, 1e-6)) << metric;
+      }
+    }
+}
+
+testing::Example scored_pairs() {
+  testing::Example out = testing::pairs_example();
+  out.now = {};
+  out.now.score = at::tensor({0.4, -0.3, 1.7, 1.1, 0.6, -0.9}, at::kDouble);
+  out.batch.extra.set(extra::margin, at::tensor({0.1, 0.5, 0.0, 0.1, 0.5, 0.0}, at::kDouble));
+  return out;
+}
+
+testing::Example diverging() {
+  testing::Example out = testing::policy_gradient_example();
+  out.now.extra.set(extra::divergence, out.now.entropy.mul(0.7).add(0.1));
+  return out;
+}
+
+TEST(Conformance, PreferencesWithoutAReference) {
+  for (std::string variant : {"sigmoid", "hinge", "ipo", "simpo"})
+    for (std::string more : {"", ", alpha: 0.4, nll_weight: 0, label_smoothing: 0.1"})
+      testing::check_objective(case_of<Cpo>("{beta: 0.5, variant: " + variant + more + "}", testing::pairs_example));
+  testing::check_objective(case_of<Orpo>("{beta: 0.5}", testing::pairs_example));
+}
+
+TEST(Conformance, RewardModels) {
+  testing::check_objective(case_of<BradleyTerry>("{}", scored_pairs));
+  testing::check_objective(case_of<BradleyTerry>("{center_weight: 0.1}", scored_pairs));
+}
+
+TEST(Conformance, SupervisedObjectives) {
+  testing::check_objective(case_of<Raft>("{kl_weight: 0.1}", testing::policy_gradient_example));
+  auto dft = case_of<Dft>("{}", testing::policy_gradient_example);
+  dft.differentiable = false;  // each token's weight is held constant
+  testing::check_objective(dft);
+  auto asft = case_of<Asft>("{kl_weight: 0.3}", diverging);
+  asft.differentiable = false;
+  testing::check_objective(asft);
+  testing::check_objective(case_of<Distillation>("{}", diverging));
+}
+
+TEST(Conformance, PolicyGradients) {
+  testing::check_objective(case_of<A2po>("{beta: 0.3}", testing::policy_gradient_example));
+  for (std::string options : {"{}", "{ratio_level: sequence}", "{anchor: reference, beta: 0.5}"})
+    testing::check_objective(case_of<Dro>(options, testing::policy_gradient_example));
+  for (std::string options :
+       {"{share: 0.2, cov_low: 0.01}", "{variant: kl_cov, share: 0.3}", "{variant: clip_cov, share: 0}"}) {
+    auto one = case_of<Covariance>(options, testing::policy_gradient_example);
+    one.differentiable = false;  // which tokens are picked is held constant
+    testing::check_objective(one);
+  }
+}
+
+TEST(Orpo, AnswersThatAreCertainGiveFiniteNumbers) {
+  Experience batch;
+  batch.mask = at::ones({4, 2}, at::kBool);
+  batch.mask[3].fill_(false);
+  batch.fill_totals();
+  Evaluation now;
+  now.logp = at::tensor({0.0, 0.0, -1.0, -2.0, 0.0, 0.0, -1e4, -1e4}, at::kDouble).view({4, 2});
+  auto judged = testing::judge(make<Orpo>("{}"), now, batch);
+  EXPECT_TRUE(std::isfinite(judged.loss));
+  EXPECT_TRUE(judged.grads[0].isfinite().all().item<bool>());
+}
+
+TEST(Covariance, PartOfABatchIsRefusedWithoutTheWhole) {
+  auto e = testing::policy_gradient_example();
+  Evaluation now = testing::map(e.now, [](const Tensor& x) { return x.narrow(0, 0, 2); });
+  auto message = testing::message_of<RunError>([&] { make<Covariance>("{}").loss(now, e.batch.narrow(0, 2)); });
+  EXPECT_NE(message.find("2 of 6 rows"), std::string::npos);
+  EXPECT_NE(testing::message_of([] { make<Covariance>("{cov_low: 6}"); }).find("cov_high"), std::string::npos);
+}
+
+TEST(Objectives, NameTheCreditThatBelongsToThem) {
+  EXPECT_EQ(make<A2po>("{}").needs().credit, "optimal_value");
+  Needs both = make<A2po>("{}").needs() | Needs{};
+  EXPECT_EQ(both.credit, "optimal_value");
+}
+
+}  // namespace
+}  // namespace rft
