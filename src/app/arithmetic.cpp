@@ -23,6 +23,15 @@ std::string solution_of(const Addition& problem, bool forgetful) {
   return text + ";" + sum;
 }
 
+std::vector<std::string> steps_of(const std::string& solution) {
+  std::vector<std::string> out;
+  size_t begin = 0;
+  for (size_t end; (end = solution.find_first_of(",;", begin)) != std::string::npos; begin = end + 1)
+    out.push_back(solution.substr(begin, end + 1 - begin));
+  out.push_back(solution.substr(begin));
+  return out;
+}
+
 std::vector<Addition> draw_additions(int64_t count, int64_t digits, uint64_t seed) {
   int64_t low = 1;
   for (int64_t i = 1; i < digits; ++i) low *= 10;

@@ -8,6 +8,7 @@
 #include "app/digits.h"
 #include "app/names.h"
 #include "rft/core/error.h"
+#include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/nn/decoder.h"
@@ -28,12 +29,41 @@ std::string row(const std::string& prompt, const std::string& key, const std::st
   return cat("{\"prompt\": \"", prompt, "\", \"", key, "\": \"", value, "\"}\n");
 }
 
+std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
+
+/// What people, or a checker, might have said of a right and a forgetful solution of one problem.
+struct Judged {
+  std::string pairs, verdicts, steps, gold;
+
+  void add(const Addition& problem, bool forget) {
+    std::string prompt = in_quotes(prompt_of(problem)), right = solution_of(problem, false),
+                wrong = solution_of(problem, true), shown = forget ? wrong : right;
+    gold += cat("{\"prompt\": ", prompt, ", \"answer\": \"", problem.a + problem.b,
+                "\", \"completion\": ", in_quotes(right), "}\n");
+    verdicts += cat("{\"prompt\": ", prompt, ", \"completion\": ", in_quotes(shown),
+                    ", \"label\": ", shown == right ? "true" : "false", "}\n");
+    if (wrong != right)
+      pairs +=
+          cat("{\"prompt\": ", prompt, ", \"chosen\": ", in_quotes(right), ", \"rejected\": ", in_quotes(wrong), "}\n");
+    std::vector<std::string> written = steps_of(shown), known = steps_of(right), texts, labels;
+    for (size_t i = 0; i < written.size(); ++i)
+      texts.push_back(in_quotes(written[i])), labels.push_back(written[i] == known[i] ? "true" : "false");
+    steps += cat("{\"prompt\": ", prompt, ", \"completions\": [", join(texts, ", "), "], \"labels\": [",
+                 join(labels, ", "), "]}\n");
+  }
+  void write(const std::string& directory, const std::string& suffix) const {
+    write_text(directory + "/pairs" + suffix, pairs), write_text(directory + "/verdicts" + suffix, verdicts);
+    write_text(directory + "/steps" + suffix, steps), write_text(directory + "/gold" + suffix, gold);
+  }
+};
+
 std::vector<std::string> write_rows(const DataArguments& arguments) {
   auto problems = draw_additions(arguments.demonstrations + arguments.train + arguments.test, arguments.digits,
                                  static_cast<uint64_t>(arguments.seed));
   Rng noise(static_cast<uint64_t>(arguments.seed), 1);
   std::string demonstrations, train, test;
   std::vector<std::string> corpus;
+  Judged judged, held_out;
   for (int64_t i = 0; i < static_cast<int64_t>(problems.size()); ++i) {
     const Addition& problem = problems[i];
     std::string prompt = prompt_of(problem), answer = std::to_string(problem.a + problem.b);
@@ -42,12 +72,15 @@ std::vector<std::string> write_rows(const DataArguments& arguments) {
       demonstrations += row(prompt, "completion", solution);
       corpus.push_back(prompt + solution);
     } else {
-      (i < arguments.demonstrations + arguments.train ? train : test) += row(prompt, "answer", answer);
+      bool learned = i < arguments.demonstrations + arguments.train;
+      (learned ? train : test) += row(prompt, "answer", answer);
+      (learned ? judged : held_out).add(problem, noise.uniform(i) < arguments.forgetful);
     }
   }
   write_text(arguments.out + "/sft.jsonl", demonstrations);
   write_text(arguments.out + "/train.jsonl", train);
   write_text(arguments.out + "/test.jsonl", test);
+  judged.write(arguments.out, ".jsonl"), held_out.write(arguments.out, "_test.jsonl");
   return corpus;
 }
 
@@ -138,7 +171,10 @@ void add_data(CLI::App& program) {
       "Example: rft data --out data/arithmetic --seed 0\n"
       "Without the name of a task it is addition:\n"
       "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
-      "answer; no problem is in two files), and model/, a Hugging Face directory with random weights.");
+      "answer; no problem is in two of these), of train.jsonl's problems pairs.jsonl (chosen, rejected), "
+      "verdicts.jsonl\n"
+      "(completion, label), steps.jsonl (completions, labels) and gold.jsonl (answer and right completion), of\n"
+      "test.jsonl's the same as NAME_test.jsonl, and model/, a Hugging Face directory with random weights.");
   command->add_option("--out", arguments->out, "the directory to write");
   command->add_option("--seed", arguments->seed, "seed of problems, noise and weights");
   command->add_option("--digits", arguments->digits, "digits of each number")->check(CLI::Range(1, 9));
