@@ -57,6 +57,9 @@
 #include "rft/select/best_of_n.h"
 #include "rft/select/best_worst.h"
 #include "rft/select/dynamic_sampling.h"
+#include "rft/select/gvm.h"
+#include "rft/select/pass_rate.h"
+#include "rft/select/ranked_groups.h"
 
 /// The one file that names every implementation.
 
@@ -232,6 +235,13 @@ void register_selectors() {
                        "online DPO, arXiv:2402.04792; D3PO, arXiv:2311.13231");
   table.add<DynamicSampling>("dynamic_sampling", "groups whose rewards differ; more is drawn until the batch is full",
                              "DAPO, Yu et al. 2025, arXiv:2503.14476");
+  table.add<PassRate>("pass_rate", "groups that are neither too easy nor too hard",
+                      "Bae et al. 2025, arXiv:2504.03380");
+  table.add<RankedGroups>("ranked_groups", "the groups whose rewards vary most, or the hardest ones",
+                          "variance-aware sampling, arXiv:2509.21268");
+  table.add<SpreadRows>("spread_rows", "of each group the rows whose rewards vary most", "PODS, arXiv:2504.13818");
+  table.add<Gvm>("gvm", "more answers where the gradient varies more; of each context its right ones",
+                 "Yao et al. 2025, arXiv:2505.02391");
 }
 
 }  // namespace

@@ -53,6 +53,11 @@ void Grpo::Options::visit(OptionVisitor& v) {
            one_of({"none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"}));
   v.option("sampler_correction_max", sampler_correction_max, "upper limit of that ratio", above(0));
   v.option("sampler_correction_min", sampler_correction_min, "lower limit of that ratio", at_least(0));
+  v.option("given_shaping", given_shaping,
+           "of answers that the dataset gave: A p / (p + this) in place of the clipped ratio (LUFFY); 0 = not",
+           at_least(0));
+  v.option("given_nll_weight", given_nll_weight, "weight of the likelihood of answers that the dataset gave",
+           at_least(0));
   v.option("sapo_tau_pos", sapo_tau_pos, "SAPO's temperature where the advantage is positive", above(0));
   v.option("sapo_tau_neg", sapo_tau_neg, "SAPO's temperature elsewhere", above(0));
   v.option("vespo_k_pos", vespo_k_pos, "VESPO's power of the ratio where the advantage is at least 0");
@@ -118,6 +123,12 @@ Loss Grpo::loss(const Evaluation& now, const Experience& batch) const {
   MetricSums metrics;
   Ratios r = ratios(c, options_);
   Tensor tokens = token_loss(c, r, options_, metrics);
+  Tensor given = batch.extra.find(extra::given);
+  if (given.defined() && options_.given_shaping > 0) {
+    Tensor p = c.logp.exp();
+    Tensor shaped = p.div(p.add(options_.given_shaping)).mul(c.advantage).neg();
+    tokens = at::where(given.unsqueeze(1), shaped, tokens);
+  }
   if (options_.off_policy_threshold) tokens = tokens.mul(on_policy(c, *options_.off_policy_threshold));
 
   Tensor acting = c.weight;  // the tokens that the policy loss acts on
@@ -146,6 +157,10 @@ Loss Grpo::loss(const Evaluation& now, const Experience& batch) const {
     out.metrics.add("entropy_coef", entropy_weight_, rows);
     Tensor mean = required(c.entropy, "entropy", "grpo").mul(acting).sum().div(std::max(whole.bonus_tokens, 1.0));
     if (bonus_weight() != 0) out.terms.push_back({"entropy_bonus", mean.mul(-bonus_weight())});
+  }
+  if (given.defined() && options_.given_nll_weight != 0) {
+    Tensor likely = c.logp.mul(given.unsqueeze(1).to(c.logp.scalar_type())).sum();
+    out.terms.push_back({"given_nll", likely.mul(-options_.given_nll_weight / std::max(whole.tokens, 1.0))});
   }
   metrics.add_to(out.metrics);
   return out;

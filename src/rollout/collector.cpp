@@ -59,22 +59,50 @@ struct Spent {
 };
 
 /// The reward of each context's most likely answer, for all rows of its group.
-void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, int64_t group_size,
-                uint64_t seed) {
+void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, uint64_t seed) {
   SampleRequest request{1, seed, true, {}};
   Experience answers = slots.policy.sample(contexts, request);
   Rewards rewards = slots.reward->score(answers);
   check_rewards(rewards, answers.rows());
   answers.reward = rewards.value;
-  batch.extra.set(extra::greedy_reward, ops::row_rewards(answers).to(at::kFloat).repeat_interleave(group_size));
+  batch.extra.set(extra::greedy_reward, ops::row_rewards(answers).to(at::kFloat).index_select(0, batch.group));
+}
+
+/// Joins the samples of `asked` [C] int64, C groups, with the dataset's answers to the same rows, as if the policy had
+/// given them: their logp is the present policy's.
+Experience with_given(Policy& policy, Experience batch, const Tensor& asked, const Experience& answers) {
+  at::NoGradGuard no_grad;
+  Experience given = answers.select(asked);
+  given.group = at::arange(asked.numel(), at::kLong);
+  given.logp = at::where(given.mask, policy.evaluate(given, Needs{}).logp, at::zeros({}, batch.logp.options()));
+  auto mark = [](Experience& rows, bool value) {
+    rows.extra.set(extra::given, at::full({rows.rows()}, value, at::kBool));
+  };
+  for (const auto& [name, x] : batch.extra.tensors()) {
+    auto shape = x.sizes().vec();
+    shape[0] = given.rows();
+    given.extra.set(name, at::zeros(shape, x.options()));
+  }
+  given.extra.set(extra::row, asked);
+  mark(batch, false), mark(given, true);
+  Experience all = Experience::concat({batch, given});
+  return all.select(at::argsort(all.group, /*stable=*/true));
 }
 
 Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
                   const CollectOptions& options) {
-  auto index = at::tensor(cursor.next(options.batch_size / options.group_size), at::kLong);
-  SampleRequest request{options.group_size, seed, false, options.progress};
-  Experience asked = contexts.select(index), batch = slots.policy.sample(asked, request);
-  if (options.needs.greedy) add_greedy(slots, asked, batch, options.group_size, seed);
+  std::vector<int64_t> rows = cursor.next(options.batch_size / options.group_size);
+  std::vector<int64_t> counts = slots.selector.allocate(rows, options.batch_size);
+  int64_t group_size = options.group_size - (options.given ? 1 : 0);
+  auto asked = at::tensor(rows, at::kLong), group = at::arange(asked.numel(), at::kLong);
+  if (!counts.empty()) group = group.repeat_interleave(at::tensor(counts, at::kLong)), group_size = 1;
+  auto index = asked.index_select(0, group);
+  SampleRequest request{group_size, seed, false, options.progress};
+  Experience batch = slots.policy.sample(contexts.select(index), request);
+  batch.extra.set(extra::row, index.repeat_interleave(group_size));
+  batch.group = group.repeat_interleave(group_size);
+  if (options.given) batch = with_given(slots.policy, std::move(batch), asked, *options.given);
+  if (options.needs.greedy) add_greedy(slots, contexts.select(asked), batch, seed);
   return batch;
 }
 

@@ -111,6 +111,8 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   if ((!acts || needs.data != Needs::Data::rollout) && !stage.replay &&
       stage.data.prompts.empty() == stage.data.train.empty())
     bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
+  if (stage.rollout.given_answers && (acts || needs.data != Needs::Data::rollout || stage.rollout.group_size < 2))
+    bad_input(stage.rollout_block.place(), "rollout.given_answers joins a group of sampled answers, of at least 2");
   if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
     bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ",
               stage.rollout.group_size, "; got ", *stage.rollout.batch_size);

@@ -91,6 +91,7 @@ void StageTrainer::read_rows() {
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
   data_ = encode(*policy_, needs_, rows, reward_.get());
+  if (config_.rollout.given_answers) gold_ = policy_->demonstrations(rows);
   bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
   if (single && needs_.data == Needs::Data::demonstrations) data_ = actor_->decisions(data_);
   cursor_ = RowCursor(contexts_in(data_, needs_), config_.data.shuffle, mix(seed_, kOrder));
@@ -190,6 +191,7 @@ CollectOptions StageTrainer::collect_options() const {
   options.batch_size = rollout_batch_size();
   options.needs = needs_;
   options.recompute_logp = config_.rollout.recompute_logp;
+  if (config_.rollout.given_answers) options.given = &gold_;
   options.max_reward_failures = config_.train.max_reward_failures;
   return options;
 }

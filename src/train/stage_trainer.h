@@ -79,6 +79,7 @@ class StageTrainer {
   Needs needs_;
   bool online_pairs_ = false;
   Experience data_;  ///< all training rows, encoded: contexts or demonstrations
+  Experience gold_;  ///< with rollout.given_answers: the rows' own answers
   Experience eval_;
   Tensor eval_images_, eval_frames_;
   std::string fingerprint_;

@@ -25,6 +25,7 @@ inline constexpr char next_observation[] = "next_observation";  ///< [B, T, D] f
 inline constexpr char returns[] = "returns";                    ///< [B, T] float, what the critic should have said
 inline constexpr char raw_observation[] = "raw_observation";    ///< [B, T, D] float64, before a policy normalised it
 inline constexpr char command[] = "command";                    ///< [B, T, A] float64, what the environment was told
+inline constexpr char row[] = "row";            ///< [B] int64, number of the dataset's row that was asked
 inline constexpr char given[] = "given";        ///< [B] bool, the dataset's own answer rather than the policy's
 inline constexpr char greedy_reward[] = "greedy_reward";  ///< [B] float, of the context's most likely answer
 inline constexpr char divergence[] = "divergence";  ///< [B, T] float, of Evaluation: needs().divergence, with gradient

@@ -16,6 +16,10 @@
 ///   dapo, cispo, vespo, bnpo sum m l / N   (bnpo differs from dapo only where a trainer averages local batches)
 ///   dr_grpo (arXiv:2503.20783)  sum m l / (R max_completion_length)
 ///   luspo                    sum m l / R
+/// Rows that the dataset gave (extra::given; rollout.given_answers) are treated like samples, except that given_shaping c
+/// above 0 replaces their loss by -A p / (p + c), p = e^logp, which teaches most where the policy is least likely to go
+/// (LUFFY, Yan et al. 2025, arXiv:2504.14945: c = 0.1); given_nll_weight adds their likelihood, -given_nll_weight sum m
+/// logp / N over them, a term of its own (mixed supervised and reward fine-tuning).
 /// The entropy bonus, -entropy_weight sum m H / N over the tokens that the policy loss acts on, is a term of its own.
 /// The mask excludes prompt, padding, tool output and, with mask_truncated_completions, rows that hit the length limit;
 /// those rows still count in R, their tokens don't in N.
@@ -51,6 +55,7 @@ class Grpo : public Objective {
     bool mask_truncated_completions = false;
     std::string sampler_correction = "none";
     std::optional<double> sampler_correction_max = 3.0, sampler_correction_min;
+    double given_shaping = 0, given_nll_weight = 0;
     double sapo_tau_pos = 1.0, sapo_tau_neg = 1.05;
     double vespo_k_pos = 2, vespo_lambda_pos = 3, vespo_k_neg = 3, vespo_lambda_neg = 2;
 

@@ -27,6 +27,8 @@ struct CollectOptions {
   int64_t batch_size = 1;  ///< trajectories a rollout, a multiple of group_size
   Needs needs;             ///< of objective, credit and selector together
   bool recompute_logp = false;
+  /// The dataset's own answers, a row each context: one takes the place of the last of a group's samples. May be null.
+  const Experience* given = nullptr;
   bool uniform = false;  ///< actors act at random
   double max_reward_failures = 0.5;
   std::function<void(int64_t, int64_t)> progress;

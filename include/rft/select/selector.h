@@ -1,5 +1,7 @@
 #pragma once
 /// Selector: which rows to learn from, and whether to draw more.
+#include <vector>
+
 #include "rft/core/experience.h"
 #include "rft/core/metrics.h"
 #include "rft/core/state.h"
@@ -10,6 +12,12 @@ namespace rft {
 class Selector : public Stateful {
  public:
   virtual Needs needs() const { return {}; }
+  /// How many answers each of the contexts that come next gets, `rows` being their numbers in the dataset; their sum is
+  /// at most `answers`. Empty: as many for each.
+  virtual std::vector<int64_t> allocate(const std::vector<int64_t>& rows, int64_t answers) {
+    (void)rows, (void)answers;
+    return {};
+  }
   /// [K] int64: the rows of `batch` to learn from, in order. May be empty.
   virtual Tensor select(const Experience& batch, Metrics& metrics) = 0;
   /// How many rows remain of a rollout of `rows` when nothing unusual happens (best-of-n keeps one a group).

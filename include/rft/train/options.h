@@ -39,6 +39,7 @@ struct RolloutOptions {
   int64_t group_size = 8;
   std::optional<int64_t> batch_size;
   bool recompute_logp = false;
+  bool given_answers = false;
   void visit(OptionVisitor& v) {
     v.option("group_size", group_size, "samples drawn for each prompt", at_least(1).in("samples"));
     v.option("batch_size", batch_size,
@@ -47,6 +48,8 @@ struct RolloutOptions {
     v.option("recompute_logp", recompute_logp,
              "judge a rollout once more before its updates and take ratios against that instead of the sampler's own "
              "log-probabilities (useful in bfloat16)");
+    v.option("given_answers", given_answers,
+             "one of each group's answers is the dataset's own, its column `completion` (off-policy gold)");
   }
 };
 
