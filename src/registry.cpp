@@ -30,6 +30,7 @@
 #include "rft/objective/orpo.h"
 #include "rft/objective/ppo.h"
 #include "rft/objective/prdp.h"
+#include "rft/objective/process_reward.h"
 #include "rft/objective/reinforce.h"
 #include "rft/objective/rloo.h"
 #include "rft/objective/rwr.h"
@@ -43,6 +44,7 @@
 #include "rft/policy/masked_diffusion.h"
 #include "rft/policy/mlp_actor.h"
 #include "rft/policy/recurrent_actor.h"
+#include "rft/policy/text_scorer.h"
 #include "rft/reward/distribution_rewards.h"
 #include "rft/reward/exact_match.h"
 #include "rft/reward/image_rewards.h"
@@ -51,6 +53,7 @@
 #include "rft/reward/optimal_transport.h"
 #include "rft/reward/regex.h"
 #include "rft/reward/sequence_rewards.h"
+#include "rft/reward/text_reward.h"
 #include "rft/reward/vision_rewards.h"
 #include "rft/reward/weighted_sum.h"
 #include "rft/select/all.h"
@@ -70,6 +73,8 @@ void register_policies() {
   auto& table = registry<Policy>();
   table.add<CausalLm>("causal_lm", "a decoder-only language model (Qwen2, Qwen3, Llama, GPT-2)",
                       "transformers' AutoModelForCausalLM");
+  table.add<TextScorer>("reward_model", "a model that scores texts, to become a reward",
+                        "transformers' AutoModelForSequenceClassification; TRL RewardTrainer, PRMTrainer");
   table.add<Diffusion>("diffusion", "an image model that predicts noise; a decision is a denoising step",
                        "diffusers' pipelines; DDPO, Black et al. 2023, arXiv:2305.13301");
   table.add<Flow>("flow", "an image model that predicts a velocity; a decision is a step of its SDE",
@@ -138,6 +143,8 @@ void register_rewards() {
                               "RAPL, Tian et al. 2024, arXiv:2310.07932");
   table.add<PixelTarget>("pixel_target", "how near a picture's pixels are to another's", "");
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
+  table.add<TextReward>("reward_model", "what a reward model says of prompt and completion, or of its steps",
+                        "Ouyang et al. 2022, arXiv:2203.02155; Lightman et al. 2023, arXiv:2305.20050");
   table.add<SequenceClassifierReward>("sequence_classifier", "what a classifier or regressor says of a sequence",
                                       "transformers' EsmForSequenceClassification");
   table.add<VendiReward>("vendi", "how much more diverse a picture makes the samples",
@@ -179,6 +186,8 @@ void register_objectives() {
                   "Hong et al. 2024, arXiv:2403.07691; TRL ORPOTrainer");
   table.add<BradleyTerry>("bradley_terry", "trains a reward model: the chosen answer's score above the rejected one's",
                           "Ouyang et al. 2022, arXiv:2203.02155; TRL RewardTrainer");
+  table.add<ProcessReward>("process_reward", "trains a reward model of an answer's steps, by a verdict on each",
+                           "Lightman et al. 2023, arXiv:2305.20050; TRL PRMTrainer");
   table.add<Kto>("kto", "learning from answers that were found good or bad, one by one",
                  "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer");
   table.add<Prdp>("prdp", "the difference of two answers' rewards, predicted by their log-ratios",

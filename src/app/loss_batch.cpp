@@ -231,6 +231,18 @@ LossBatch read_pathwise(Reader& file, const Needs& needs) {
   return out;
 }
 
+/// Scores of steps, and the verdicts on them.
+LossBatch read_steps(Reader& file) {
+  file.need({"score", "mask", extra::step_label});
+  file.set_shape("score");
+  LossBatch out;
+  out.now.score = leaf(out, "score", file.values("score"));
+  out.batch.mask = file.mask("mask");
+  out.batch.extra.set(extra::step_label, file.values(extra::step_label));
+  take_rest(file, out.batch);
+  return out;
+}
+
 LossBatch read_pairs(Reader& file, const Needs& needs) {
   bool scores = needs.score;
   std::string produced = scores ? "score" : "logp";
@@ -270,7 +282,7 @@ LossBatch read_loss_batch(const Tensors& tensors, const Needs& needs, const std:
               : needs.data == Needs::Data::pairs    ? read_pairs
               : needs.data == Needs::Data::unpaired ? read_unpaired
                                                     : read_rows;
-  LossBatch out = read(file, needs);
+  LossBatch out = needs.data == Needs::Data::steps ? read_steps(file) : read(file, needs);
   out.batch.fill_totals();
   return out;
 }

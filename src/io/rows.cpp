@@ -225,6 +225,36 @@ int64_t Rows::integer(int64_t i, const std::string& column) const {
   return impl_->integer(i, column, impl_->value(i, column));
 }
 
+double Rows::number(int64_t i, const std::string& column) const {
+  const Json& value = impl_->value(i, column);
+  if (!value.is_number()) bad_input(where(i), "`", column, "` must be a number; got ", value.dump());
+  return value.get<double>();
+}
+
+std::vector<std::string> Rows::strings(int64_t i, const std::string& column) const {
+  const Json& value = impl_->value(i, column);
+  if (!value.is_array()) bad_input(where(i), "`", column, "` must be a list of texts; got ", value.type_name());
+  std::vector<std::string> out;
+  for (size_t at = 0; at < value.size(); ++at) {
+    if (!value[at].is_string())
+      bad_input(where(i), "`", column, "`[", at, "] must be a text; got ", value[at].type_name());
+    out.push_back(value[at].get<std::string>());
+  }
+  return out;
+}
+
+std::vector<double> Rows::verdicts(int64_t i, const std::string& column) const {
+  const Json& value = impl_->value(i, column);
+  if (!value.is_array()) bad_input(where(i), "`", column, "` must be a list; got ", value.type_name());
+  std::vector<double> out;
+  for (size_t at = 0; at < value.size(); ++at) {
+    if (!value[at].is_boolean() && !value[at].is_number())
+      bad_input(where(i), "`", column, "`[", at, "] must be true, false or a number; got ", value[at].dump());
+    out.push_back(value[at].is_boolean() ? static_cast<double>(value[at].get<bool>()) : value[at].get<double>());
+  }
+  return out;
+}
+
 void Rows::require(const std::string& column) const {
   for (int64_t i = 0; i < size(); ++i) impl_->value(i, column);
 }

@@ -158,7 +158,59 @@ void read_gpt2(const ConfigFields& in, DecoderConfig& config) {
     bad_input(in.where(), "n_embd must be a multiple of n_head");
 }
 
+/// The families, and what their language models are called.
+struct Family {
+  const char *type, *prefix, *language_model;
+};
+constexpr Family kFamilies[] = {{"qwen2", "Qwen2", "Qwen2ForCausalLM"},
+                                {"qwen3", "Qwen3", "Qwen3ForCausalLM"},
+                                {"llama", "Llama", "LlamaForCausalLM"},
+                                {"gpt2", "GPT2", "GPT2LMHeadModel"}};
+constexpr char kSequence[] = "ForSequenceClassification", kToken[] = "ForTokenClassification";
+
+/// Sets architecture, model_type and the kind of head.
+void read_architecture(const ConfigFields& in, DecoderConfig& config) {
+  const Json& json = in.json();
+  if (in.has("architectures") && json["architectures"].is_array() && !json["architectures"].empty() &&
+      json["architectures"][0].is_string())
+    config.architecture = json["architectures"][0];
+  config.model_type = in.text("model_type", "");
+  std::vector<std::string> names;
+  bool known = false, scores = false;
+  for (const auto& family : kFamilies) {
+    names.push_back(family.language_model);
+    if (config.architecture.empty() && config.model_type == family.type) config.architecture = family.language_model;
+    bool sequence = config.architecture == std::string(family.prefix) + kSequence;
+    bool token = config.architecture == std::string(family.prefix) + kToken && std::string(family.type) != "gpt2";
+    if (config.architecture != family.language_model && !sequence && !token) continue;
+    config.model_type = family.type, known = true, scores = sequence || token, config.head_bias = token;
+  }
+  if (!known)
+    bad_input(in.where(), "the architecture '", config.architecture.empty() ? config.model_type : config.architecture,
+              "' is not known; known: ", join(names, ", "), ", and for reward models ...", kSequence, " and ...",
+              kToken);
+  if (!scores) return;
+  bool named = in.has("id2label") && json["id2label"].is_object();
+  config.labels =
+      named ? std::max<int64_t>(static_cast<int64_t>(json["id2label"].size()), 1) : in.size("num_labels", 2);
+}
+
 }  // namespace
+
+DecoderConfig DecoderConfig::with_score_head(int64_t labels, bool every_token, int64_t pad_id) const {
+  auto json = nlohmann::ordered_json::parse(this->json);
+  for (const auto& family : kFamilies)
+    if (model_type == family.type)
+      json["architectures"] = {std::string(family.prefix) + (every_token ? kToken : kSequence)};
+  nlohmann::ordered_json id2label, label2id;
+  for (int64_t i = 0; i < labels; ++i) {
+    std::string label = "LABEL_" + std::to_string(i);
+    id2label[std::to_string(i)] = label, label2id[label] = i;
+  }
+  json["id2label"] = id2label, json["label2id"] = label2id;
+  if (!json.contains("pad_token_id") || json["pad_token_id"].is_null()) json["pad_token_id"] = pad_id;
+  return from_json(json.dump(2) + "\n", "config.json");
+}
 
 DecoderConfig DecoderConfig::from_json(const std::string& text, const std::string& where) {
   if (too_deep_at(text, kMaxDepth)) bad_input(where, "JSON may nest at most ", kMaxDepth, " deep; this nests deeper");
@@ -167,28 +219,13 @@ DecoderConfig DecoderConfig::from_json(const std::string& text, const std::strin
   ConfigFields in(json, where);
   DecoderConfig config;
   config.json = text;
-  if (in.has("architectures") && json["architectures"].is_array() && !json["architectures"].empty() &&
-      json["architectures"][0].is_string())
-    config.architecture = json["architectures"][0];
-  config.model_type = in.text("model_type", "");
-  static const std::vector<std::pair<std::string, std::string>> known = {{"qwen2", "Qwen2ForCausalLM"},
-                                                                         {"qwen3", "Qwen3ForCausalLM"},
-                                                                         {"llama", "LlamaForCausalLM"},
-                                                                         {"gpt2", "GPT2LMHeadModel"}};
-  std::vector<std::string> names;
-  for (const auto& [type, architecture] : known) {
-    names.push_back(architecture);
-    if (config.architecture.empty() && config.model_type == type) config.architecture = architecture;
-    if (config.architecture == architecture) config.model_type = type;
-  }
-  if (std::find(names.begin(), names.end(), config.architecture) == names.end())
-    bad_input(where, "the architecture '", config.architecture.empty() ? config.model_type : config.architecture,
-              "' is not known; known: ", join(names, ", "));
+  read_architecture(in, config);
   if (in.has("quantization_config"))
     bad_input(where, "'quantization_config': quantized weights are not read; dequantize and save them first");
   config.vocab_size = in.size("vocab_size");
   config.initializer_range = in.number("initializer_range", 0.02);
   config.model_type == "gpt2" ? read_gpt2(in, config) : read_llama_like(in, config);
+  if (config.labels) config.tied_head = false;
   if (config.layers > kMostLayers)
     bad_input(where, "a model may have at most ", kMostLayers, " layers; got ", config.layers);
   if (config.heads * config.head_dim > kLargest)

@@ -78,7 +78,8 @@ DecoderWeights allocate_weights(const DecoderConfig& c, const at::TensorOptions&
     w.layers.push_back(std::move(layer));
   }
   w.final_norm = allocate_norm(D, norm_bias, options);
-  w.head = c.tied_head ? w.token_embedding : at::empty({c.vocab_size, D}, options);
+  w.head = c.tied_head ? w.token_embedding : at::empty({c.labels ? c.labels : c.vocab_size, D}, options);
+  if (c.head_bias) w.head_bias = at::empty({c.labels}, options);
   return w;
 }
 
@@ -93,7 +94,8 @@ std::vector<TensorPlace> tensor_places(const DecoderConfig& config, const Decode
     gpt2 ? place_gpt2_layer(places, at, w.layers[i]) : place_llama_layer(places, at, w.layers[i], config);
   }
   places.norm(root + (gpt2 ? "ln_f" : "norm"), w.final_norm);
-  if (!config.tied_head) places.add("lm_head.weight", w.head);
+  if (!config.tied_head) places.add(config.labels ? "score.weight" : "lm_head.weight", w.head);
+  places.add("score.bias", w.head_bias);
   return std::move(places.list);
 }
 
@@ -120,6 +122,7 @@ std::vector<std::pair<std::string, Tensor>> DecoderWeights::named() const {
   }
   add_pair("final_norm", final_norm.weight, final_norm.bias);
   if (!head.is_same(token_embedding)) add("head", head);
+  add("head_bias", head_bias);
   return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include "policy/adapter_directory.h"
 #include "policy/shared_options.h"
+#include "policy/value_head.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
@@ -18,14 +19,16 @@
 namespace rft {
 namespace {
 
-std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype) {
+constexpr char kCritic[] = "/critic";
+
+}  // namespace
+
+std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory, at::ScalarType dtype) {
   std::string file = directory + "/config.json";
   if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
   return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), dtype,
                                    directory);
 }
-
-}  // namespace
 
 /// Where the decisions of a batch lie in the packed hidden states.
 struct CausalLm::Layout {
@@ -88,6 +91,10 @@ void CausalLm::Options::visit(OptionVisitor& v) {
       "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
   lora_options(v, use_lora, lora, lora_seed, "names such as q_proj; empty = all linear layers but the head");
   v.option(
+      "critic", critic,
+      "what estimates returns where an objective asks: a head on the model, or on a copy of it (a model of its own)",
+      one_of({"head", "model"}));
+  v.option(
       "reference", reference,
       "the model directory of the reference policy, or of a teacher with the same vocabulary; empty = the policy as "
       "it was before training");
@@ -112,13 +119,26 @@ void CausalLm::Rollout::visit(OptionVisitor& v) {
   v.option("decode_batch_size", decode_batch_size, "completions decoded at once; 0 = chosen", at_least(0));
 }
 
-CausalLm::CausalLm(Options options) : options_(std::move(options)) {
-  if (is_adapter_directory(options_.path)) {
-    if (!options_.adapter.empty()) bad_input("policy.path", "'", options_.path, "' is an adapter directory itself");
-    options_.adapter = options_.path;
-    options_.path = adapter_base(options_.path);
-  }
-  decoder_ = load_decoder(options_.path, dtype_of(options_.dtype));
+CausalLm::~CausalLm() = default;
+
+CausalLm::CausalLm(Options options) : CausalLm(std::move(options), nullptr) {
+  if (decoder_->config().labels)
+    bad_input("policy.path", "'", options_.path, "' is a reward model (", decoder_->config().architecture,
+              "), not a language model; the policy type reward_model trains it, the reward of that type uses it");
+}
+
+/// The path of an adapter is that of its base model and its own.
+void CausalLm::read_adapters() {
+  if (!is_adapter_directory(options_.path)) return;
+  if (!options_.adapter.empty()) bad_input("policy.path", "'", options_.path, "' is an adapter directory itself");
+  options_.adapter = options_.path;
+  options_.path = adapter_base(options_.path);
+}
+
+CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
+    : decoder_(std::move(decoder)), options_(std::move(options)) {
+  read_adapters();
+  if (!decoder_) decoder_ = load_decoder(options_.path, dtype_of(options_.dtype));
   tokenizer_ = Tokenizer::load(options_.path);
   eos_ids_ = eos_token_ids(options_.path);
   if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
@@ -139,6 +159,18 @@ CausalLm::CausalLm(Options options) : options_(std::move(options)) {
   if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
   if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
   for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(!options_.use_lora);
+}
+
+void CausalLm::prepare(const Needs& needs, uint64_t seed) {
+  Policy::prepare(needs, seed);
+  if (!needs.value) return;
+  auto dtype = dtype_of(options_.dtype);
+  value_head_ = std::make_unique<ValueHead>(decoder_->config().hidden_size, dtype, seed);
+  value_head_->load(options_.path);
+  if (options_.critic != "model") return;
+  std::string saved = options_.path + kCritic;
+  critic_ = load_decoder(file_exists(saved + "/config.json") ? saved : options_.path, dtype);
+  for (auto& [name, value] : critic_->weights().named()) value.requires_grad_(name != "head");
 }
 
 CausalLm::TokenRow CausalLm::prompt_row(const Rows& rows, int64_t i) const {
@@ -285,6 +317,14 @@ Experience CausalLm::sample(const Experience& contexts, const SampleRequest& req
   return out;
 }
 
+/// [M]: what the critic expects at the decisions of `layout`; `states` [M, D] are the policy's own.
+Tensor CausalLm::values(const Layout& layout, const Tensor& states) const {
+  if (!value_head_) run_failed("causal_lm", "values were asked for, and prepare() was not told");
+  if (!critic_) return value_head_->values(states);
+  Tensor hidden = critic_->forward(layout.packed, {.checkpoint = options_.gradient_checkpointing});
+  return value_head_->values(ops::gather_rows(hidden, layout.hidden_index, layout.decision));
+}
+
 /// [M]: of the states that predict the decisions of `layout`.
 Tensor CausalLm::divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence,
                             double temperature) {
@@ -306,6 +346,7 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
     out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat));
     if (needs.entropy) out.entropy = at::zeros_like(out.logp);
     if (needs.divergence) out.extra.set(extra::divergence, at::zeros_like(out.logp));
+    if (needs.value) out.value = at::zeros_like(out.logp);
     return out;
   }
   bool rollout = needs.data == Needs::Data::rollout;
@@ -315,6 +356,7 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy);
   out.logp = to_cells(result.logp, layout.cell, B, T);
   if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
+  if (needs.value) out.value = to_cells(values(layout, states), layout.cell, B, T);
   if (needs.divergence)
     out.extra.set(extra::divergence,
                   to_cells(divergence(layout, states, *needs.divergence, temperature), layout.cell, B, T));
@@ -371,6 +413,10 @@ void CausalLm::load_state(const State& state) {
 
 std::vector<Parameter> CausalLm::parameters() {
   std::vector<Parameter> out;
+  if (value_head_) value_head_->add_parameters(out, "value_head.");
+  if (critic_)
+    for (const auto& [name, value] : critic_->weights().named())
+      if (value.requires_grad()) out.push_back({"critic." + name, value, value.dim() > 1, groups::critic});
   if (options_.use_lora) {
     auto add = [&](const Linear& linear) {
       for (const auto& adapter : linear.adapters) {
@@ -388,6 +434,12 @@ std::vector<Parameter> CausalLm::parameters() {
 
 void CausalLm::save(const std::string& directory) const {
   copy_text_files(options_.path, directory);
+  if (value_head_) value_head_->save(directory);
+  if (critic_) {
+    make_directories(directory + kCritic);
+    write_text(directory + kCritic + "/config.json", critic_->config().json);
+    save_hf_tensors(directory + kCritic, critic_->hugging_face_tensors());
+  }
   if (options_.use_lora) return save_adapter(*decoder_, options_.lora, options_.path, directory);
   write_text(directory + "/config.json", decoder_->config().json);
   save_hf_tensors(directory, decoder_->hugging_face_tensors());
@@ -395,10 +447,15 @@ void CausalLm::save(const std::string& directory) const {
 
 void CausalLm::load(const std::string& directory) {
   at::NoGradGuard no_grad;
+  auto copy = [&](const std::string& from, Decoder& to) {
+    auto saved = load_decoder(from, dtype_of(options_.dtype));
+    auto theirs = saved->weights().named(), ours = to.weights().named();
+    for (size_t i = 0; i < ours.size(); ++i) ours[i].second.copy_(theirs[i].second);
+  };
+  if (value_head_) value_head_->load(directory);
+  if (critic_) copy(directory + kCritic, *critic_);
   if (options_.use_lora) return load_adapter(*decoder_, directory);
-  auto saved = load_decoder(directory, dtype_of(options_.dtype));
-  auto from = saved->weights().named(), to = decoder_->weights().named();
-  for (size_t i = 0; i < to.size(); ++i) to[i].second.copy_(from[i].second);
+  copy(directory, *decoder_);
 }
 
 }  // namespace rft

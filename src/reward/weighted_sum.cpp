@@ -53,11 +53,15 @@ void add_errors(std::vector<std::string>& into, const std::vector<std::string>& 
 void WeightedSum::Options::visit(OptionVisitor& v) {
   v.option("rewards", rewards, "blocks {type, weight: 1, name, ...}; each is scored and reported by itself",
            required());
-  v.option("mean", mean, "how they are combined: the weighted sum, or the weighted harmonic mean of positive rewards",
-           one_of({"arithmetic", "harmonic"}));
+  v.option("mean", mean,
+           "how they are combined: the weighted sum, the weighted harmonic mean of positive rewards, or as an ensemble "
+           "the least of them, or their mean less their variance",
+           one_of({"arithmetic", "harmonic", "worst_case", "uncertainty_weighted"}));
+  v.option("uncertainty_weight", uncertainty_weight, "uncertainty_weighted: the weight of the variance", at_least(0));
 }
 
-WeightedSum::WeightedSum(const Options& options) : harmonic_(options.mean == "harmonic") {
+WeightedSum::WeightedSum(const Options& options)
+    : mean_(options.mean), uncertainty_weight_(options.uncertainty_weight) {
   if (options.rewards.empty()) bad_input("reward", "the list of rewards is empty");
   std::set<std::string> taken;
   for (const auto& block : options.rewards) {
@@ -66,7 +70,7 @@ WeightedSum::WeightedSum(const Options& options) : harmonic_(options.mean == "ha
     std::string name = part.name.empty() ? block.find("type")->text() : part.name;
     if (name.find(',') != std::string::npos)
       bad_input(block.find("name")->place(), "a name has no commas; got '", name, "'");
-    if (harmonic_ && part.weight < 0)
+    if (mean_ == "harmonic" && part.weight < 0)
       bad_input(block.find("weight")->place(), "a harmonic mean has no negative weights; got ", part.weight);
     parts_.push_back({unique_name(name, taken), part.weight, std::move(model)});
   }
@@ -85,6 +89,16 @@ void WeightedSum::combine_harmonic(Rewards& out) const {
         out.errors[static_cast<size_t>(i)] = part.name + ": a harmonic mean is of rewards above 0";
   }
   out.value = sum.reciprocal().mul(weights).masked_fill(good.logical_not(), std::numeric_limits<float>::quiet_NaN());
+}
+
+void WeightedSum::combine_ensemble(Rewards& out) const {
+  std::vector<Tensor> values;
+  for (const auto& part : out.components) values.push_back(part.value.mul(part.weight));
+  Tensor all = at::stack(values);  // [K, B]; NaN goes through
+  if (mean_ == "worst_case")
+    out.value = std::get<0>(all.min(0));
+  else
+    out.value = all.mean(0).sub(all.var(0, /*unbiased=*/false), uncertainty_weight_);
 }
 
 Rewards WeightedSum::score(const Experience& batch) {
@@ -109,7 +123,8 @@ Rewards WeightedSum::score(const Experience& batch) {
     out.components.push_back({part.name, value, part.weight});
   }
   out.value = sum.masked_fill(known.logical_not(), std::numeric_limits<float>::quiet_NaN());
-  if (harmonic_) combine_harmonic(out);
+  if (mean_ == "harmonic") combine_harmonic(out);
+  if (mean_ == "worst_case" || mean_ == "uncertainty_weighted") combine_ensemble(out);
   return out;
 }
 

@@ -131,7 +131,14 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
   }
   at::NoGradGuard no_grad;
   if (options.needs.ref_logp) batch.ref_logp = slots.policy.ref_logp(batch, options.needs);
-  if (options.recompute_logp) batch.old_logp = slots.policy.evaluate(batch, Needs{}).logp;
+  bool estimated = batch.extra.has(extra::old_value);  // actors say it as they act
+  if (options.recompute_logp || (options.needs.value && !estimated)) {
+    Needs judged;
+    judged.value = options.needs.value && !estimated;
+    Evaluation now = slots.policy.evaluate(batch, judged);
+    if (options.recompute_logp) batch.old_logp = now.logp;
+    if (judged.value) batch.extra.set(extra::old_value, now.value);
+  }
   spent.judge += clock.lap();
   return batch;
 }

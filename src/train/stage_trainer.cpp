@@ -37,6 +37,15 @@ Experience with_labels(Experience batch, const Rows& rows) {
   return batch;
 }
 
+/// "margin": how much better the chosen answer was found; where the rows have that column.
+Experience with_margins(Experience batch, const Rows& rows) {
+  if (rows.size() == 0 || !rows.has(0, extra::margin)) return batch;
+  std::vector<float> margins;
+  for (int64_t i = 0; i < rows.size(); ++i) margins.push_back(static_cast<float>(rows.number(i, extra::margin)));
+  batch.extra.set(extra::margin, at::tensor(margins).repeat({2}));
+  return batch;
+}
+
 Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
   bool rewarded = needs.pathwise || needs.data == Needs::Data::rollout;
   if (reward && rewarded)
@@ -47,7 +56,9 @@ Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardMo
     case Needs::Data::unpaired:
       return with_labels(policy.demonstrations(rows), rows);
     case Needs::Data::pairs:
-      return policy.pairs(rows);
+      return with_margins(policy.pairs(rows), rows);
+    case Needs::Data::steps:
+      return policy.steps(rows);
     default:
       return policy.contexts(rows);
   }
@@ -76,6 +87,7 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
   bool acts = !config_.environment.is_null();
   if (needs_.data == Needs::Data::pairs && (reward_ || acts)) needs_.data = Needs::Data::rollout, online_pairs_ = true;
   if (acts) enter_worlds();
+  policy_->prepare(needs_, mix(seed_, kWeights));
   bool given = !config_.data.rows().empty();
   if (needs_.data == Needs::Data::transitions)
     open_replay(given);
@@ -99,9 +111,13 @@ void StageTrainer::read_rows() {
   Rows held_out = Rows::load(config_.data.eval);
   if (reward_)
     for (const auto& column : reward_->columns()) held_out.require(column);
-  eval_ = policy_->contexts(held_out);
+  bool judges = needs_.score;  // a reward model answers nothing: it is held against the verdicts it should give
+  eval_ = judges ? encode(*policy_, needs_, held_out, nullptr) : policy_->contexts(held_out);
   int64_t limit = config_.data.eval_rows;
-  if (limit > 0 && limit < held_out.size()) eval_ = eval_.select(at::arange(limit, at::kLong));
+  if (limit <= 0 || limit >= held_out.size()) return;
+  Tensor first = at::arange(limit, at::kLong);
+  bool pairs = judges && needs_.data == Needs::Data::pairs;
+  eval_ = eval_.select(pairs ? at::cat({first, first.add(held_out.size())}) : first);
 }
 
 void StageTrainer::enter_worlds() {
@@ -297,8 +313,27 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
   eval_frames_ = frames.empty() ? Tensor() : at::stack(frames);
 }
 
+/// The objective's own numbers on the held-out rows (eval/accuracy, ...).
+void StageTrainer::evaluate_scores(Metrics& metrics) {
+  bool pairs = needs_.data == Needs::Data::pairs;
+  int64_t count = contexts_in(eval_, needs_);
+  if (count == 0) return;
+  at::NoGradGuard no_grad;
+  constexpr int64_t kRows = 256;
+  for (int64_t at = 0; at < count; at += kRows) {
+    Tensor rows = at::arange(at, std::min(at + kRows, count));
+    Experience part = eval_.select(pairs ? at::cat({rows, rows.add(count)}) : rows);
+    part.fill_totals();
+    Loss loss = objective_->loss(policy_->evaluate(part, needs_), part);
+    auto share = static_cast<double>(rows.numel());
+    metrics.add("eval/loss", loss.total().item<double>(), share);
+    for (const auto& [name, value] : loss.metrics.means()) metrics.add("eval/" + name, value, share);
+  }
+}
+
 void StageTrainer::evaluate(Metrics& metrics) {
   if (worlds_) return evaluate_episodes(metrics);
+  if (needs_.score) return evaluate_scores(metrics);
   if (!eval_.context.rows() || !reward_) return;
   at::NoGradGuard no_grad;
   constexpr int64_t kRows = 256;

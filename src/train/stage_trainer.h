@@ -59,6 +59,7 @@ class StageTrainer {
   int64_t total_steps() const;
   bool single_decisions() const;
   void evaluate_episodes(Metrics& metrics);
+  void evaluate_scores(Metrics& metrics);
   Experience draw_rows();
   Experience next_chunk();
   int64_t group_size() const;

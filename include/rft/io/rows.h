@@ -31,6 +31,11 @@ class Rows {
   std::string string(int64_t i, const std::string& column) const;
   std::vector<int64_t> ints(int64_t i, const std::string& column) const;
   int64_t integer(int64_t i, const std::string& column) const;
+  double number(int64_t i, const std::string& column) const;
+  /// A list of texts. Throws UserError naming the place in the list.
+  std::vector<std::string> strings(int64_t i, const std::string& column) const;
+  /// A list of numbers, true being 1 and false 0. Throws UserError naming the place in the list.
+  std::vector<double> verdicts(int64_t i, const std::string& column) const;
   /// [L, width] float64 from a list of lists of `width` numbers, or an array; with width 1 also from a list of numbers.
   /// Throws UserError naming the place in the list.
   Tensor numbers(int64_t i, const std::string& column, int64_t width) const;

@@ -11,8 +11,9 @@ namespace rft {
 /// What config.json says. An unknown architecture, or a field whose value would change the computation in a way that is
 /// not implemented, is a UserError that names it.
 struct DecoderConfig {
-  std::string architecture;  ///< "Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel"
-  std::string model_type;    ///< "qwen2", "qwen3", "llama", "gpt2"
+  std::string architecture;  ///< "Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel", or with
+                             ///< a score head "Qwen2ForSequenceClassification", "Qwen2ForTokenClassification", ...
+  std::string model_type;  ///< "qwen2", "qwen3", "llama", "gpt2"
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, layers = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t max_positions = 0;  ///< longest sequence
@@ -24,11 +25,17 @@ struct DecoderConfig {
   std::string activation = "silu";  ///< silu, gelu, gelu_new (tanh), relu
   bool qkv_bias = false, out_bias = false, mlp_bias = false, qk_norm = false;
   bool tied_head = false;
+  int64_t labels = 0;  ///< outputs of a score head (a reward model), which stands in the place of the vocabulary's; 0:
+                       ///< a language model
+  bool head_bias = false;             ///< a score head of every token has one (token classification)
   std::vector<double> rope_inv_freq;  ///< [head_dim / 2], llama3/linear scaling applied
   std::string json;                   ///< config.json as read: written back unchanged but for dtype
 
   /// `text` is config.json; `where` names it in errors.
   static DecoderConfig from_json(const std::string& text, const std::string& where);
+  /// The same trunk with a score head of `labels` outputs, as transformers' AutoModelForSequenceClassification (or, of
+  /// every token, AutoModelForTokenClassification) writes it. `pad_id` is written where the model has none.
+  DecoderConfig with_score_head(int64_t labels, bool every_token, int64_t pad_id) const;
 };
 
 struct DecoderLayer {
@@ -46,7 +53,8 @@ struct DecoderWeights {
   Tensor position_embedding;  ///< [max_positions, D], where not rope
   std::vector<DecoderLayer> layers;
   Norm final_norm;
-  Tensor head;  ///< [V, D]; the token embedding itself where tied
+  Tensor head;       ///< [V, D], the token embedding itself where tied; or [labels, D]
+  Tensor head_bias;  ///< [labels], or undefined
 
   /// Every base tensor once, by the name it is trained under ("layers.0.qkv.weight").
   std::vector<std::pair<std::string, Tensor>> named() const;

@@ -1,5 +1,8 @@
 #pragma once
-/// A causal language model as a policy: a Hugging Face directory whose decisions are tokens.
+/// A causal language model as a policy: a Hugging Face directory whose decisions are tokens. Where an objective asks
+/// for values it gets a critic: a linear head on the hidden state before each decision, which trains the trunk too
+/// (`head`), or on that of a copy of the model (`model`). It is saved beside the model, in value_head.safetensors and
+/// critic/.
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +13,8 @@
 
 namespace rft {
 
+class ValueHead;
+
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
 /// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
 /// columns.
@@ -19,6 +24,7 @@ class CausalLm : public Policy {
     std::string path;
     std::string adapter;
     std::string reference;
+    std::string critic = "head";
     std::string dtype = "float32";
     bool gradient_checkpointing = false;
     bool use_lora = false;
@@ -42,6 +48,8 @@ class CausalLm : public Policy {
   };
 
   explicit CausalLm(Options options);
+  ~CausalLm() override;
+  void prepare(const Needs& needs, uint64_t seed) override;
 
   Experience contexts(const Rows& rows) const override;
   Experience demonstrations(const Rows& rows) override;
@@ -71,8 +79,19 @@ class CausalLm : public Policy {
   /// Packs token rows into an Experience: context's prompt_ids and prompt_length, action, mask.
   static Experience pack(const std::vector<TokenRow>& rows);
 
+ protected:
+  /// With a model that may have a score head in place of the vocabulary's.
+  CausalLm(Options options, std::unique_ptr<Decoder> decoder);
+  /// Loads a model directory. Throws UserError where it is none.
+  static std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype);
+  const Options& options() const { return options_; }
+
+  std::unique_ptr<Decoder> decoder_;
+
  private:
   struct Layout;
+  void read_adapters();
+  Tensor values(const Layout& layout, const Tensor& states) const;
   Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters);
   Tensor divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence, double temperature);
   Decoder& reference();
@@ -84,8 +103,9 @@ class CausalLm : public Policy {
   Rollout rollout_;
   Tokenizer tokenizer_;
   std::vector<int64_t> eos_ids_;
-  std::unique_ptr<Decoder> decoder_;
-  std::unique_ptr<Decoder> reference_;  ///< frozen; a copy is made when it is first asked for
+  std::unique_ptr<ValueHead> value_head_;  ///< where an objective asks for values
+  std::unique_ptr<Decoder> critic_;        ///< critic model: the trunk under the value head
+  std::unique_ptr<Decoder> reference_;     ///< frozen; a copy is made when it is first asked for
 };
 
 }  // namespace rft

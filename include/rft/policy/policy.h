@@ -36,6 +36,13 @@ class Policy : public Stateful {
   /// Encodes rows with "chosen" and "rejected": 2B rows, the chosen ones first. Throws UserError where the policy has
   /// no pairs.
   virtual Experience pairs(const Rows& rows) const;
+  /// Encodes rows with "completions", an answer's steps, and "labels", the verdict on each: also extra::step_label.
+  /// Throws UserError where the policy has no steps.
+  virtual Experience steps(const Rows& rows) const;
+
+  /// Called once, after construction and before parameters(): what the slots will ask for. `seed` is that of weights
+  /// made anew. Throws UserError where the policy can't give it.
+  virtual void prepare(const Needs& needs, uint64_t seed);
 
   /// Visits the options read from the recipe's `rollout:` block; called once, before sample().
   virtual void visit_rollout(OptionVisitor& visitor) = 0;

@@ -14,11 +14,16 @@ namespace rft {
 /// `mean: harmonic`: sum_k weight_k / sum_k (weight_k / r_k), which no one reward can raise alone (with two weights
 /// lambda and 1 - lambda RPO's lambda-harmonic reward, Miao et al. 2024, arXiv:2407.12164). NaN where a reward that
 /// weighs something is NaN or not above 0.
+///
+/// Ensembles of reward models that should agree (Coste et al. 2024, arXiv:2310.02743), of x_k = weight_k r_k: `mean:
+/// worst_case`: min x_k; `mean: uncertainty_weighted`: mean x_k - uncertainty_weight var x_k (divided by K). NaN where
+/// one could not be computed.
 class WeightedSum : public RewardModel {
  public:
   struct Options {
     std::vector<Config> rewards;
     std::string mean = "arithmetic";
+    double uncertainty_weight = 1;
     void visit(OptionVisitor& v);
   };
   /// Components are named by `name`, else by their type, with _2, _3 where a name comes again.
@@ -36,8 +41,10 @@ class WeightedSum : public RewardModel {
     std::unique_ptr<RewardModel> model;
   };
   void combine_harmonic(Rewards& out) const;
+  void combine_ensemble(Rewards& out) const;
   std::vector<Part> parts_;
-  bool harmonic_ = false;
+  std::string mean_;
+  double uncertainty_weight_;
 };
 
 }  // namespace rft

@@ -1,0 +1,49 @@
+#pragma once
+/// What a reward model says of a text.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rft/core/options.h"
+#include "rft/nn/decoder.h"
+#include "rft/reward/reward_model.h"
+#include "rft/text/tokenizer.h"
+
+namespace rft {
+
+/// Reads prompt and completion as texts, with the reward model's own tokenizer: the prompt with its special tokens, the
+/// completion without, and the end of text after it where it was not cut off. A directory of
+/// AutoModelForSequenceClassification gives its logit; one of AutoModelForTokenClassification judges each step of the
+/// completion (parts that end with step_separator, and what follows the last) and `aggregate`s the steps' probabilities
+/// of being good. Rows are scored together, those of like length beside each other. A text longer than the model takes
+/// is NaN with a message.
+class TextReward : public RewardModel {
+ public:
+  struct Options {
+    std::string path;
+    std::string dtype = "float32";
+    std::string step_separator = "\n";
+    std::string aggregate = "min";
+    int64_t tokens = 16384;
+    void visit(OptionVisitor& v);
+  };
+  /// Throws UserError where the directory can't be read, or holds no reward model.
+  explicit TextReward(Options options);
+  Rewards score(const Experience& batch) override;
+
+ private:
+  struct Text {
+    int64_t row = 0;
+    std::vector<int64_t> ids, ends;  ///< tokens; the places that are scored
+  };
+  Text encode(const std::string& prompt, const std::string& completion, bool finished) const;
+  void score_together(const std::vector<Text>& texts, Tensor& into) const;
+  double aggregated(const std::vector<double>& steps) const;
+
+  Options options_;
+  Tokenizer tokenizer_;
+  std::vector<int64_t> eos_ids_;
+  std::unique_ptr<Decoder> model_;
+};
+
+}  // namespace rft

@@ -1,0 +1,143 @@
+#include "rft/policy/text_scorer.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+
+#include "policy/shared_options.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/io/rows.h"
+#include "rft/nn/text_scores.h"
+
+namespace rft {
+namespace {
+
+CausalLm::Options as_language_model(const TextScorer::Options& o) {
+  CausalLm::Options out;
+  out.path = o.path, out.dtype = o.dtype, out.gradient_checkpointing = o.gradient_checkpointing;
+  return out;
+}
+
+/// The rows with all their tokens, and the place of each row's last one and of all its completion's.
+struct Placed {
+  Packed packed;
+  std::vector<int64_t> last;     // [B]
+  std::vector<int64_t> decided;  // [M]: tokens under the mask
+  std::vector<int64_t> cell;     // [M]: b * T + t
+};
+
+Placed lay_out(const Experience& batch) {
+  int64_t B = batch.action.size(0), T = batch.action.size(1);
+  auto prompts = batch.context.tensor("prompt_ids").contiguous(),
+       lengths = batch.context.tensor("prompt_length").contiguous();
+  auto action = batch.action.contiguous(), mask = batch.mask.contiguous();
+  std::vector<int64_t> ids;
+  Placed out;
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t *prompt = prompts.const_data_ptr<int64_t>() + b * prompts.size(1),
+                  *token = action.const_data_ptr<int64_t>() + b * T;
+    const bool* kept = mask.const_data_ptr<bool>() + b * T;
+    int64_t P = lengths.const_data_ptr<int64_t>()[b], count = T;
+    while (count > 0 && !kept[count - 1]) --count;
+    int64_t start = static_cast<int64_t>(ids.size());
+    ids.insert(ids.end(), prompt, prompt + P), ids.insert(ids.end(), token, token + count);
+    for (int64_t t = 0; t < count; ++t)
+      if (kept[t]) out.decided.push_back(start + P + t), out.cell.push_back(b * T + t);
+    out.last.push_back(start + P + count - 1);
+    out.packed.lengths.push_back(P + count);
+  }
+  out.packed.ids = at::tensor(ids, at::kLong);
+  return out;
+}
+
+}  // namespace
+
+void TextScorer::Options::visit(OptionVisitor& v) {
+  v.option("path", path, "a Hugging Face directory, of a reward model or of a language model to become one",
+           required());
+  v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
+  v.option("step_separator", step_separator, "text that follows each step of an answer, at whose end it is judged");
+  v.option("gradient_checkpointing", gradient_checkpointing,
+           "recompute each layer in the backward pass instead of keeping its activations");
+}
+
+TextScorer::TextScorer(Options options)
+    : CausalLm(as_language_model(options), load_decoder(options.path, dtype_of(options.dtype))),
+      options_(std::move(options)) {}
+
+void TextScorer::prepare(const Needs& needs, uint64_t seed) {
+  if (!needs.score)
+    bad_input("objective", "a reward model is trained by one that reads scores: bradley_terry, process_reward");
+  bool every_token = needs.data == Needs::Data::steps;
+  const DecoderConfig& config = decoder_->config();
+  if (config.labels == 0) {
+    decoder_ = with_new_score_head(*decoder_, every_token, std::max<int64_t>(tokenizer().pad_id(), 0),
+                                   dtype_of(options_.dtype), seed);
+    for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(true);
+  } else if (config.head_bias != every_token) {
+    bad_input("policy.path", "'", options_.path, "' (", config.architecture, ") scores ",
+              config.head_bias ? "steps" : "whole answers", ", the objective trains on ",
+              every_token ? "steps" : "whole answers");
+  }
+}
+
+Experience TextScorer::steps(const Rows& rows) const {
+  std::vector<TokenRow> encoded;
+  std::vector<std::vector<double>> labels;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    TokenRow row = prompt_row(rows, i);
+    auto texts = rows.strings(i, "completions");
+    auto verdicts = rows.verdicts(i, "labels");
+    if (texts.empty() || texts.size() != verdicts.size())
+      bad_input(rows.where(i), "`completions` and `labels` must be as many, at least one; got ", texts.size(), " and ",
+                verdicts.size());
+    std::vector<double> at_token;
+    for (size_t k = 0; k < texts.size(); ++k) {
+      if (verdicts[k] < 0 || verdicts[k] > 1)
+        bad_input(rows.where(i), "`labels` must lie in 0 .. 1; got ", verdicts[k]);
+      auto ids = tokenizer().encode(texts[k] + options_.step_separator, false);
+      if (ids.empty()) bad_input(rows.where(i), "`completions`[", k, "] has no tokens");
+      row.completion.insert(row.completion.end(), ids.begin(), ids.end());
+      at_token.resize(row.completion.size(), std::nan(""));
+      at_token.back() = verdicts[k];
+    }
+    encoded.push_back(std::move(row)), labels.push_back(std::move(at_token));
+  }
+  Experience out = pack(encoded);
+  Tensor label = at::full(out.action.sizes(), std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  for (size_t b = 0; b < labels.size(); ++b)
+    for (size_t t = 0; t < labels[b].size(); ++t)
+      label.data_ptr<float>()[static_cast<int64_t>(b) * label.size(1) + static_cast<int64_t>(t)] =
+          static_cast<float>(labels[b][t]);
+  out.mask = label.isnan().logical_not();
+  out.extra.set(extra::step_label, label);
+  out.group = at::arange(rows.size(), at::kLong);
+  return out;
+}
+
+Experience TextScorer::sample(const Experience&, const SampleRequest&) {
+  bad_input("policy", "a reward model scores texts and writes none: a language model is needed here");
+}
+
+Tensor TextScorer::ref_logp(const Experience&, const Needs&) {
+  bad_input("objective", "a reward model has no log-probabilities");
+}
+
+Evaluation TextScorer::evaluate(const Experience& batch, const Needs&) {
+  Placed layout = lay_out(batch);
+  Decoder::Forward forward{.checkpoint = options_.gradient_checkpointing};
+  Evaluation out;
+  if (!decoder_->config().head_bias) {
+    out.score = text_scores(*decoder_, layout.packed, at::tensor(layout.last, at::kLong), forward);
+    return out;
+  }
+  Tensor scores = text_scores(*decoder_, layout.packed, at::tensor(layout.decided, at::kLong), forward);
+  out.score = at::zeros({batch.action.numel()}, scores.options())
+                  .index_copy(0, at::tensor(layout.cell, at::kLong), scores)
+                  .view(batch.action.sizes());
+  return out;
+}
+
+}  // namespace rft

@@ -1,0 +1,151 @@
+#include "rft/reward/text_reward.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/io/files.h"
+#include "rft/io/hf_directory.h"
+#include "rft/nn/text_scores.h"
+
+namespace rft {
+namespace {
+
+std::unique_ptr<Decoder> load_model(const std::string& path, const std::string& dtype) {
+  std::string file = path + "/config.json";
+  if (!file_exists(file)) bad_input(path, "this is not a Hugging Face model directory: there is no config.json");
+  auto config = DecoderConfig::from_json(read_text(file), file);
+  if (config.labels == 0)
+    bad_input(path, "this is a language model (", config.architecture,
+              "), not a reward model; the policy type reward_model makes one of it");
+  return std::make_unique<Decoder>(config, load_hf_tensors(path), dtype == "bfloat16" ? at::kBFloat16 : at::kFloat,
+                                   path);
+}
+
+/// The text in parts that end with `separator`, and what follows the last one.
+std::vector<std::string> parts_of(const std::string& text, const std::string& separator) {
+  std::vector<std::string> out;
+  size_t begin = 0;
+  for (size_t at; !separator.empty() && (at = text.find(separator, begin)) != std::string::npos;
+       begin = at + separator.size())
+    out.push_back(text.substr(begin, at + separator.size() - begin));
+  if (begin < text.size()) out.push_back(text.substr(begin));
+  return out;
+}
+
+}  // namespace
+
+void TextReward::Options::visit(OptionVisitor& v) {
+  v.option("path", path, "the reward model's directory", required());
+  v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16"}));
+  v.option("step_separator", step_separator, "a model of steps: what ends a step of the completion");
+  v.option("aggregate", aggregate, "a model of steps: what the steps' probabilities come to",
+           one_of({"min", "mean", "product", "last"}));
+  v.option("tokens", tokens, "tokens that are scored together at most", at_least(1).in("tokens"));
+}
+
+TextReward::TextReward(Options options)
+    : options_(std::move(options)),
+      tokenizer_(Tokenizer::load(options_.path)),
+      eos_ids_(eos_token_ids(options_.path)),
+      model_(load_model(options_.path, options_.dtype)) {
+  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
+  for (auto& [name, value] : model_->weights().named()) value.requires_grad_(false);
+}
+
+TextReward::Text TextReward::encode(const std::string& prompt, const std::string& completion, bool finished) const {
+  Text out;
+  out.ids = tokenizer_.encode(prompt);
+  auto add = [&](const std::vector<int64_t>& ids) { out.ids.insert(out.ids.end(), ids.begin(), ids.end()); };
+  if (model_->config().head_bias) {
+    for (const auto& step : parts_of(completion, options_.step_separator)) {
+      add(tokenizer_.encode(step, false));
+      out.ends.push_back(static_cast<int64_t>(out.ids.size()) - 1);
+    }
+  } else {
+    add(tokenizer_.encode(completion, false));
+    bool ended = !out.ids.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), out.ids.back()) != eos_ids_.end();
+    if (finished && !ended && !eos_ids_.empty()) out.ids.push_back(eos_ids_.front());
+    out.ends.push_back(static_cast<int64_t>(out.ids.size()) - 1);
+  }
+  return out;
+}
+
+double TextReward::aggregated(const std::vector<double>& steps) const {
+  if (steps.empty()) return std::nan("");
+  double sum = 0, product = 1, least = steps[0];
+  for (double p : steps) sum += p, product *= p, least = std::min(least, p);
+  if (options_.aggregate == "mean") return sum / static_cast<double>(steps.size());
+  if (options_.aggregate == "product") return product;
+  return options_.aggregate == "last" ? steps.back() : least;
+}
+
+void TextReward::score_together(const std::vector<Text>& texts, Tensor& into) const {
+  if (texts.empty()) return;
+  Packed packed;
+  std::vector<int64_t> ids, index;
+  for (const Text& text : texts) {
+    for (int64_t end : text.ends) index.push_back(static_cast<int64_t>(ids.size()) + end);
+    ids.insert(ids.end(), text.ids.begin(), text.ids.end());
+    packed.lengths.push_back(static_cast<int64_t>(text.ids.size()));
+  }
+  packed.ids = at::tensor(ids, at::kLong);
+  Tensor scores = text_scores(*model_, packed, at::tensor(index, at::kLong)).to(at::kDouble).contiguous();
+  const double* at = scores.const_data_ptr<double>();
+  for (const Text& text : texts) {
+    std::vector<double> steps;
+    for (size_t k = 0; k < text.ends.size(); ++k) steps.push_back(*at++);
+    double value = steps[0];
+    if (model_->config().head_bias) {
+      for (double& x : steps) x = 1 / (1 + std::exp(-x));
+      value = aggregated(steps);
+    }
+    into[text.row].fill_(value);
+  }
+}
+
+Rewards TextReward::score(const Experience& batch) {
+  at::NoGradGuard no_grad;
+  int64_t rows = batch.rows();
+  Rewards out;
+  out.value = at::full({rows}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  out.errors.assign(static_cast<size_t>(rows), "");
+  const auto &prompts = batch.context.text(extra::prompt), &completions = batch.context.text(extra::completion);
+  Tensor truncated = batch.extra.find(extra::truncated);
+  std::vector<Text> texts;
+  for (int64_t i = 0; i < rows; ++i) {
+    auto n = static_cast<size_t>(i);
+    bool finished = !truncated.defined() || !truncated[i].item<bool>();
+    Text text = encode(prompts[n], completions[n], finished);
+    text.row = i;
+    auto size = static_cast<int64_t>(text.ids.size());
+    if (size == 0 || text.ends.empty())
+      out.errors[n] = "there is nothing to score: the text has no tokens";
+    else if (size > model_->config().max_positions)
+      out.errors[n] =
+          cat("the text has ", size, " tokens; the reward model takes at most ", model_->config().max_positions);
+    else
+      texts.push_back(std::move(text));
+  }
+  std::stable_sort(texts.begin(), texts.end(),
+                   [](const Text& a, const Text& b) { return a.ids.size() < b.ids.size(); });
+  std::vector<Text> together;
+  int64_t tokens = 0;
+  for (auto& text : texts) {
+    auto size = static_cast<int64_t>(text.ids.size());
+    if (!together.empty() && tokens + size > options_.tokens)
+      score_together(together, out.value), together.clear(), tokens = 0;
+    tokens += size;
+    together.push_back(std::move(text));
+  }
+  score_together(together, out.value);
+  out.components = {{"reward_model", out.value, 1.0}};
+  return out;
+}
+
+}  // namespace rft
