@@ -1,4 +1,10 @@
 // rft as a library: installed, found by a project outside the tree, extended there, and run.
+#include "app/methods.h"
+#include "rft/core/registry.h"
+#include "rft/credit/credit.h"
+#include "rft/objective/objective.h"
+#include "rft/policy/policy.h"
+#include "rft/select/selector.h"
 #include "support.h"
 
 namespace rft {
@@ -38,8 +44,27 @@ TEST(Docs, TheOptionsPageIsWhatTheProgramSays) {
       << "run: build/release/rft describe --markdown > docs/options.md";
 }
 
+TEST(Docs, TheMethodsPageIsWhatTheProgramSaysAndItsRecipesAreThere) {
+  auto ran = testing::rft("list methods --markdown");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, testing::read_file(std::string(RFT_SOURCE_DIR) + "/docs/methods.md"))
+      << "run: build/release/rft list methods --markdown > docs/methods.md";
+  register_builtins();
+  for (const auto& method : app::methods()) {
+    if (!method.recipe.empty())
+      EXPECT_TRUE(fs::exists(std::string(RFT_SOURCE_DIR) + "/configs/" + method.recipe)) << method.recipe;
+    auto blocks = Config::parse(method.composition, method.name);
+    auto block = [&](const char* key) { return blocks.find(key); };
+    if (block("objective")) EXPECT_NO_THROW(registry<Objective>().make(*block("objective"))) << method.name;
+    if (block("credit")) EXPECT_NO_THROW(registry<Credit>().make(*block("credit"))) << method.name;
+    if (block("select")) EXPECT_NO_THROW(registry<Selector>().make(*block("select"))) << method.name;
+    if (block("policy")) EXPECT_TRUE(registry<Policy>().find(block("policy")->find("type")->text())) << method.name;
+  }
+}
+
 TEST(Docs, EveryRecipeInTheTreeIsValidButForItsFiles) {
-  for (const auto& entry : fs::directory_iterator(std::string(RFT_SOURCE_DIR) + "/configs")) {
+  for (const auto& entry : fs::recursive_directory_iterator(std::string(RFT_SOURCE_DIR) + "/configs")) {
+    if (!entry.is_regular_file()) continue;
     auto ran = testing::rft("check " + entry.path().string());
     bool only_files = ran.err.find("there is no model directory") != std::string::npos ||
                       ran.err.find("there is no file") != std::string::npos ||

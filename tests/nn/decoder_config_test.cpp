@@ -66,7 +66,9 @@ TEST(DecoderConfig, WritesTheDtypeUnderTheNameItWasReadUnder) {
 }
 
 TEST(DecoderConfig, RefusesAnUnknownArchitecture) {
-  const std::string known = "known: Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, GPT2LMHeadModel";
+  const std::string known =
+      "known: Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, GPT2LMHeadModel, and for "
+      "reward models ...ForSequenceClassification and ...ForTokenClassification";
   expect_refused(with(config_json("qwen2_tied"), {{"architectures", {"MambaForCausalLM"}}}),
                  "the architecture 'MambaForCausalLM' is not known; " + known);
   expect_refused({{"model_type", "t5"}}, "the architecture 't5' is not known; " + known);

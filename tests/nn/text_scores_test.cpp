@@ -80,8 +80,9 @@ TEST(TextScores, HeadsThatAreNoScoreAreRefused) {
   auto config = model.config().with_score_head(3, false, 0);
   EXPECT_EQ(config.labels, 3);
   auto unknown = R"({"architectures": ["Qwen2ForQuestionAnswering"], "model_type": "qwen2"})";
-  EXPECT_NE(testing::message_of([&] { DecoderConfig::from_json(unknown, "config.json"); }).find("ForSequenceClassification"),
-            std::string::npos);
+  EXPECT_NE(
+      testing::message_of([&] { DecoderConfig::from_json(unknown, "config.json"); }).find("ForSequenceClassification"),
+      std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,216 @@
+#include "app/methods.h"
+
+#include <map>
+
+namespace rft::app {
+
+const std::vector<Method>& methods() {
+  static const std::vector<Method> all = {
+      {"Supervised", "SFT", "TRL SFTTrainer", "-(1/N) sum m logp", "objective: {type: sft}", "arithmetic/base.yaml"},
+      {"Supervised", "DFT", "arXiv:2508.05629", "-(1/N) sum m sg[p] logp", "objective: {type: dft}",
+       "arithmetic/dft.yaml"},
+      {"Supervised", "ASFT", "arXiv:2509.23753", "DFT + kl_weight KL(ref || policy)",
+       "objective: {type: asft, kl_weight: 0.1}", "arithmetic/asft.yaml"},
+      {"Supervised", "RAFT, expert iteration", "arXiv:2304.06767", "SFT on the best of n samples",
+       "objective: {type: raft}\nselect: {type: best_of_n, keep: 1, min_reward: 1}", "arithmetic/raft.yaml"},
+      {"Supervised", "SuperHF", "arXiv:2310.16763", "RAFT + kl_weight k3",
+       "objective: {type: raft, kl_weight: 0.1}\nselect: {type: best_of_n, keep: 1}", "arithmetic/superhf.yaml"},
+      {"Supervised", "GVM-RAFT", "arXiv:2505.02391", "RAFT; samples in proportion to 1 / sqrt(p + penalty / p)",
+       "objective: {type: raft}\nselect: {type: gvm}", "arithmetic/gvm_raft.yaml"},
+      {"Supervised", "RWR", "Peters & Schaal 2007", "-(1/N) sum m e^(A / temperature) logp",
+       "objective: {type: rwr, temperature: 0.5}", "arithmetic/rwr.yaml"},
+      {"Supervised", "Knowledge distillation", "arXiv:1503.02531", "KL(teacher || policy) on given answers",
+       "objective: {type: distillation, beta: 0}", "arithmetic/distillation.yaml"},
+      {"Supervised", "GKD", "arXiv:2306.13649", "generalised Jensen-Shannon divergence to the teacher",
+       "objective: {type: distillation, beta: 0.5, on_policy: true}", ""},
+      {"Supervised", "On-policy distillation", "arXiv:2306.13649", "KL(policy || teacher) on its own answers",
+       "objective: {type: distillation, beta: 1, on_policy: true}", "arithmetic/on_policy_distillation.yaml"},
+      {"Policy gradient", "REINFORCE", "doi:10.1007/BF00992696", "-A logp", "objective: {type: reinforce}",
+       "arithmetic/reinforce.yaml"},
+      {"Policy gradient", "GRPO", "arXiv:2402.03300", "clipped ratio; A = (r - mean) / std of the group; mean of rows",
+       "objective: {type: grpo, variant: grpo, kl_weight: 0.001}\ncredit: {type: group_normalized}",
+       "arithmetic/grpo.yaml"},
+      {"Policy gradient", "Dr. GRPO", "arXiv:2503.20783", "GRPO without std, over a constant length",
+       "objective: {type: grpo, variant: dr_grpo, max_completion_length: 40}\ncredit: {type: group_normalized, scale: "
+       "none}",
+       "arithmetic/dr_grpo.yaml"},
+      {"Policy gradient", "DAPO", "arXiv:2503.14476", "GRPO over tokens, clip-higher, dynamic sampling",
+       "objective: {type: grpo, variant: dapo, clip_low: 0.2, clip_high: 0.28}\nselect: {type: dynamic_sampling, "
+       "max_rounds: 3}",
+       "arithmetic/dapo.yaml"},
+      {"Policy gradient", "GSPO", "arXiv:2507.18071", "the ratio of the row, e^(mean log-ratio)",
+       "objective: {type: grpo, variant: grpo, ratio_level: sequence, clip_low: 0.003, clip_high: 0.004}",
+       "arithmetic/gspo.yaml"},
+      {"Policy gradient", "CISPO", "arXiv:2506.13585", "-sg[min(ratio, cap)] A logp",
+       "objective: {type: grpo, variant: cispo, clip_high: 5}", "arithmetic/cispo.yaml"},
+      {"Policy gradient", "SAPO", "arXiv:2511.20347", "a sigmoid of the ratio in place of clipping",
+       "objective: {type: grpo, variant: sapo}", "arithmetic/sapo.yaml"},
+      {"Policy gradient", "LUSPO", "TRL loss_type luspo", "sequence ratio, sums over tokens",
+       "objective: {type: grpo, variant: luspo, ratio_level: sequence}", "arithmetic/luspo.yaml"},
+      {"Policy gradient", "VESPO", "arXiv:2602.10693", "-sg[phi(w)] A logp, w the product of ratios",
+       "objective: {type: grpo, variant: vespo}", "arithmetic/vespo.yaml"},
+      {"Policy gradient", "GMPO", "arXiv:2507.20673", "the geometric mean of clipped ratios", "objective: {type: gmpo}",
+       "arithmetic/gmpo.yaml"},
+      {"Policy gradient", "80/20 entropy tokens", "arXiv:2506.01939",
+       "the policy gradient of the tokens of highest entropy", "objective: {type: grpo, entropy_quantile: 0.2}", ""},
+      {"Policy gradient", "Off-policy sequence masking", "arXiv:2512.02556",
+       "rows of negative advantage that went off-policy are dropped",
+       "objective: {type: grpo, off_policy_threshold: 0.1}", ""},
+      {"Policy gradient", "Truncated importance sampling", "Yao et al. 2025", "times min(policy / sampler, 3)",
+       "objective: {type: grpo, sampler_correction: token_truncate}", ""},
+      {"Policy gradient", "GDPO", "arXiv:2601.05242", "each reward normalised in its group, then summed",
+       "objective: {type: grpo}\ncredit: {type: group_normalized, aggregation: normalize_then_sum}", ""},
+      {"Policy gradient", "RLOO", "arXiv:2402.14740",
+       "the ratio of the row; A = r - mean of the others, KL in the reward",
+       "objective: {type: rloo}\ncredit: {type: leave_one_out, kl_weight: 0.01}", "arithmetic/rloo.yaml"},
+      {"Policy gradient", "REINFORCE++", "arXiv:2501.03262", "clipped ratio; rewards to go with KL, whitened",
+       "objective: {type: ppo, value_weight: 0}\ncredit: {type: reward_to_go, kl_weight: 0.01}",
+       "arithmetic/reinforce_pp.yaml"},
+      {"Policy gradient", "REINFORCE++ baseline", "arXiv:2501.03262",
+       "A = r - mean of the group, whitened over the batch",
+       "objective: {type: ppo, value_weight: 0}\ncredit: {type: reward_to_go, baseline: group}", ""},
+      {"Policy gradient", "ReMax", "arXiv:2310.10505", "A = r - r of the greedy answer",
+       "objective: {type: reinforce}\ncredit: {type: greedy_baseline}", "arithmetic/remax.yaml"},
+      {"Policy gradient", "OPO", "arXiv:2505.23585", "A = r - the length-weighted mean",
+       "objective: {type: reinforce}\ncredit: {type: length_baseline}", "arithmetic/opo.yaml"},
+      {"Policy gradient", "GPG", "arXiv:2504.02546", "A = (rows / informative rows)(r - mean)",
+       "objective: {type: reinforce}\ncredit: {type: group_normalized, scale: none, rescale: true}",
+       "arithmetic/gpg.yaml"},
+      {"Policy gradient", "PKPO, pass@k", "arXiv:2505.15201", "what a row adds to the best of k",
+       "objective: {type: reinforce}\ncredit: {type: max_at_k, k: 4}", "arithmetic/pkpo.yaml"},
+      {"Policy gradient", "PURE", "arXiv:2504.15275", "process rewards count as about their least",
+       "objective: {type: ppo, value_weight: 0}\ncredit: {type: reward_to_go, form: min, baseline: group}", ""},
+      {"Policy gradient", "PPO", "arXiv:1707.06347", "clipped ratio, GAE, clipped value loss",
+       "objective: {type: ppo}\ncredit: {type: gae}", "arithmetic/ppo.yaml"},
+      {"Policy gradient", "Dual-clip PPO", "arXiv:1912.09729", "the ratio capped where A is negative",
+       "objective: {type: ppo, clip_delta: 3}\ncredit: {type: gae}", ""},
+      {"Policy gradient", "V-trace", "arXiv:1802.01561", "GAE under truncated ratios to who acted",
+       "objective: {type: ppo}\ncredit: {type: gae, correction: v_trace}", ""},
+      {"Policy gradient", "Clip-Cov", "arXiv:2505.22617", "no gradient of the tokens of highest covariance",
+       "objective: {type: covariance}", "arithmetic/clip_cov.yaml"},
+      {"Policy gradient", "KL-Cov", "arXiv:2505.22617", "|log-ratio| added for the tokens of highest covariance",
+       "objective: {type: covariance, variant: kl_cov}", "arithmetic/kl_cov.yaml"},
+      {"Policy gradient", "DRO", "arXiv:2405.19107", "-(A logp - beta / 2 (log-ratio)^2)",
+       "objective: {type: dro, beta: 0.05}", "arithmetic/dro.yaml"},
+      {"Policy gradient", "A*-PO", "arXiv:2505.20686", "(beta log-ratio - (r - V*))^2",
+       "objective: {type: a2po, beta: 0.05}\ncredit: {type: optimal_value, beta: 0.5}", "arithmetic/a2po.yaml"},
+      {"Policy gradient", "f-DPG, GDC", "arXiv:2302.08215", "an f-divergence to p_ref e^(r / beta) / Z",
+       "objective: {type: reinforce}\ncredit: {type: posterior, beta: 0.1, divergence: jensen_shannon}",
+       "arithmetic/f_dpg.yaml"},
+      {"Policy gradient", "LUFFY", "arXiv:2504.14945", "gold answers in the group, A p / (p + 0.1) for them",
+       "objective: {type: grpo, given_shaping: 0.1}\nrollout: {given_answers: true}", "arithmetic/luffy.yaml"},
+      {"Policy gradient", "SFT and RL together", "arXiv:2508.11408", "GRPO + the likelihood of gold answers",
+       "objective: {type: grpo, given_nll_weight: 0.1}\nrollout: {given_answers: true}", "arithmetic/sft_and_rl.yaml"},
+      {"Policy gradient", "Difficulty filter", "arXiv:2504.03380", "groups of a mean reward in [0.2, 0.8]",
+       "objective: {type: grpo}\nselect: {type: pass_rate, min: 0.2, max: 0.8, max_rounds: 3}",
+       "arithmetic/pass_rate.yaml"},
+      {"Policy gradient", "Variance-aware sampling", "arXiv:2509.21268", "the groups whose rewards vary most",
+       "objective: {type: grpo}\nselect: {type: ranked_groups, keep: 0.5}", "arithmetic/variance_sampling.yaml"},
+      {"Policy gradient", "PODS", "arXiv:2504.13818", "of each group the rows whose rewards vary most",
+       "objective: {type: grpo}\nselect: {type: spread_rows, keep: 4}", "arithmetic/pods.yaml"},
+      {"Preferences", "DPO", "arXiv:2305.18290", "-log s(beta (x - y)), x, y the log-ratios", "objective: {type: dpo}",
+       "arithmetic/dpo.yaml"},
+      {"Preferences", "IPO", "arXiv:2310.12036", "(x - y - 1 / (2 beta))^2 of means",
+       "objective: {type: dpo, variant: ipo}", "arithmetic/ipo.yaml"},
+      {"Preferences", "RPO-alpha", "arXiv:2404.19733", "DPO + alpha the likelihood of the chosen",
+       "objective: {type: dpo, variant: [sigmoid, sft], loss_weights: [1, 1]}", "arithmetic/rpo_alpha.yaml"},
+      {"Preferences", "MPO", "arXiv:2411.10442", "0.8 DPO + 0.2 BCO + the likelihood of the chosen",
+       "objective: {type: dpo, variant: [sigmoid, bco_pair, sft], loss_weights: [0.8, 0.2, 1]}", ""},
+      {"Preferences", "SPPO", "arXiv:2405.00675", "(x - 1/(2 beta))^2 + (y + 1/(2 beta))^2",
+       "objective: {type: dpo, variant: sppo_hard}", ""},
+      {"Preferences", "APO", "arXiv:2408.06266", "anchored: up with the chosen, down with the rejected",
+       "objective: {type: dpo, variant: apo_zero}", ""},
+      {"Preferences", "AOT", "arXiv:2406.05882", "sorted margins against sorted margins",
+       "objective: {type: dpo, variant: aot}", ""},
+      {"Preferences", "f-DPO", "arXiv:2309.16240", "DPO under another divergence",
+       "objective: {type: dpo, f_divergence: js_divergence}", ""},
+      {"Preferences", "Reward-weighted DPO (RPO)", "arXiv:2407.12164", "labels as sure as the rewards are",
+       "objective: {type: dpo, variant: soft_label}\nreward: {type: math_answer}", ""},
+      {"Preferences", "Online DPO, iterative DPO", "arXiv:2402.04792", "DPO of the best and the worst of n own answers",
+       "objective: {type: dpo}\nreward: {type: math_answer}\nselect: {type: best_worst}", "arithmetic/online_dpo.yaml"},
+      {"Preferences", "PRDP, CoPG, REBEL", "arXiv:2402.08714", "(x - y - (r_x - r_y) / beta)^2",
+       "objective: {type: prdp, beta: 0.2}\nreward: {type: math_answer}", "arithmetic/prdp.yaml"},
+      {"Preferences", "CPO", "arXiv:2401.08417", "DPO without a reference + likelihood", "objective: {type: cpo}",
+       "arithmetic/cpo.yaml"},
+      {"Preferences", "SimPO", "arXiv:2405.14734", "-log s(beta (mean logp difference) - gamma)",
+       "objective: {type: cpo, variant: simpo, beta: 2, gamma: 1, nll_weight: 0}", "arithmetic/simpo.yaml"},
+      {"Preferences", "AlphaPO", "arXiv:2501.03884", "SimPO of (1 - p^-alpha) / alpha",
+       "objective: {type: cpo, variant: simpo, alpha: 0.25, beta: 2.5, gamma: 0.3, nll_weight: 0}", ""},
+      {"Preferences", "ORPO", "arXiv:2403.07691", "likelihood - beta log s(log odds ratio)", "objective: {type: orpo}",
+       "arithmetic/orpo.yaml"},
+      {"Preferences", "KTO", "arXiv:2402.01306", "answers found good or bad, against a reference point",
+       "objective: {type: kto}", "arithmetic/kto.yaml"},
+      {"Reward models", "Bradley-Terry", "arXiv:2203.02155", "-log s(r_w - r_l - margin)",
+       "policy: {type: reward_model}\nobjective: {type: bradley_terry, center_weight: 0.01}",
+       "arithmetic/reward_model.yaml"},
+      {"Reward models", "Process reward model", "arXiv:2305.20050", "cross-entropy of each step's verdict",
+       "policy: {type: reward_model}\nobjective: {type: process_reward}", "arithmetic/process_reward.yaml"},
+      {"Reward models", "Ensembles", "arXiv:2310.02743", "the least of several, or their mean less their variance",
+       "reward: {type: weighted_sum, mean: worst_case, rewards: [{type: reward_model, path: a}, {type: reward_model, "
+       "path: b}]}",
+       ""},
+      {"Images", "DDPO", "arXiv:2305.13301", "denoising steps as decisions",
+       "policy: {type: diffusion}\nobjective: {type: ppo, value_weight: 0, clip_low: 1.0e-4}", "digits_ddpo.yaml"},
+      {"Images", "Flow-GRPO", "arXiv:2505.05470", "steps of the flow's SDE as decisions",
+       "policy: {type: flow}\nobjective: {type: grpo, variant: grpo, clip_low: 1.0e-4, kl_weight: 0.04}", ""},
+      {"Images", "D3PO", "arXiv:2311.13231", "DPO of denoising steps",
+       "policy: {type: diffusion}\nobjective: {type: dpo}\nselect: {type: best_worst}", ""},
+      {"Images", "DRaFT, AlignProp", "arXiv:2309.17400", "the reward's gradient through the last steps",
+       "policy: {type: diffusion}\nobjective: {type: draft}", "digits_draft.yaml"},
+      {"Images", "ReFL", "arXiv:2304.05977", "the reward's gradient through one denoised estimate",
+       "policy: {type: diffusion}\nobjective: {type: refl}", ""},
+      {"Images", "Ctrl-U", "arXiv:2410.11236", "consistency weighed by the reward's doubt",
+       "policy: {type: diffusion}\nobjective: {type: ctrl_u}", "digits_ctrl_u.yaml"},
+      {"Images", "DiffusionNFT", "arXiv:2509.16117", "the forward process, towards good and from bad samples",
+       "policy: {type: diffusion}\nobjective: {type: diffusion_nft}", "digits_nft.yaml"},
+      {"Images", "DRAKES", "arXiv:2410.13643", "reward gradients through Gumbel-softmax trajectories",
+       "policy: {type: masked_diffusion}\nobjective: {type: draft}", "names_drakes.yaml"},
+      {"Control", "SAC", "arXiv:1812.05905", "soft actor-critic", "objective: {type: sac}", "sac_half_cheetah.yaml"},
+      {"Control", "TD3", "arXiv:1802.09477", "twin delayed deterministic policy gradient", "objective: {type: td3}",
+       "td3_hopper.yaml"},
+      {"Control", "IQL", "arXiv:2110.06169", "expectile regression from given decisions", "objective: {type: iql}",
+       "iql.yaml"},
+      {"Control", "Cal-QL", "arXiv:2303.05479", "conservative Q-learning, calibrated", "objective: {type: cal_ql}",
+       "cal_ql.yaml"},
+      {"Control", "DPPO", "arXiv:2409.00588", "PPO of the steps of a diffusion actor",
+       "policy: {type: diffusion_actor}\nobjective: {type: ppo, clip_base: 0.001}", "half_cheetah_dppo.yaml"},
+      {"Control", "ReinFlow", "arXiv:2505.22094", "PPO of a flow actor with learned noise",
+       "policy: {type: flow_actor}\nobjective: {type: ppo}", "half_cheetah_reinflow.yaml"},
+      {"Control", "GFlowNet", "arXiv:2201.13259", "balance of flows: objects in proportion to reward",
+       "objective: {type: gflownet}", "hypergrid.yaml"},
+  };
+  return all;
+}
+
+std::vector<std::string> methods_with(const std::string& type) {
+  std::vector<std::string> out;
+  for (const auto& method : methods()) {
+    size_t at = method.composition.find("type: " + type);
+    if (at == std::string::npos) continue;
+    size_t end = at + 6 + type.size();
+    if (end < method.composition.size() && (method.composition[end] == ',' || method.composition[end] == '}'))
+      out.push_back(method.name);
+  }
+  return out;
+}
+
+std::string methods_page() {
+  std::string out =
+      "# Methods\n\n"
+      "Published methods, and the blocks of a recipe that make each. Made by `rft list methods --markdown`; the "
+      "options "
+      "of every block are in [options.md](options.md). Where a recipe is named, `rft train configs/RECIPE` runs it; "
+      "those "
+      "of `arithmetic/` start from `rft data --out runs/arithmetic/data` and `rft train "
+      "configs/arithmetic/base.yaml`.\n";
+  std::string group;
+  for (const auto& method : methods()) {
+    if (method.group != group) out += "\n## " + (group = method.group) + "\n";
+    out += "\n**" + method.name + "** (" + method.paper + "): " + method.formula + ".";
+    if (!method.recipe.empty()) out += " Recipe: [" + method.recipe + "](../configs/" + method.recipe + ").";
+    out += "\n\n```yaml\n" + method.composition + "\n```\n";
+  }
+  return out;
+}
+
+}  // namespace rft::app

@@ -1,0 +1,222 @@
+/// Language models trained by every kind of objective, through the program: on a tiny model and a task of additions.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "support.h"
+
+namespace rft {
+namespace {
+
+using nlohmann::json;
+using testing::read_file;
+using testing::rft;
+using testing::TempDir;
+using testing::write_file;
+
+class Language : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir;
+    auto made = rft("data --out " + path("data") +
+                    " --digits 2 --demonstrations 60 --train 48 --test 16 --hidden-size 32 --layers 2 --seed 1");
+    ASSERT_EQ(made.code, 0) << made.err;
+  }
+  static void TearDownTestSuite() { delete dir_; }
+  static std::string path(const std::string& name) { return dir_->path() + "/" + name; }
+
+  /// A recipe of one stage; `more` adds blocks to policy, data, objective and the rest.
+  static std::string recipe(const std::string& name, const std::string& policy, const std::string& data,
+                            const std::string& rest) {
+    std::string file = path(name + ".yaml");
+    write_file(file, "run: {name: " + name + ", seed: 3, threads: 1, output: " + path(name) + "}\npolicy: " + policy +
+                         "\ndata: " + data + "\n" + rest +
+                         "\ntrain: {steps: 4, batch_size: 8, micro_batch_size: 4, log_every: 1, checkpoint_every: 2, "
+                         "optimizer: {lr: 1.0e-3}}\n");
+    return file;
+  }
+  static std::string model() { return "{type: causal_lm, path: " + path("data/model") + "}"; }
+  static std::string rows(const std::string& file) { return "{train: " + path("data/" + file) + "}"; }
+  static std::vector<json> metrics(const std::string& name) {
+    std::vector<json> out;
+    std::istringstream in(read_file(path(name) + "/metrics.jsonl"));
+    for (std::string line; std::getline(in, line);) out.push_back(json::parse(line));
+    return out;
+  }
+  /// Trains, then once more in two halves: both must end with the same files.
+  static void trains_and_resumes(const std::string& name, const std::string& file) {
+    auto whole = rft("train " + file + " --quiet");
+    ASSERT_EQ(whole.code, 0) << whole.err;
+    std::string other = path(name + "-halves");
+    ASSERT_EQ(rft("train " + file + " --quiet run.output=" + other).code, 0);
+    std::filesystem::remove_all(other + "/final");
+    std::filesystem::remove_all(other + "/checkpoints/step-4");
+    auto resumed = rft("train " + file + " --quiet --resume run.output=" + other);
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    for (const auto& entry : std::filesystem::directory_iterator(path(name) + "/final"))
+      if (entry.path().extension() == ".safetensors")
+        EXPECT_EQ(read_file(entry.path()), read_file(other + "/final/" + entry.path().filename().string()))
+            << entry.path();
+  }
+
+  static TempDir* dir_;
+};
+TempDir* Language::dir_ = nullptr;
+
+const char* kSampled = "reward: {type: length, form: linear, scale: 8}\n";
+
+TEST_F(Language, PpoTrainsACriticThatIsSavedAndResumed) {
+  for (std::string critic : {"head", "model"}) {
+    std::string name = "ppo_" + critic;
+    trains_and_resumes(name, recipe(name, "{type: causal_lm, path: " + path("data/model") + ", critic: " + critic + "}",
+                                    rows("train.jsonl"),
+                                    "reward: {type: math_answer}\nobjective: {type: ppo}\n"
+                                    "rollout: {group_size: 1, batch_size: 16, max_new_tokens: 6}"));
+    auto log = metrics(name);
+    EXPECT_TRUE(log.at(0).contains("value_loss"));
+    EXPECT_EQ(log.at(0).at("clip_ratio/region_mean"), 0.0);  // the first update is on-policy
+    EXPECT_EQ(log.at(0).at("logp_mismatch").get<double>() < 1e-5, true);
+    EXPECT_TRUE(std::filesystem::exists(path(name) + "/final/value_head.safetensors"));
+    EXPECT_EQ(std::filesystem::exists(path(name) + "/final/critic/model.safetensors"), critic == "model");
+  }
+  std::string before = read_file(path("ppo_model") + "/checkpoints/step-2/critic/model.safetensors");
+  EXPECT_NE(before, read_file(path("ppo_model") + "/final/critic/model.safetensors"));
+}
+
+TEST_F(Language, KtoJudgesMismatchedAnswersInAnySplit) {
+  std::string file = recipe("kto", model(), rows("verdicts.jsonl"), "objective: {type: kto}");
+  trains_and_resumes("kto", file);
+  ASSERT_EQ(rft("train " + file + " --quiet run.output=" + path("kto-whole") + " train.micro_batch_size=8").code, 0);
+  auto split = metrics("kto"), whole = metrics("kto-whole");
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_NEAR(split.at(i).at("loss").get<double>(), whole.at(i).at("loss").get<double>(), 1e-5);
+    EXPECT_NEAR(split.at(i).at("kl").get<double>(), whole.at(i).at("kl").get<double>(), 1e-4);
+  }
+  EXPECT_EQ(whole.at(0).at("kl"), 0.0);  // the policy is still the reference
+}
+
+TEST_F(Language, PreferencesSupervisionAndDistillationRun) {
+  for (std::string type : {"cpo", "orpo", "dpo"})
+    trains_and_resumes(type, recipe(type, model(), rows("pairs.jsonl"), "objective: {type: " + type + "}"));
+  for (std::string type : {"dft", "asft", "distillation"})
+    trains_and_resumes(type, recipe(type, model(), rows("sft.jsonl"), "objective: {type: " + type + "}"));
+  EXPECT_NEAR(metrics("asft").at(0).at("kl").get<double>(), 0, 1e-5);
+  EXPECT_GT(metrics("asft").at(3).at("kl").get<double>(), 1e-5);
+  EXPECT_NEAR(metrics("distillation").at(0).at("divergence").get<double>(), 0, 1e-5);
+}
+
+TEST_F(Language, ATeacherOfTheSameVocabularyIsFollowed) {
+  ASSERT_EQ(rft("data --out " + path("teacher") +
+                " --digits 2 --demonstrations 60 --train 8 --test 8 --hidden-size 64 "
+                "--layers 1 --seed 1")
+                .code,
+            0);
+  std::string policy = "{type: causal_lm, path: " + path("data/model") + ", reference: " + path("teacher/model") + "}";
+  std::string file = recipe("teacher_run", policy, rows("train.jsonl"),
+                            "objective: {type: distillation, on_policy: true, beta: 0}\n"
+                            "rollout: {group_size: 1, max_new_tokens: 6}");
+  auto ran = rft("train " + file + " --quiet train.steps=30 train.optimizer.lr=0.01 train.checkpoint_every=0");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto log = metrics("teacher_run");
+  EXPECT_LT(log.back().at("divergence").get<double>(), log.front().at("divergence").get<double>() / 2);
+}
+
+TEST_F(Language, ARewardModelIsTrainedAndThenUsed) {
+  std::string data = "{train: " + path("data/pairs.jsonl") + ", eval: " + path("data/pairs_test.jsonl") + "}";
+  std::string file = recipe("scorer", "{type: reward_model, path: " + path("data/model") + "}", data,
+                            "objective: {type: bradley_terry, center_weight: 0.01}");
+  trains_and_resumes("scorer", file);
+  EXPECT_TRUE(metrics("scorer").back().contains("eval/accuracy"));
+  auto config = json::parse(read_file(path("scorer") + "/final/config.json"));
+  EXPECT_EQ(config["architectures"][0], "Qwen3ForSequenceClassification");
+
+  write_file(path("score.yaml"), "{type: reward_model, path: " + path("scorer") + "/final, tokens: 40}\n");
+  auto scored =
+      rft("score " + path("score.yaml") + " --data " + path("data/gold.jsonl") + " --out " + path("scored.jsonl"));
+  ASSERT_EQ(scored.code, 0) << scored.err;
+  std::istringstream lines(read_file(path("scored.jsonl")));
+  int rows_read = 0;
+  for (std::string line; std::getline(lines, line); ++rows_read) EXPECT_TRUE(json::parse(line)["reward"].is_number());
+  EXPECT_EQ(rows_read, 48);
+
+  // A reward model is no language model, and the other way round; each is said.
+  auto wrong = rft("check " + recipe("wrong", "{type: causal_lm, path: " + path("scorer") + "/final}",
+                                     rows("sft.jsonl"), "objective: {type: sft}"));
+  auto trained = rft("train " + path("wrong.yaml") + " --quiet");
+  EXPECT_EQ(trained.code, 2);
+  EXPECT_NE(trained.err.find("reward_model"), std::string::npos) << trained.err;
+  write_file(path("score_lm.yaml"), "{type: reward_model, path: " + path("data/model") + "}\n");
+  auto refused =
+      rft("score " + path("score_lm.yaml") + " --data " + path("data/gold.jsonl") + " --out " + path("x.jsonl"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("language model"), std::string::npos) << refused.err;
+  auto sft = rft("train " +
+                 recipe("sft_scorer", "{type: reward_model, path: " + path("data/model") + "}", rows("sft.jsonl"),
+                        "objective: {type: sft}") +
+                 " --quiet");
+  EXPECT_EQ(sft.code, 2);
+  EXPECT_NE(sft.err.find("bradley_terry"), std::string::npos) << sft.err;
+}
+
+TEST_F(Language, AModelOfStepsIsTrainedAndThenUsed) {
+  std::string file = recipe("steps", "{type: reward_model, path: " + path("data/model") + ", step_separator: ''}",
+                            rows("steps.jsonl"), "objective: {type: process_reward}");
+  trains_and_resumes("steps", file);
+  EXPECT_TRUE(metrics("steps").at(0).contains("accuracy"));
+  for (std::string how : {"min", "mean", "product", "last"}) {
+    write_file(path("steps_score.yaml"), "{type: reward_model, path: " + path("steps") +
+                                             "/final, step_separator: ',', aggregate: " + how + "}\n");
+    auto scored = rft("score " + path("steps_score.yaml") + " --data " + path("data/gold.jsonl") + " --out " +
+                      path("steps_scored.jsonl"));
+    ASSERT_EQ(scored.code, 0) << scored.err;
+    std::istringstream lines(read_file(path("steps_scored.jsonl")));
+    for (std::string line; std::getline(lines, line);) {
+      double reward = json::parse(line)["reward"];
+      EXPECT_GT(reward, 0);
+      EXPECT_LT(reward, 1);
+    }
+  }
+}
+
+TEST_F(Language, BadRowsOfStepsAreNamed) {
+  auto message = [&](const std::string& row) {
+    write_file(path("bad.jsonl"), row + "\n");
+    return rft("train " +
+               recipe("bad_steps", "{type: reward_model, path: " + path("data/model") + "}",
+                      "{train: " + path("bad.jsonl") + "}", "objective: {type: process_reward}") +
+               " --quiet");
+  };
+  auto uneven = message(R"({"prompt": "1+1=", "completions": ["2"], "labels": [true, false]})");
+  EXPECT_EQ(uneven.code, 2);
+  EXPECT_NE(uneven.err.find("bad.jsonl:1"), std::string::npos) << uneven.err;
+  EXPECT_EQ(message(R"({"prompt": "1+1=", "completions": "2", "labels": [true]})").code, 2);
+  EXPECT_EQ(message(R"({"prompt": "1+1=", "completions": ["2"], "labels": [1.5]})").code, 2);
+  EXPECT_EQ(message(R"({"prompt": "1+1=", "completions": ["2"], "labels": ["yes"]})").code, 2);
+}
+
+TEST_F(Language, TheDatasetsAnswersJoinTheirGroups) {
+  std::string rest =
+      "reward: {type: math_answer}\nobjective: {type: grpo, given_shaping: 0.1, given_nll_weight: 0.1}\n"
+      "rollout: {group_size: 4, max_new_tokens: 6, given_answers: true}";
+  trains_and_resumes("gold", recipe("gold", model(), "{prompts: " + path("data/gold.jsonl") + "}", rest));
+  // An untrained model solves nothing; one answer in four is the dataset's, and right.
+  for (const auto& step : metrics("gold")) EXPECT_NEAR(step.at("reward").get<double>(), 0.25, 0.13);
+  auto missing = rft("train " + recipe("gold_missing", model(), rows("train.jsonl"), rest) + " --quiet");
+  EXPECT_EQ(missing.code, 2);
+  EXPECT_NE(missing.err.find("completion"), std::string::npos) << missing.err;
+}
+
+TEST_F(Language, CreditsAndSelectorsThatLookBeyondTheGroupRun) {
+  trains_and_resumes(
+      "remax",
+      recipe("remax", model(), rows("train.jsonl"),
+             std::string(kSampled) + "objective: {type: reinforce}\n"
+                                     "credit: {type: greedy_baseline}\nrollout: {group_size: 2, max_new_tokens: 6}"));
+  EXPECT_TRUE(metrics("remax").at(0).contains("greedy_reward"));
+  trains_and_resumes("gvm", recipe("gvm", model(), "{prompts: " + path("data/gold.jsonl") + "}",
+                                   std::string(kSampled) + "objective: {type: raft}\nselect: {type: gvm, solved: 0.1}\n"
+                                                           "rollout: {group_size: 4, max_new_tokens: 6}"));
+}
+
+}  // namespace
+}  // namespace rft
