@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/adapter_directory.h"
+#include "policy/chat_rows.h"
 #include "policy/shared_options.h"
 #include "policy/value_head.h"
 #include "rft/core/error.h"
@@ -173,45 +174,80 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
   for (auto& [name, value] : critic_->weights().named()) value.requires_grad_(name != "head");
 }
 
+const ChatTemplate& CausalLm::chat() const {
+  if (!chat_) chat_ = std::make_unique<ChatTemplate>(ChatTemplate::load(options_.path));
+  return *chat_;
+}
+
+void CausalLm::check_prompt(const std::vector<int64_t>& ids, const std::string& where) const {
+  if (ids.empty()) bad_input(where, "the prompt has no tokens; the model needs at least one to go on from");
+  for (int64_t id : ids)
+    if (id < 0 || id >= decoder_->config().vocab_size)
+      bad_input(where, "input_ids must be in 0 .. ", decoder_->config().vocab_size - 1, "; got ", id);
+}
+
 CausalLm::TokenRow CausalLm::prompt_row(const Rows& rows, int64_t i) const {
   TokenRow row;
-  if (rows.has(i, "input_ids")) {
+  if (rows.has(i, "input_ids"))
     row.prompt = rows.ints(i, "input_ids");
-  } else {
-    if (!rows.has(i, "prompt") && rows.has(i, "messages"))
-      bad_input(
-          rows.where(i),
-          "`messages` need a chat template, which this version does not apply: write the rendered text as `prompt`");
+  else if (asks_by_messages(rows, i))
+    row.prompt = tokenizer_.encode(asked_text(rows, i, chat(), false), false);
+  else
     row.prompt = tokenizer_.encode(rows.string(i, "prompt"));
-  }
-  if (row.prompt.empty())
-    bad_input(rows.where(i), "the prompt has no tokens; the model needs at least one to go on from");
-  for (int64_t id : row.prompt)
-    if (id < 0 || id >= decoder_->config().vocab_size)
-      bad_input(rows.where(i), "input_ids must be in 0 .. ", decoder_->config().vocab_size - 1, "; got ", id);
+  check_prompt(row.prompt, rows.where(i));
+  return row;
+}
+
+/// A conversation's answer is what its ids have beyond those of the question: ids are never joined from two texts.
+CausalLm::TokenRow CausalLm::conversation_row(const Rows& rows, int64_t i, const std::string& column) const {
+  bool answered = column.empty();
+  TokenRow row;
+  row.prompt = tokenizer_.encode(asked_text(rows, i, chat(), answered), false);
+  check_prompt(row.prompt, rows.where(i));
+  auto whole = tokenizer_.encode(whole_text(rows, i, chat(), column), false);
+  if (whole.size() <= row.prompt.size() || !std::equal(row.prompt.begin(), row.prompt.end(), whole.begin()))
+    bad_input(
+        rows.where(i),
+        "the chat template writes the conversation with its answer otherwise than the question alone, so that the "
+        "answer's tokens can't be told apart; write the rendered texts as `prompt` and `completion`");
+  row.completion.assign(whole.begin() + static_cast<int64_t>(row.prompt.size()), whole.end());
   return row;
 }
 
 CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
                                             const std::string& column) const {
-  TokenRow row = prompt_row(rows, i);
-  if (rows.has(i, "input_ids")) {
-    int64_t length = rows.integer(i, "prompt_length"), size = static_cast<int64_t>(row.prompt.size());
-    if (length < 1 || length >= size)
-      bad_input(rows.where(i), "prompt_length must be in 1 .. ", size - 1, "; got ", length);
-    row.completion.assign(row.prompt.begin() + length, row.prompt.end());
-    row.prompt.resize(length);
+  TokenRow row;
+  bool messages = asks_by_messages(rows, i);
+  if (messages && !rows.has(i, column)) {
+    if (column != "completion") bad_input(rows.where(i), "a column `", column, "` is needed beside the messages");
+    row = conversation_row(rows, i, "");
+  } else if (messages && answers_by_messages(rows, i, column)) {
+    row = conversation_row(rows, i, column);
   } else {
-    row.completion = tokenizer_.encode(rows.string(i, column), false);
-    bool ended =
-        !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
-    if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());
+    row = prompt_row(rows, i);
+    split_or_encode(rows, i, append_eos, column, row);
   }
   int64_t total = static_cast<int64_t>(row.prompt.size() + row.completion.size());
   if (total > decoder_->config().max_positions)
     bad_input(rows.where(i), "prompt and completion have ", total, " tokens; the model takes at most ",
               decoder_->config().max_positions);
   return row;
+}
+
+void CausalLm::split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column,
+                               TokenRow& row) const {
+  if (rows.has(i, "input_ids")) {
+    int64_t length = rows.integer(i, "prompt_length"), size = static_cast<int64_t>(row.prompt.size());
+    if (length < 1 || length >= size)
+      bad_input(rows.where(i), "prompt_length must be in 1 .. ", size - 1, "; got ", length);
+    row.completion.assign(row.prompt.begin() + length, row.prompt.end());
+    row.prompt.resize(static_cast<size_t>(length));
+    return;
+  }
+  row.completion = tokenizer_.encode(rows.string(i, column), false);
+  bool ended =
+      !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
+  if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());
 }
 
 Experience CausalLm::pack(const std::vector<TokenRow>& rows) {

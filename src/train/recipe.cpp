@@ -179,7 +179,7 @@ void fill_defaults(StageConfig& stage) {
   Needs needs = make_objective(stage)->needs();
   if (stage.credit.is_null() && needs.advantage)
     stage.credit = typed(needs.credit.empty() ? "group_normalized" : needs.credit);
-  bool online_pairs = needs.data == Needs::Data::pairs && !(stage.reward.is_null() && stage.environment.is_null());
+  bool online_pairs = pairs_online(stage, needs);
   if (stage.select.is_null()) stage.select = typed(online_pairs ? "best_worst" : needs.best_rows ? "best_of_n" : "all");
   if (!stage.train.optimizer.lr)
     stage.train.optimizer.lr = needs.data == Needs::Data::demonstrations ? 2e-5
@@ -254,6 +254,11 @@ Config reward_as_sum(const Config& reward) {
 
 std::unique_ptr<Objective> make_objective(const StageConfig& stage) {
   return registry<Objective>().make(stage.objective);
+}
+
+bool pairs_online(const StageConfig& stage, const Needs& needs) {
+  bool rewarded = !stage.reward.is_null() && stage.data.train.empty();
+  return needs.data == Needs::Data::pairs && (rewarded || !stage.environment.is_null());
 }
 
 std::unique_ptr<RewardModel> make_reward(const StageConfig& stage) {

@@ -85,7 +85,7 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
   needs_.entropy = !needs_.q;  // a metric of every run; Q's objectives have it of other actions than the batch's
   // Preferences between the policy's own answers: a reward picks the pairs that rows would have given.
   bool acts = !config_.environment.is_null();
-  if (needs_.data == Needs::Data::pairs && (reward_ || acts)) needs_.data = Needs::Data::rollout, online_pairs_ = true;
+  if (pairs_online(config_, needs_)) needs_.data = Needs::Data::rollout, online_pairs_ = true;
   if (acts) enter_worlds();
   policy_->prepare(needs_, mix(seed_, kWeights));
   bool given = !config_.data.rows().empty();

@@ -9,6 +9,7 @@
 
 #include "rft/nn/decoder.h"
 #include "rft/policy/policy.h"
+#include "rft/text/chat_template.h"
 #include "rft/text/tokenizer.h"
 
 namespace rft {
@@ -70,7 +71,8 @@ class CausalLm : public Policy {
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const std::vector<int64_t>& eos_ids() const { return eos_ids_; }
   /// A dataset row as tokens: "prompt" (text, with the post-processor's special tokens) and "completion" (text,
-  /// without), or "input_ids" (and "prompt_length"). Throws UserError with file:line.
+  /// without), or "input_ids" (and "prompt_length"), or "messages" through the model's chat template, whose answer is a
+  /// completion's text or messages, or where there is none the last of them. Throws UserError with file:line.
   struct TokenRow {
     std::vector<int64_t> prompt, completion;
   };
@@ -91,6 +93,10 @@ class CausalLm : public Policy {
  private:
   struct Layout;
   void read_adapters();
+  const ChatTemplate& chat() const;
+  void check_prompt(const std::vector<int64_t>& ids, const std::string& where) const;
+  TokenRow conversation_row(const Rows& rows, int64_t i, const std::string& column) const;
+  void split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column, TokenRow& row) const;
   Tensor values(const Layout& layout, const Tensor& states) const;
   Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters);
   Tensor divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence, double temperature);
@@ -102,6 +108,7 @@ class CausalLm : public Policy {
   Options options_;
   Rollout rollout_;
   Tokenizer tokenizer_;
+  mutable std::unique_ptr<ChatTemplate> chat_;  ///< read when the first conversation is
   std::vector<int64_t> eos_ids_;
   std::unique_ptr<ValueHead> value_head_;  ///< where an objective asks for values
   std::unique_ptr<Decoder> critic_;        ///< critic model: the trunk under the value head

@@ -27,7 +27,7 @@ struct DataOptions {
   int64_t eval_rows = 0;
   void visit(OptionVisitor& v) {
     v.option("prompts", prompts, "rows to train on (.jsonl)");
-    v.option("train", train, "another name for `prompts`, for rows that hold completions; give one of the two");
+    v.option("train", train, "another name for `prompts`, for rows that hold completions or pairs; give one of the two");
     v.option("eval", eval, "held-out rows, answered greedily and scored every train.eval_every steps (.jsonl)");
     v.option("shuffle", shuffle, "a new order every epoch, from run.seed; false: the file's order");
     v.option("eval_rows", eval_rows, "use only the first so many rows of eval; 0 = all", at_least(0).in("rows"));

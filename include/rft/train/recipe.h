@@ -45,6 +45,9 @@ struct Recipe {
 /// Makes the slots of a stage. Where the recipe has no `credit`, an objective that reads advantages gets
 /// group_normalized; where it has no `select`, one that learns from rollouts without advantages gets best_of_n.
 std::unique_ptr<Objective> make_objective(const StageConfig& stage);
+/// Whether an objective of pairs learns from the policy's own answers, of which the reward picks the pairs, rather than
+/// from pairs that data.train gives (a reward then only judges held-out answers).
+bool pairs_online(const StageConfig& stage, const Needs& needs);
 std::unique_ptr<RewardModel> make_reward(const StageConfig& stage);  ///< nullptr where there is no `reward`
 std::unique_ptr<Credit> make_credit(const StageConfig& stage);       ///< nullptr where none is needed
 std::unique_ptr<Selector> make_selector(const StageConfig& stage);

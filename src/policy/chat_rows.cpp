@@ -1,0 +1,66 @@
+#include "policy/chat_rows.h"
+
+#include <nlohmann/json.hpp>
+
+#include "rft/core/error.h"
+
+namespace rft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json row_of(const Rows& rows, int64_t i) { return Json::parse(rows.json(i)); }
+
+const char* column_of(const Json& row) { return row.contains("messages") ? "messages" : "prompt"; }
+
+/// The row as a template's variables: its messages, and tools and what else has a meaning there.
+Json conversation(const Json& row) {
+  Json out{{"messages", row.at(column_of(row))}};
+  for (const char* name : {"tools", "documents"})
+    if (row.contains(name)) out[name] = row[name];
+  if (row.contains("chat_template_kwargs") && row["chat_template_kwargs"].is_object())
+    for (const auto& [name, value] : row["chat_template_kwargs"].items()) out[name] = value;
+  return out;
+}
+
+std::string rendered(const Rows& rows, int64_t i, const ChatTemplate& chat, const Json& conversation) {
+  try {
+    return chat.render(conversation.dump());
+  } catch (const UserError& error) {
+    bad_input(rows.where(i), error.what());
+  }
+}
+
+}  // namespace
+
+bool asks_by_messages(const Rows& rows, int64_t i) {
+  if (rows.has(i, "messages")) return !rows.has(i, "prompt");
+  return rows.has(i, "prompt") && row_of(rows, i)["prompt"].is_array();
+}
+
+bool answers_by_messages(const Rows& rows, int64_t i, const std::string& column) {
+  return rows.has(i, column) && row_of(rows, i)[column].is_array();
+}
+
+std::string asked_text(const Rows& rows, int64_t i, const ChatTemplate& chat, bool answered) {
+  Json out = conversation(row_of(rows, i));
+  if (answered) {
+    Json& messages = out["messages"];
+    bool ends = messages.is_array() && !messages.empty() && messages.back().is_object() &&
+                messages.back().value("role", Json()) == "assistant";
+    if (!ends) bad_input(rows.where(i), "the last of `messages` must be the assistant's answer, which is learned");
+    messages.erase(messages.size() - 1);
+  }
+  out["add_generation_prompt"] = true;
+  return rendered(rows, i, chat, out);
+}
+
+std::string whole_text(const Rows& rows, int64_t i, const ChatTemplate& chat, const std::string& column) {
+  Json row = row_of(rows, i), out = conversation(row);
+  if (!column.empty())
+    for (const auto& message : row[column]) out["messages"].push_back(message);
+  out["add_generation_prompt"] = false;
+  return rendered(rows, i, chat, out);
+}
+
+}  // namespace rft

@@ -1,0 +1,21 @@
+#pragma once
+/// Dataset rows that hold conversations, as text by the model's chat template.
+#include <string>
+
+#include "rft/io/rows.h"
+#include "rft/text/chat_template.h"
+
+namespace rft {
+
+/// Whether row i asks by a list of messages: `messages`, or `prompt` where that is a list.
+bool asks_by_messages(const Rows& rows, int64_t i);
+/// Whether `column` of row i answers by a list of messages.
+bool answers_by_messages(const Rows& rows, int64_t i, const std::string& column);
+
+/// What the model goes on from: the row's messages, and what opens an answer. Where `answered`, a row's last message is
+/// its answer, and left out. Throws UserError with file:line, as the template does.
+std::string asked_text(const Rows& rows, int64_t i, const ChatTemplate& chat, bool answered);
+/// The whole conversation: the row's messages and then those of `column` ("" for none).
+std::string whole_text(const Rows& rows, int64_t i, const ChatTemplate& chat, const std::string& column);
+
+}  // namespace rft

@@ -1,0 +1,112 @@
+/// Chat templates against transformers and Jinja2 (tests/parity/make_chat_templates.py).
+#include "rft/text/chat_template.h"
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "rft/core/error.h"
+#include "support.h"
+
+namespace rft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const Json& golden() {
+  static const Json data = [] {
+    const char* other = std::getenv("RFT_CHAT_TEMPLATES");  // all that TRL ships, made with --all
+    return Json::parse(testing::read_file(other ? other : testing::fixture("parity/data/chat/templates.json")));
+  }();
+  return data;
+}
+
+std::string rendered(const std::string& source, const std::string& chat) {
+  return ChatTemplate::parse(source, "template", golden().at("tokens").dump()).render(chat);
+}
+
+TEST(ChatTemplate, RealTemplatesGiveTheTextOfTransformers) {
+  ASSERT_GE(golden().at("templates").size(), 20u);
+  for (const auto& [name, one] : golden().at("templates").items()) {
+    auto chat = ChatTemplate::parse(one.at("source"), name, golden().at("tokens").dump());
+    for (size_t i = 0; i < golden().at("chats").size(); ++i) {
+      SCOPED_TRACE(name + " " + std::to_string(i));
+      const Json& expected = one.at("rendered").at(i);
+      std::string text;
+      bool refused = false;
+      try {
+        text = chat.render(golden().at("chats").at(i));
+      } catch (const UserError& error) {
+        refused = true, text = error.what();
+      }
+      ASSERT_EQ(refused, expected.contains("error")) << text << "\n" << expected.dump();
+      if (!refused) EXPECT_EQ(text, expected.at("text").get<std::string>());
+    }
+  }
+}
+
+TEST(ChatTemplate, ExpressionsAndStatementsEqualThoseOfJinja2) {
+  for (const auto& one : golden().at("snippets")) {
+    SCOPED_TRACE(one.at(0).get<std::string>());
+    EXPECT_EQ(rendered(one.at(0), R"({"messages": [{"role": "user"}]})"), one.at(1).get<std::string>());
+  }
+}
+
+TEST(ChatTemplate, WhatJinja2RefusesIsRefusedWithItsLine) {
+  for (const auto& source : golden().at("bad")) {
+    SCOPED_TRACE(source.get<std::string>());
+    auto message =
+        testing::message_of([&] { rendered("first line\n" + source.get<std::string>(), R"({"messages": []})"); });
+    EXPECT_NE(message.find("template:2"), std::string::npos) << message;
+  }
+}
+
+TEST(ChatTemplate, IsBounded) {
+  auto refuse = [](const std::string& source) {
+    return testing::message_of([&] { rendered(source, R"({"messages": []})"); });
+  };
+  std::string loops = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+  EXPECT_NE(refuse(loops).find("operations"), std::string::npos);
+  EXPECT_NE(refuse("{{ ('a' * 16000000) * 100 }}").find("bytes"), std::string::npos);
+  EXPECT_NE(refuse("{% set x = 'a' * 9000000 %}{{ x }}{{ x }}").find("bytes"), std::string::npos);
+  EXPECT_NE(refuse("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}").find("deep"), std::string::npos);
+  EXPECT_NE(refuse("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}").find("deep"),
+            std::string::npos);
+  EXPECT_NE(refuse("{{ " + std::string(5000, '-') + "1 }}").find("deep"), std::string::npos);
+  EXPECT_NE(refuse(std::string(2 << 20, 'x')).find("bytes"), std::string::npos);
+  std::string nested;
+  for (int i = 0; i < 5000; ++i) nested += "{% if true %}";
+  EXPECT_NE(refuse(nested).find("deep"), std::string::npos);
+}
+
+TEST(ChatTemplate, AttributesOfPythonAreOutOfReach) {
+  auto refuse = [](const std::string& source) {
+    return testing::message_of([&] { rendered(source, R"({"messages": []})"); });
+  };
+  EXPECT_NE(refuse("{{ ''.__class__.__mro__ }}").find("not safe"), std::string::npos);
+  EXPECT_NE(refuse("{% set ns = namespace() %}{% set ns._x = 1 %}").find("_x"), std::string::npos);
+  EXPECT_NE(refuse("{{ messages.append(1) }}").find("would change"), std::string::npos);
+}
+
+TEST(ChatTemplate, IsFoundWhereTransformersKeepsIt) {
+  testing::TempDir dir;
+  EXPECT_FALSE(ChatTemplate::exists(dir.path()));
+  EXPECT_NE(testing::message_of([&] { ChatTemplate::load(dir.path()); }).find("chat_template.jinja"),
+            std::string::npos);
+  testing::write_file(
+      dir / "tokenizer_config.json",
+      R"({"bos_token": {"content": "<b>"}, "chat_template": [{"name": "default", "template": "D{{ bos_token }}"},
+                         {"name": "tool_use", "template": "T"}]})");
+  EXPECT_EQ(ChatTemplate::load(dir.path()).render(R"({"messages": []})"), "D<b>");
+  EXPECT_EQ(ChatTemplate::load(dir.path(), true).render(R"({"messages": []})"), "T");
+  testing::write_file(dir / "chat_template.jinja", "J");
+  EXPECT_EQ(ChatTemplate::load(dir.path()).render(R"({"messages": []})"), "J");
+}
+
+TEST(ChatTemplate, ConversationsThatAreNoneAreNamed) {
+  auto chat = ChatTemplate::parse("{{ messages }}", "t");
+  for (const char* bad : {"[]", "{}", R"({"messages": "x"})", R"({"messages": [1]})", "{"})
+    EXPECT_NE(testing::message_of([&] { chat.render(bad); }).find("conversation"), std::string::npos) << bad;
+}
+
+}  // namespace
+}  // namespace rft
