@@ -78,6 +78,7 @@ Tensor token_kl(const Experience& batch, const RewardOptions& options, Metrics& 
   if (!logp.defined() || !batch.ref_logp.defined())
     run_failed("credit", "kl_weight needs `logp` and `ref_logp`, and the batch lacks one");
   Tensor x = at::where(batch.mask, logp.sub(batch.ref_logp), at::zeros({}, logp.options())).to(at::kDouble);
+  x = x.clamp_max(1e4);  // a reference that can't make the choice at all gives no infinite penalty
   if (options.kl_estimator == "k2") x = x.square().div(2);
   if (options.kl_estimator == "k3") x = x.neg().exp().add(x).sub(1);
   double tokens = batch.mask.sum().item<double>();

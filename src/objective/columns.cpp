@@ -10,6 +10,9 @@
 namespace rft::objective {
 namespace {
 
+/// Log-probability that stands for one of 0, nats.
+constexpr double kImpossible = -1e4;
+
 /// Small enough that a plain loop beats the calls it saves, and of a layout that a loop can read.
 bool loops(const Tensor& x) { return x.is_cpu() && x.numel() <= 4096 && x.is_contiguous(); }
 bool loops_as(const Tensor& x, at::ScalarType type) { return loops(x) && x.scalar_type() == type; }
@@ -50,6 +53,9 @@ Columns read_columns(const Evaluation& now, const Experience& batch, const Tenso
   c.old_logp = batch.old_logp.defined() ? column(batch.old_logp) : c.logp.detach();
   c.sampler_logp = batch.logp.defined() ? column(batch.logp) : c.old_logp;
   c.ref_logp = column(batch.ref_logp);
+  if (c.ref_logp.defined())  // what the reference can't do at all is very unlikely, so that numbers stay finite
+    c.ref_logp = c.ref_logp.nan_to_num(std::numeric_limits<double>::quiet_NaN(),
+                                       std::numeric_limits<double>::infinity(), kImpossible);
   c.advantage = column(batch.advantage);
   c.entropy = column(now.entropy);
   return c;

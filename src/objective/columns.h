@@ -17,7 +17,7 @@ struct Columns {
   Tensor logp;          ///< now, with gradient
   Tensor old_logp;      ///< at the start of this batch's updates; logp without gradient where the batch has none
   Tensor sampler_logp;  ///< of the policy that acted (NaN = unknown); old_logp where the batch has none
-  Tensor ref_logp;
+  Tensor ref_logp;      ///< -inf, of what the reference can't do at all, is -1e4
   Tensor advantage;
   Tensor entropy;  ///< with gradient
 };

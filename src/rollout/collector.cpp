@@ -12,7 +12,6 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
-#include "rft/ops/groups.h"
 
 namespace rft {
 namespace {
@@ -64,8 +63,9 @@ void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experienc
   Experience answers = slots.policy.sample(contexts, request);
   Rewards rewards = slots.reward->score(answers);
   check_rewards(rewards, answers.rows());
-  answers.reward = rewards.value;
-  batch.extra.set(extra::greedy_reward, ops::row_rewards(answers).to(at::kFloat).index_select(0, batch.group));
+  Tensor reward = rewards.value;
+  if (reward.dim() == 2) reward = at::where(answers.mask, reward, at::zeros({}, reward.options())).sum(1);
+  batch.extra.set(extra::greedy_reward, reward.to(at::kFloat).index_select(0, batch.group));
 }
 
 /// Joins the samples of `asked` [C] int64, C groups, with the dataset's answers to the same rows, as if the policy had

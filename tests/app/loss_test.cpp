@@ -266,10 +266,10 @@ TEST(LossBatch, PairsBecomeTwiceTheRowsTheChosenOnesFirst) {
   EXPECT_EQ(out.leaves[1].first, "rejected_logp");
 
   Tensors scores{{"chosen_score", at::ones({2})}, {"rejected_score", at::zeros({2})}};
-  needs.ref_logp = false;
+  needs.ref_logp = false, needs.score = true;
   EXPECT_EQ(app::read_loss_batch(scores, needs, "in").now.score.size(0), 4);
   file.erase("ref_rejected_logp");
-  needs.ref_logp = true;
+  needs.ref_logp = true, needs.score = false;
   auto message = testing::message_of([&] { app::read_loss_batch(file, needs, "in"); });
   EXPECT_NE(message.find("`ref_rejected_logp`"), std::string::npos);
 }

@@ -64,10 +64,10 @@ Trajectory follow(const Json& c, const Scheduler& scheduler, const Scheduler::Pl
 void expect_plan(const Scheduler::Plan& plan, const Tensor& table, const std::string& name) {
   int64_t n = plan.steps();
   ASSERT_EQ(table.size(1), n + 1) << name;
-  EXPECT_LT(difference(at::tensor(plan.timesteps, at::kDouble), table[0].narrow(0, 0, n)), 2e-7) << name;
-  EXPECT_LT(std::abs(plan.init_noise_sigma / table[0][n].item<double>() - 1), 2e-7) << name;
+  EXPECT_LT(difference(at::tensor(plan.timesteps, at::kDouble), table[0].narrow(0, 0, n)), 1e-6) << name;
+  EXPECT_LT(std::abs(plan.init_noise_sigma / table[0][n].item<double>() - 1), 1e-6) << name;
   if (table[1].abs().max().item<double>() == 0) return;
-  EXPECT_LT(difference(at::tensor(plan.sigmas, at::kDouble), table[1]), 2e-7) << name;
+  EXPECT_LT(difference(at::tensor(plan.sigmas, at::kDouble), table[1]), 1e-6) << name;
 }
 
 TEST(Diffusers, WholeRunsAreTheSame) {

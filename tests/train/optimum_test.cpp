@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "rft/core/extra.h"
 #include "rft/core/registry.h"
 #include "rft/credit/credit.h"
 #include "rft/select/best_worst.h"
@@ -259,6 +260,82 @@ TEST(Distillation, ReachesTheTeacher) {
     }
     EXPECT_LT(trained.distance_to(policy.reference_probabilities()), 0.02) << options;
   }
+}
+
+/// Groups of one, equal rewards, rewards that failed, rows without decisions, and what the reference can't do at all:
+/// every objective that learns from rollouts goes through them with finite numbers, and the weights stay finite.
+TEST(Hostile, RowsLeaveTheWeightsFinite) {
+  register_builtins();
+  double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  for (const auto& method : kMethods) {
+    SCOPED_TRACE(method.name);
+    auto objective = registry<Objective>().make(Config::parse(method.objective));
+    Needs needs = objective->needs();
+    std::unique_ptr<Credit> credit;
+    if (!method.credit.empty())
+      credit = registry<Credit>().make(Config::parse(method.credit)), needs = needs | credit->needs();
+    if (needs.data != Needs::Data::rollout) continue;
+    for (int which = 0; which < 4; ++which) {
+      TablePolicy policy(kContexts, 3, 2, 11);
+      OptimizerOptions options;
+      options.lr = 0.1;
+      Optimizer optimizer(policy.parameters(), options);
+      Experience batch = policy.sample_all(which == 0 ? 1 : 4);  // groups of one
+      batch.reward = at::ones({batch.rows()}, at::kFloat);       // all equal
+      if (which == 2) batch.reward.fill_(nan);
+      if (which == 3) batch.reward[0].fill_(nan), batch.reward[1].fill_(0.0), batch.mask[2].fill_(false);
+      batch.ref_logp[0].fill_(-infinity);
+      batch.extra.set(extra::greedy_reward, at::ones({batch.rows()}));
+      Metrics metrics;
+      if (credit) credit->assign(batch, metrics);
+      batch.old_logp = batch.logp;
+      UpdateResult result = update(policy, *objective, optimizer, batch, needs, UpdateOptions{.lr = 0.1}, metrics);
+      EXPECT_TRUE(result.finite) << which << ": " << result.problem;
+      for (const auto& parameter : policy.parameters())
+        EXPECT_TRUE(parameter.value.isfinite().all().item<bool>()) << which << " " << parameter.name;
+    }
+  }
+}
+
+/// One objective object, not a line of which knows what it trains.
+TEST(Objectives, TheSameObjectTrainsTextsAndNumbers) {
+  register_builtins();
+  auto objective = registry<Objective>().make(Config::parse("{type: grpo}"));
+  auto credit = registry<Credit>().make(Config::parse("{type: group_normalized}"));
+  // Tokens: the second of three tokens is best.
+  TablePolicy tokens(kContexts, 3, 1, 5);
+  // Numbers: a Gaussian of one dimension whose mean should be 1.5.
+  Tensor mean = at::zeros({1}).set_requires_grad(true);
+  OptimizerOptions options;
+  options.lr = 0.05;
+  Optimizer first(tokens.parameters(), options);
+  mean.mutable_grad() = at::zeros({1});
+  at::Generator g = at::detail::createCPUGenerator(3);
+  for (int step = 0; step < 200; ++step) {
+    Metrics metrics;
+    Experience batch = tokens.sample_all(16);
+    batch.reward = batch.action.select(1, 0).eq(1).to(at::kFloat);
+    credit->assign(batch, metrics);
+    UpdateOptions update_options;
+    update_options.lr = 0.05;
+    update(tokens, *objective, first, batch, objective->needs(), update_options, metrics);
+
+    Experience numbers;
+    numbers.action = mean.detach().add(at::randn({32, 1}, g));
+    numbers.mask = at::ones({32, 1}, at::kBool), numbers.group = at::arange(2).repeat_interleave(16);
+    numbers.reward = numbers.action.select(1, 0).sub(1.5).square().neg();
+    numbers.logp = at::zeros({32, 1});
+    credit->assign(numbers, metrics);
+    numbers.fill_totals();
+    Evaluation now;
+    now.logp = numbers.action.sub(mean).square().div(-2);
+    numbers.logp = now.logp.detach();
+    objective->loss(now, numbers).total().backward();
+    at::NoGradGuard no_grad;
+    mean.sub_(mean.mutable_grad(), 0.05), mean.mutable_grad().zero_();
+  }
+  EXPECT_GT(tokens.probabilities().select(1, 1).min().item<double>(), 0.9);
+  EXPECT_NEAR(mean.item<double>(), 1.5, 0.3);
 }
 
 }  // namespace
