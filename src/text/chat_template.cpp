@@ -95,8 +95,13 @@ std::string ChatTemplate::render(const std::string& conversation) const {
   Json given = Json::parse(conversation, nullptr, false);
   if (!given.is_object() || !given.contains("messages") || !given["messages"].is_array())
     bad_input("conversation", "`messages` must be a list of messages {\"role\", \"content\"}");
+  if (given["messages"].empty()) bad_input("conversation", "`messages` must hold at least one message; got none");
   for (auto& message : given["messages"]) {
     if (!message.is_object()) bad_input("conversation", "a message must be an object; got ", message.type_name());
+    Json known = Json::object();  // templates write "None" for null, and know what to do where nothing is
+    for (const auto& [key, value] : message.items())
+      if (!value.is_null()) known[key] = value;
+    message = std::move(known);
     alias_reasoning(message);
   }
   Json variables = impl_->tokens;

@@ -92,9 +92,11 @@ BAD = ["{{ x.y.z }}", "{% if %}", "{{ 1 + }}", "{% for %}", "{{ 'a' | nosuch }}"
 
 
 def render(template, chat):
+    # What apply_chat_template does before it renders.
+    messages = [{k: v for k, v in message.items() if v is not None} for message in chat["messages"]]
     more = {k: v for k, v in chat.items() if k not in ("messages", "tools", "add_generation_prompt")}
     try:
-        text, _ = render_jinja_template([chat["messages"]], tools=chat.get("tools"), chat_template=template,
+        text, _ = render_jinja_template([messages], tools=chat.get("tools"), chat_template=template,
                                         add_generation_prompt=chat.get("add_generation_prompt", False),
                                         date_string="26 Jul 2024", **TOKENS, **more)
         return {"text": text[0]}
@@ -110,7 +112,7 @@ out = {"tokens": TOKENS, "chats": [json.dumps({**c, "date_string": "26 Jul 2024"
        "snippets": [[s, _compile_jinja_template(s).render(messages=[{"role": "user"}])] for s in SNIPPETS], "bad": BAD}
 for bad in BAD:
     try:
-        _compile_jinja_template(bad).render(messages=[])
+        _compile_jinja_template(bad).render(messages=[{"role": "user"}])
         raise SystemExit(f"not bad: {bad}")
     except SystemExit:
         raise

@@ -54,15 +54,15 @@ TEST(ChatTemplate, ExpressionsAndStatementsEqualThoseOfJinja2) {
 TEST(ChatTemplate, WhatJinja2RefusesIsRefusedWithItsLine) {
   for (const auto& source : golden().at("bad")) {
     SCOPED_TRACE(source.get<std::string>());
-    auto message =
-        testing::message_of([&] { rendered("first line\n" + source.get<std::string>(), R"({"messages": []})"); });
+    auto message = testing::message_of(
+        [&] { rendered("first line\n" + source.get<std::string>(), R"({"messages": [{"role": "user"}]})"); });
     EXPECT_NE(message.find("template:2"), std::string::npos) << message;
   }
 }
 
 TEST(ChatTemplate, IsBounded) {
   auto refuse = [](const std::string& source) {
-    return testing::message_of([&] { rendered(source, R"({"messages": []})"); });
+    return testing::message_of([&] { rendered(source, R"({"messages": [{"role": "user"}]})"); });
   };
   std::string loops = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
   EXPECT_NE(refuse(loops).find("operations"), std::string::npos);
@@ -80,7 +80,7 @@ TEST(ChatTemplate, IsBounded) {
 
 TEST(ChatTemplate, AttributesOfPythonAreOutOfReach) {
   auto refuse = [](const std::string& source) {
-    return testing::message_of([&] { rendered(source, R"({"messages": []})"); });
+    return testing::message_of([&] { rendered(source, R"({"messages": [{"role": "user"}]})"); });
   };
   EXPECT_NE(refuse("{{ ''.__class__.__mro__ }}").find("not safe"), std::string::npos);
   EXPECT_NE(refuse("{% set ns = namespace() %}{% set ns._x = 1 %}").find("_x"), std::string::npos);
@@ -96,15 +96,15 @@ TEST(ChatTemplate, IsFoundWhereTransformersKeepsIt) {
       dir / "tokenizer_config.json",
       R"({"bos_token": {"content": "<b>"}, "chat_template": [{"name": "default", "template": "D{{ bos_token }}"},
                          {"name": "tool_use", "template": "T"}]})");
-  EXPECT_EQ(ChatTemplate::load(dir.path()).render(R"({"messages": []})"), "D<b>");
-  EXPECT_EQ(ChatTemplate::load(dir.path(), true).render(R"({"messages": []})"), "T");
+  EXPECT_EQ(ChatTemplate::load(dir.path()).render(R"({"messages": [{"role": "user"}]})"), "D<b>");
+  EXPECT_EQ(ChatTemplate::load(dir.path(), true).render(R"({"messages": [{"role": "user"}]})"), "T");
   testing::write_file(dir / "chat_template.jinja", "J");
-  EXPECT_EQ(ChatTemplate::load(dir.path()).render(R"({"messages": []})"), "J");
+  EXPECT_EQ(ChatTemplate::load(dir.path()).render(R"({"messages": [{"role": "user"}]})"), "J");
 }
 
 TEST(ChatTemplate, ConversationsThatAreNoneAreNamed) {
   auto chat = ChatTemplate::parse("{{ messages }}", "t");
-  for (const char* bad : {"[]", "{}", R"({"messages": "x"})", R"({"messages": [1]})", "{"})
+  for (const char* bad : {"[]", "{}", R"({"messages": []})", R"({"messages": "x"})", R"({"messages": [1]})", "{"})
     EXPECT_NE(testing::message_of([&] { chat.render(bad); }).find("conversation"), std::string::npos) << bad;
 }
 

@@ -21,7 +21,8 @@ class ChatTemplate {
                             const std::string& special_tokens = "{}");
 
   /// `conversation` is a JSON object: messages, and where given tools, documents, add_generation_prompt, and what else
-  /// the template reads. Throws UserError where it doesn't parse, or the template refuses it.
+  /// the template reads. A message's entries that are null are left out, as transformers does. Throws UserError where
+  /// it doesn't parse, or the template refuses it.
   std::string render(const std::string& conversation) const;
 
   struct Impl;
