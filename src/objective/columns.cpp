@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 
 namespace rft::objective {
 namespace {
@@ -58,6 +59,7 @@ Columns read_columns(const Evaluation& now, const Experience& batch, const Tenso
                                        std::numeric_limits<double>::infinity(), kImpossible);
   c.advantage = column(batch.advantage);
   c.entropy = column(now.entropy);
+  c.divergence = column(now.extra.find(extra::divergence));
   return c;
 }
 

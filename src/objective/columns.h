@@ -19,7 +19,8 @@ struct Columns {
   Tensor sampler_logp;  ///< of the policy that acted (NaN = unknown); old_logp where the batch has none
   Tensor ref_logp;      ///< -inf, of what the reference can't do at all, is -1e4
   Tensor advantage;
-  Tensor entropy;  ///< with gradient
+  Tensor entropy;     ///< with gradient
+  Tensor divergence;  ///< extra::divergence of the Evaluation, with gradient
 };
 
 /// Reads the columns under `mask` [B, T] bool.

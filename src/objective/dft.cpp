@@ -48,7 +48,7 @@ Loss Asft::loss(const Evaluation& now, const Experience& batch) const {
   MetricSums metrics;
   Loss out = weighted(c, batch, metrics);
   out.terms[0].name = "nll";
-  add_divergence(out, metrics, now, c, options_.kl_weight, batch.totals.tokens, "asft");
+  add_divergence(out, metrics, c, options_.kl_weight, batch.totals.tokens, "asft");
   metrics.add_to(out.metrics);
   return out;
 }

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "objective/divergence.h"
+#include "objective/columns.h"
+#include "rft/core/extra.h"
 
 namespace rft {
 
@@ -26,7 +27,7 @@ Needs Distillation::needs() const {
 
 Loss Distillation::loss(const Evaluation& now, const Experience& batch) const {
   Columns c = read_columns(now, batch, batch.mask);
-  Tensor each = divergence_column(now, c, "distillation");
+  const Tensor& each = required(c.divergence, extra::divergence, "distillation");
   Loss out(each.sum().div(std::max(batch.totals.tokens, 1.0)));
   MetricSums metrics;
   metrics.tokens("divergence", each, c.weight);

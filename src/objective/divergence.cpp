@@ -15,17 +15,12 @@ Divergence::Kind divergence_kind(const std::string& name) {
   return name == "alpha" ? Kind::alpha : Kind::reverse_kl;
 }
 
-Tensor divergence_column(const Evaluation& now, const Columns& c, const char* objective) {
-  Tensor found = required(now.extra.find(extra::divergence), extra::divergence, objective);
-  return zero_where_masked(found.to(c.logp.options()), c.mask);
-}
-
-void add_divergence(Loss& loss, MetricSums& metrics, const Evaluation& now, const Columns& c, double weight,
-                    double tokens, const char* objective) {
+void add_divergence(Loss& loss, MetricSums& metrics, const Columns& c, double weight, double tokens,
+                    const char* objective) {
   if (weight == 0) return;
-  Tensor each = divergence_column(now, c, objective);
+  const Tensor& each = required(c.divergence, extra::divergence, objective);
   loss.terms.push_back({"divergence", each.sum().mul(weight / std::max(tokens, 1.0))});
-  metrics.tokens("kl", each, c.weight);
+  metrics.tokens("divergence", each, c.weight);
 }
 
 }  // namespace rft::objective

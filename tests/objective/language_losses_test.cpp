@@ -15,6 +15,7 @@
 #include "rft/objective/distillation.h"
 #include "rft/objective/dro.h"
 #include "rft/objective/orpo.h"
+#include "rft/objective/reinforce.h"
 #include "rft/objective/sft.h"
 #include "support.h"
 #include "tests/conformance/conformance.h"
@@ -121,6 +122,14 @@ TEST(Conformance, SupervisedObjectives) {
   asft.differentiable = false;
   testing::check_objective(asft);
   testing::check_objective(case_of<Distillation>("{}", diverging));
+}
+
+TEST(Conformance, WholeDistributionsHeldToTheReference) {
+  testing::check_objective(case_of<Reinforce>("{divergence_weight: 0.3}", diverging));
+  EXPECT_FALSE(make<Reinforce>("{}").needs().divergence);
+  auto needs = make<Reinforce>("{divergence_weight: 0.3, divergence: alpha, divergence_mix: 0.3}").needs();
+  EXPECT_EQ(needs.divergence->kind, Divergence::Kind::alpha);
+  EXPECT_EQ(needs.divergence->mix, 0.3);
 }
 
 TEST(Conformance, PolicyGradients) {

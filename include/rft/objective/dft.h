@@ -8,8 +8,8 @@
 /// N = tokens of the whole optimizer batch (totals.tokens, over ranks summed). D = extra::divergence of the whole
 /// distributions at each token, forward_kl: KL(reference || policy), which is what the authors' code computes (and
 /// LLaMA-Factory's; kl_weight 0.1), reverse_kl: KL(policy || reference), which is what their paper writes. The mask
-/// excludes prompt, padding and tool output. Metrics, means over tokens: mean_token_nll; kl (asft); entropy where it
-/// was computed.
+/// excludes prompt, padding and tool output. Metrics, means over tokens: mean_token_nll; divergence (asft); entropy
+/// where it was computed.
 #include <string>
 
 #include "rft/core/options.h"

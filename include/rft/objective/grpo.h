@@ -16,13 +16,13 @@
 ///   dapo, cispo, vespo, bnpo sum m l / N   (bnpo differs from dapo only where a trainer averages local batches)
 ///   dr_grpo (arXiv:2503.20783)  sum m l / (R max_completion_length)
 ///   luspo                    sum m l / R
-/// Rows that the dataset gave (extra::given; rollout.given_answers) are treated like samples, except that given_shaping c
-/// above 0 replaces their loss by -A p / (p + c), p = e^logp, which teaches most where the policy is least likely to go
-/// (LUFFY, Yan et al. 2025, arXiv:2504.14945: c = 0.1); given_nll_weight adds their likelihood, -given_nll_weight sum m
-/// logp / N over them, a term of its own (mixed supervised and reward fine-tuning).
-/// The entropy bonus, -entropy_weight sum m H / N over the tokens that the policy loss acts on, is a term of its own.
-/// The mask excludes prompt, padding, tool output and, with mask_truncated_completions, rows that hit the length limit;
-/// those rows still count in R, their tokens don't in N.
+/// Rows that the dataset gave (extra::given; rollout.given_answers) are treated like samples, except that given_shaping
+/// c above 0 replaces their loss by -A p / (p + c), p = e^logp, which teaches most where the policy is least likely to
+/// go (LUFFY, Yan et al. 2025, arXiv:2504.14945: c = 0.1); given_nll_weight adds their likelihood, -given_nll_weight
+/// sum m logp / N over them, a term of its own (mixed supervised and reward fine-tuning). The entropy bonus,
+/// -entropy_weight sum m H / N over the tokens that the policy loss acts on, is a term of its own. The mask excludes
+/// prompt, padding, tool output and, with mask_truncated_completions, rows that hit the length limit; those rows still
+/// count in R, their tokens don't in N.
 ///
 /// Metrics: kl, entropy, entropy_selected (over the tokens entropy_quantile keeps), clip_ratio/{low,high,region}_mean,
 /// cispo_clip_ratio, vespo/phi_seq_mean, policy_loss and entropy_coef (with a bonus),

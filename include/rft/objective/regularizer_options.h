@@ -8,11 +8,16 @@
 namespace rft {
 
 /// entropy_bonus = -entropy_weight (1/N) sum m H;  kl_penalty = kl_weight (1/N) sum m k, k the estimate of the KL
-/// divergence to the reference that kl_estimator names; N = tokens of the whole optimizer batch.
+/// divergence to the reference that kl_estimator names; N = tokens of the whole optimizer batch. divergence =
+/// divergence_weight (1/N) sum m D, D a divergence of the whole distributions from the reference's (DPH-RL, Li et al.
+/// 2025, arXiv:2509.07430: a forward KL or Jensen-Shannon divergence keeps answers that a reverse KL lets go).
 struct RegularizerOptions {
   double entropy_weight = 0;
   double kl_weight = 0;
   std::string kl_estimator = "k3";
+  double divergence_weight = 0;
+  std::string divergence = "forward_kl";
+  double divergence_mix = 0.5;
 
   void visit(OptionVisitor& v);
   /// The entropy and the reference, each where its weight is not 0.
