@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "app/methods.h"
 #include "rft/core/registry.h"
 #include "rft/credit/credit.h"
 #include "rft/env/environment.h"
@@ -98,6 +99,8 @@ std::string describe_text(const std::string& name) {
       if (entry.name != name) continue;
       out += entry.name + " (" + slot.kind + "): " + entry.summary + "\n";
       if (!entry.source.empty()) out += "source: " + entry.source + "\n";
+      if (auto made = methods_with(name); !made.empty())
+        out += "part of: " + join(made, "; ") + " (rft list methods)\n";
       out += table_text(entry.options);
       if (!entry.rollout.empty()) out += "in rollout:\n" + table_text(entry.rollout);
     }

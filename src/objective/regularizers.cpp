@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "objective/divergence.h"
+#include "rft/core/error.h"
 
 namespace rft {
 
@@ -24,6 +25,9 @@ Needs RegularizerOptions::needs() const {
   Needs needs;
   needs.entropy = entropy_weight != 0;
   needs.ref_logp = kl_weight != 0;
+  bool mixes = divergence == "jensen_shannon" || divergence == "alpha";
+  if (mixes && (divergence_mix == 0 || divergence_mix == 1))
+    bad_input("objective", "divergence_mix must not be 0 or 1 for ", divergence, "; got ", divergence_mix);
   if (divergence_weight != 0) needs.divergence = Divergence{objective::divergence_kind(divergence), divergence_mix};
   return needs;
 }

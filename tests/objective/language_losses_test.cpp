@@ -130,6 +130,8 @@ TEST(Conformance, WholeDistributionsHeldToTheReference) {
   auto needs = make<Reinforce>("{divergence_weight: 0.3, divergence: alpha, divergence_mix: 0.3}").needs();
   EXPECT_EQ(needs.divergence->kind, Divergence::Kind::alpha);
   EXPECT_EQ(needs.divergence->mix, 0.3);
+  auto refuse = [] { make<Reinforce>("{divergence: alpha, divergence_mix: 1}").needs(); };
+  EXPECT_NE(testing::message_of(refuse).find("divergence_mix"), std::string::npos);
 }
 
 TEST(Conformance, PolicyGradients) {

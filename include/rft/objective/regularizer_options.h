@@ -20,7 +20,8 @@ struct RegularizerOptions {
   double divergence_mix = 0.5;
 
   void visit(OptionVisitor& v);
-  /// The entropy and the reference, each where its weight is not 0.
+  /// The entropy, the reference and the divergence, each where its weight is not 0. Throws UserError where
+  /// divergence_mix does not fit.
   Needs needs() const;
 };
 
