@@ -82,6 +82,8 @@ const std::vector<Method>& methods() {
        "objective: {type: ppo, value_weight: 0}\ncredit: {type: reward_to_go, form: min, baseline: group}", ""},
       {"Policy gradient", "PPO", "arXiv:1707.06347", "clipped ratio, GAE, clipped value loss",
        "objective: {type: ppo}\ncredit: {type: gae}", "arithmetic/ppo.yaml"},
+      {"Policy gradient", "PPO with an adaptive KL penalty", "arXiv:1909.08593", "the KL's weight follows a target",
+       "objective: {type: ppo, kl_weight: 0.05, kl_target: 0.02}\ncredit: {type: gae}", ""},
       {"Policy gradient", "Dual-clip PPO", "arXiv:1912.09729", "the ratio capped where A is negative",
        "objective: {type: ppo, clip_delta: 3}\ncredit: {type: gae}", ""},
       {"Policy gradient", "V-trace", "arXiv:1802.01561", "GAE under truncated ratios to who acted",

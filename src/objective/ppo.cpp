@@ -108,9 +108,19 @@ Needs Ppo::needs() const {
   return needs;
 }
 
-State Ppo::state() const { return {{"steps", at::tensor({steps_}, at::kLong)}}; }
+void Ppo::stepped(const Metrics& metrics) {
+  ++steps_;
+  adapt_kl_weight(options_, metrics);
+}
+
+State Ppo::state() const {
+  State out = regularizer_state(options_);
+  out["steps"] = at::tensor({steps_}, at::kLong);
+  return out;
+}
 
 void Ppo::load_state(const State& state) {
+  load_regularizer_state(options_, state);
   if (auto found = state.find("steps"); found != state.end()) steps_ = found->second.item<int64_t>();
 }
 

@@ -11,4 +11,9 @@ namespace rft::objective {
 void add_regularizers(Loss& loss, MetricSums& metrics, const Columns& c, const RegularizerOptions& options,
                       double tokens, const char* name);
 
+/// kl_target's rule, after a step with these metrics; and what of it a checkpoint holds.
+void adapt_kl_weight(RegularizerOptions& options, const Metrics& metrics);
+State regularizer_state(const RegularizerOptions& options);
+void load_regularizer_state(RegularizerOptions& options, const State& state);
+
 }  // namespace rft::objective

@@ -16,6 +16,10 @@ Needs Reinforce::needs() const {
   return needs;
 }
 
+void Reinforce::stepped(const Metrics& metrics) { adapt_kl_weight(options_, metrics); }
+State Reinforce::state() const { return regularizer_state(options_); }
+void Reinforce::load_state(const State& state) { load_regularizer_state(options_, state); }
+
 Loss Reinforce::loss(const Evaluation& now, const Experience& batch) const {
   Columns c = read_columns(now, batch, batch.mask);
   Tensor each = required(c.advantage, "advantage", "reinforce").mul(c.logp).neg();

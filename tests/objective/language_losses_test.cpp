@@ -166,6 +166,28 @@ TEST(Covariance, PartOfABatchIsRefusedWithoutTheWhole) {
   EXPECT_NE(testing::message_of([] { make<Covariance>("{cov_low: 6}"); }).find("cov_high"), std::string::npos);
 }
 
+TEST(Regularizers, TheKlWeightFollowsItsTargetStepByStep) {
+  auto objective = make<Reinforce>("{kl_weight: 0.2, kl_target: 0.5, kl_horizon: 10}");
+  auto weight = [&] { return objective.state().at("kl_weight").item<double>(); };
+  auto step = [&](double kl) {
+    Metrics metrics;
+    metrics.add("kl", kl);
+    objective.stepped(metrics);
+  };
+  step(0.55);  // 10 % above
+  EXPECT_NEAR(weight(), 0.2 * 1.01, 1e-15);
+  step(5);  // far above: held to 20 %
+  EXPECT_NEAR(weight(), 0.2 * 1.01 * 1.02, 1e-15);
+  step(0);
+  EXPECT_NEAR(weight(), 0.2 * 1.01 * 1.02 * 0.98, 1e-15);
+  auto restored = make<Reinforce>("{kl_weight: 0.2, kl_target: 0.5, kl_horizon: 10}");
+  restored.load_state(objective.state());
+  EXPECT_EQ(restored.state().at("kl_weight").item<double>(), weight());
+  auto refuse = [] { make<Reinforce>("{kl_target: 0.5}").needs(); };
+  EXPECT_NE(testing::message_of(refuse).find("kl_weight"), std::string::npos);
+  EXPECT_TRUE(make<Reinforce>("{kl_weight: 0.2}").state().empty());
+}
+
 TEST(Objectives, NameTheCreditThatBelongsToThem) {
   EXPECT_EQ(make<A2po>("{}").needs().credit, "optimal_value");
   Needs both = make<A2po>("{}").needs() | Needs{};

@@ -42,7 +42,7 @@ class Ppo : public Objective {
   explicit Ppo(Options options);
   Needs needs() const override;
   Loss loss(const Evaluation& now, const Experience& batch) const override;
-  void stepped(const Metrics&) override { ++steps_; }
+  void stepped(const Metrics& metrics) override;
   State state() const override;
   void load_state(const State& state) override;
 

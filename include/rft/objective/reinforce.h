@@ -18,6 +18,9 @@ class Reinforce : public Objective {
   explicit Reinforce(Options options) : options_(std::move(options)) {}
   Needs needs() const override;
   Loss loss(const Evaluation& now, const Experience& batch) const override;
+  void stepped(const Metrics& metrics) override;
+  State state() const override;
+  void load_state(const State& state) override;
 
  private:
   Options options_;
