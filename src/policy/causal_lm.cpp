@@ -4,14 +4,12 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/adapter_directory.h"
-#include "policy/chat_rows.h"
 #include "policy/shared_options.h"
 #include "policy/value_head.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
-#include "rft/io/rows.h"
 #include "rft/ops/gather_rows.h"
 #include "rft/ops/linear_divergence.h"
 #include "rft/ops/linear_logp.h"
@@ -172,150 +170,6 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
   std::string saved = options_.path + kCritic;
   critic_ = load_decoder(file_exists(saved + "/config.json") ? saved : options_.path, dtype);
   for (auto& [name, value] : critic_->weights().named()) value.requires_grad_(name != "head");
-}
-
-const ChatTemplate& CausalLm::chat() const {
-  if (!chat_) chat_ = std::make_unique<ChatTemplate>(ChatTemplate::load(options_.path));
-  return *chat_;
-}
-
-void CausalLm::check_prompt(const std::vector<int64_t>& ids, const std::string& where) const {
-  if (ids.empty()) bad_input(where, "the prompt has no tokens; the model needs at least one to go on from");
-  for (int64_t id : ids)
-    if (id < 0 || id >= decoder_->config().vocab_size)
-      bad_input(where, "input_ids must be in 0 .. ", decoder_->config().vocab_size - 1, "; got ", id);
-}
-
-CausalLm::TokenRow CausalLm::prompt_row(const Rows& rows, int64_t i) const {
-  TokenRow row;
-  if (rows.has(i, "input_ids"))
-    row.prompt = rows.ints(i, "input_ids");
-  else if (asks_by_messages(rows, i))
-    row.prompt = tokenizer_.encode(asked_text(rows, i, chat(), false), false);
-  else
-    row.prompt = tokenizer_.encode(rows.string(i, "prompt"));
-  check_prompt(row.prompt, rows.where(i));
-  return row;
-}
-
-/// A conversation's answer is what its ids have beyond those of the question: ids are never joined from two texts.
-CausalLm::TokenRow CausalLm::conversation_row(const Rows& rows, int64_t i, const std::string& column) const {
-  bool answered = column.empty();
-  TokenRow row;
-  row.prompt = tokenizer_.encode(asked_text(rows, i, chat(), answered), false);
-  check_prompt(row.prompt, rows.where(i));
-  auto whole = tokenizer_.encode(whole_text(rows, i, chat(), column), false);
-  if (whole.size() <= row.prompt.size() || !std::equal(row.prompt.begin(), row.prompt.end(), whole.begin()))
-    bad_input(
-        rows.where(i),
-        "the chat template writes the conversation with its answer otherwise than the question alone, so that the "
-        "answer's tokens can't be told apart; write the rendered texts as `prompt` and `completion`");
-  row.completion.assign(whole.begin() + static_cast<int64_t>(row.prompt.size()), whole.end());
-  return row;
-}
-
-CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
-                                            const std::string& column) const {
-  TokenRow row;
-  bool messages = asks_by_messages(rows, i);
-  if (messages && !rows.has(i, column)) {
-    if (column != "completion") bad_input(rows.where(i), "a column `", column, "` is needed beside the messages");
-    row = conversation_row(rows, i, "");
-  } else if (messages && answers_by_messages(rows, i, column)) {
-    row = conversation_row(rows, i, column);
-  } else {
-    row = prompt_row(rows, i);
-    split_or_encode(rows, i, append_eos, column, row);
-  }
-  int64_t total = static_cast<int64_t>(row.prompt.size() + row.completion.size());
-  if (total > decoder_->config().max_positions)
-    bad_input(rows.where(i), "prompt and completion have ", total, " tokens; the model takes at most ",
-              decoder_->config().max_positions);
-  return row;
-}
-
-void CausalLm::split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column,
-                               TokenRow& row) const {
-  if (rows.has(i, "input_ids")) {
-    int64_t length = rows.integer(i, "prompt_length"), size = static_cast<int64_t>(row.prompt.size());
-    if (length < 1 || length >= size)
-      bad_input(rows.where(i), "prompt_length must be in 1 .. ", size - 1, "; got ", length);
-    row.completion.assign(row.prompt.begin() + length, row.prompt.end());
-    row.prompt.resize(static_cast<size_t>(length));
-    return;
-  }
-  row.completion = tokenizer_.encode(rows.string(i, column), false);
-  bool ended =
-      !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
-  if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());
-}
-
-Experience CausalLm::pack(const std::vector<TokenRow>& rows) {
-  int64_t B = static_cast<int64_t>(rows.size()), P = 1, T = 1;
-  for (const auto& row : rows)
-    P = std::max(P, int64_t(row.prompt.size())), T = std::max(T, int64_t(row.completion.size()));
-  auto prompt = at::zeros({B, P}, at::kLong), length = at::zeros({B}, at::kLong);
-  Experience out;
-  out.action = at::zeros({B, T}, at::kLong);
-  out.mask = at::zeros({B, T}, at::kBool);
-  for (int64_t b = 0; b < B; ++b) {
-    std::copy(rows[b].prompt.begin(), rows[b].prompt.end(), prompt.data_ptr<int64_t>() + b * P);
-    std::copy(rows[b].completion.begin(), rows[b].completion.end(), out.action.data_ptr<int64_t>() + b * T);
-    std::fill_n(out.mask.data_ptr<bool>() + b * T, rows[b].completion.size(), true);
-    length.data_ptr<int64_t>()[b] = static_cast<int64_t>(rows[b].prompt.size());
-  }
-  out.context.set("prompt_ids", prompt);
-  out.context.set("prompt_length", length);
-  return out;
-}
-
-void CausalLm::add_texts(Experience& batch, const Rows& rows) const {
-  const Fields columns = rows.columns();
-  for (const auto& [name, column] : columns.texts())
-    if (name != "input_ids") batch.context.set_text(name, column);
-  if (batch.context.has_text(extra::prompt)) return;
-  std::vector<std::string> prompts;
-  for (int64_t i = 0; i < rows.size(); ++i) prompts.push_back(tokenizer_.decode(prompt_row(rows, i).prompt));
-  batch.context.set_text(extra::prompt, std::move(prompts));
-}
-
-Experience CausalLm::contexts(const Rows& rows) const {
-  std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i) {
-    encoded.push_back(prompt_row(rows, i));
-    int64_t total = static_cast<int64_t>(encoded.back().prompt.size()) + rollout_.max_new_tokens;
-    if (total > decoder_->config().max_positions)
-      bad_input(rows.where(i), "the prompt's ", encoded.back().prompt.size(), " tokens and rollout.max_new_tokens ",
-                rollout_.max_new_tokens, " exceed the model's ", decoder_->config().max_positions, " positions");
-  }
-  Experience out;
-  out.context = pack(encoded).context;
-  add_texts(out, rows);
-  return out;
-}
-
-Experience CausalLm::demonstrations(const Rows& rows) {
-  std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true));
-  Experience out = pack(encoded);
-  add_texts(out, rows);
-  out.group = at::arange(rows.size(), at::kLong);
-  return out;
-}
-
-Experience CausalLm::pairs(const Rows& rows) const {
-  std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i)
-    if (rows.has(i, "input_ids"))
-      bad_input(rows.where(i), "a pair's `prompt`, `chosen` and `rejected` are texts; got `input_ids`");
-  for (const char* column : {"chosen", "rejected"})
-    for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true, column));
-  Experience out = pack(encoded), texts;
-  add_texts(texts, rows);
-  out.group = at::arange(rows.size(), at::kLong).repeat({2});
-  const Fields twice = texts.context.select(out.group);
-  for (const auto& [name, column] : twice.texts()) out.context.set_text(name, column);
-  return out;
 }
 
 Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
