@@ -10,7 +10,7 @@ shift || true
 
 packages=(g++ cmake ninja-build ccache pkg-config python3 python3-pip ca-certificates
   libyaml-cpp-dev libpcre2-dev libutf8proc-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
-  libgtest-dev libcli11-dev libeigen3-dev libpng-dev libgif-dev libhdf5-dev libturbojpeg0-dev)
+  libgtest-dev libcli11-dev libeigen3-dev libpng-dev zlib1g-dev libgif-dev libhdf5-dev libturbojpeg0-dev)
 
 say() { printf '[bootstrap] %s\n' "$*" >&2; }
 
@@ -35,6 +35,8 @@ install_packages() {
 wheels=(torch==2.11.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 # MuJoCo's C library, and Gymnasium for the robots' models; neither's Python is used.
 robots=(mujoco-core==4.0.0 gymnasium==1.4.0)
+# Arrow's Parquet reader: headers and shared libraries of the Python package.
+arrow=(pyarrow==26.0.1)
 
 # fetch DIRECTORY WHEEL...: unpacks the wheels there, once, whole or not at all.
 fetch() {
@@ -58,6 +60,10 @@ install_wheels() {
   if ! has .deps/mujoco "${robots[@]}"; then
     say "fetching MuJoCo into .deps/mujoco/"
     fetch .deps/mujoco "${robots[@]}"
+  fi
+  if ! has .deps/arrow "${arrow[@]}"; then
+    say "fetching Arrow into .deps/arrow/"
+    fetch .deps/arrow "${arrow[@]}"
   fi
 }
 

@@ -6,6 +6,10 @@ install(TARGETS rft EXPORT rftTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR
 if(RFT_MUJOCO)
   install(FILES "${RFT_MUJOCO_LIBRARY}" DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside librft.so, which looks there
 endif()
+if(TARGET rft_parquet)
+  set_property(TARGET rft_parquet PROPERTY INSTALL_RPATH "$ORIGIN;${RFT_ARROW_DIR}")
+  install(TARGETS rft_parquet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside librft.so, which looks there
+endif()
 install(TARGETS rft_main RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/rft DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT rftTargets NAMESPACE rft:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/rft)

@@ -12,7 +12,9 @@
 #include <set>
 #include <string_view>
 
+#include "io/gzip.h"
 #include "io/hdf5_episodes.h"
+#include "io/parquet_file.h"
 #include "rft/core/error.h"
 #include "rft/core/json_depth.h"
 #include "rft/core/text.h"
@@ -72,14 +74,10 @@ void for_lines(std::string_view content, Each each) {
 }
 
 void refuse_other_formats(const std::string& file) {
-  if (file.ends_with(".parquet"))
-    bad_input(file,
-              "datasets are read as JSONL, one JSON object a line; got Parquet. Convert it: "
-              "python -c \"import pandas; pandas.read_parquet('in.parquet').to_json('out.jsonl', orient='records', "
-              "lines=True, force_ascii=False)\"");
-  for (const char* end : {".gz", ".zst", ".xz", ".bz2", ".zip"})
+  for (const char* end : {".zst", ".xz", ".bz2", ".zip"})
     if (file.ends_with(end))
-      bad_input(file, "datasets are read as plain JSONL; got a compressed file: unpack it first");
+      bad_input(file,
+                "datasets are read as JSONL (.jsonl, .jsonl.gz), Parquet or HDF5; got another archive: unpack it");
 }
 
 std::string as_text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
@@ -146,8 +144,15 @@ Rows Rows::load(const std::string& file) {
     out.impl_ = std::move(impl);
     return out;
   }
-  std::string content = read_text(file, kMaxFileBytes);
-  for_lines(content, [&](int64_t line, std::string_view text) { impl->add(line, text); });
+  if (file.ends_with(".parquet")) {
+    int64_t row = 0;
+    if (!file_exists(file)) read_text(file);  // says so in the words of every other file
+    for_parquet_rows(file, [&](std::string_view text) { impl->add(++row, text); });
+  } else {
+    std::string content = read_text(file, kMaxFileBytes);
+    if (file.ends_with(".gz")) content = gunzip(content, file, kMaxFileBytes);
+    for_lines(content, [&](int64_t line, std::string_view text) { impl->add(line, text); });
+  }
   if (impl->rows.empty()) bad_input(file, "a dataset must hold at least one row; got none");
   Rows out;
   out.impl_ = std::move(impl);

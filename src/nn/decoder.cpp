@@ -33,6 +33,35 @@ const Tensor* find_tensor(const std::map<std::string, Tensor>& tensors, const st
   return nullptr;
 }
 
+/// transformers 5 keeps a layer's experts together in memory, and some directories are written so:
+/// "experts.gate_up_proj" [E, 2 W, D] and "experts.down_proj" [E, D, W] under "mlp.". Here each has its own tensors, as
+/// save_pretrained writes them.
+std::map<std::string, Tensor> with_separate_experts(const DecoderConfig& config,
+                                                    std::map<std::string, Tensor> tensors) {
+  if (!config.experts.count) return tensors;
+  bool mixtral = config.model_type == "mixtral";
+  std::map<std::string, Tensor> out;
+  for (auto& [name, value] : tensors) {
+    std::string to = name;
+    if (size_t at = name.find(".mlp."); mixtral && at != std::string::npos) to.replace(at, 5, ".block_sparse_moe.");
+    size_t at = to.rfind(".experts.");
+    bool both = name.ends_with(".experts.gate_up_proj"), down = name.ends_with(".experts.down_proj");
+    if ((!both && !down) || value.dim() != 3 || value.size(0) != config.experts.count || (both && value.size(1) % 2)) {
+      out[to] = value;
+      continue;
+    }
+    for (int64_t e = 0; e < value.size(0); ++e) {
+      std::string expert = to.substr(0, at) + ".experts." + std::to_string(e) + ".";
+      Tensor one = value.select(0, e);
+      int64_t half = one.size(0) / 2;
+      if (down) out[expert + (mixtral ? "w2.weight" : "down_proj.weight")] = one;
+      if (both) out[expert + (mixtral ? "w1.weight" : "gate_proj.weight")] = one.narrow(0, 0, half);
+      if (both) out[expert + (mixtral ? "w3.weight" : "up_proj.weight")] = one.narrow(0, half, half);
+    }
+  }
+  return out;
+}
+
 Tensor as_stored(const TensorPlace& place) {
   return place.transposed && place.place.dim() == 2 ? place.place.t() : place.place;
 }
@@ -84,7 +113,8 @@ std::string with_dtype(const std::string& text, at::ScalarType dtype) {
 
 Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype,
                  const std::string& where)
-    : config_(std::move(config)), weights_(filled_weights(config_, tensors, dtype, where)) {
+    : config_(std::move(config)),
+      weights_(filled_weights(config_, with_separate_experts(config_, tensors), dtype, where)) {
   config_.json = with_dtype(config_.json, dtype);
 }
 
@@ -104,7 +134,7 @@ Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64
     bool is_bias = name.ends_with(".bias");
     Rng rng(seed, stream++);
     if (value.dim() == 1) {
-      value.fill_(is_bias ? 0.0 : 1.0);  // biases and norms
+      value.fill_(is_bias || config.norm_plus_one ? 0.0 : 1.0);  // biases and norms
     } else {
       double std = config.initializer_range;
       if (config.model_type == "gpt2" && name.ends_with("c_proj.weight"))

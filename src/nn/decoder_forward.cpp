@@ -2,7 +2,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <map>
 
+#include "nn/decoder_experts.h"
 #include "rft/core/error.h"
 #include "rft/nn/decoder.h"
 #include "rft/nn/recompute.h"
@@ -23,8 +25,26 @@ struct RowLayout {
   Tensor owner;      ///< [B * T] int64: the same, but -1 for padding
   Tensor packed;     ///< [N] int64: the cell of each packed token
   Tensor positions;  ///< [N] int64
-  Tensor cos, sin;   ///< [N, head_dim / 2], where rope
+  struct Angles {
+    Tensor cos, sin;  ///< [N, turning numbers of a head / 2]
+  };
+  Angles angles, local_angles;        ///< where rope
+  std::map<int64_t, Tensor> visible;  ///< [T, T] bool by window, where SDPA's causal mask is not enough
 };
+
+RowLayout::Angles angles_of(const Rotary& rotary, const Tensor& positions, const at::TensorOptions& options) {
+  if (rotary.inv_freq.empty()) return {};
+  // In float32 for half-precision weights too, as transformers does it.
+  auto wide = options.dtype() == at::kDouble ? at::kDouble : at::kFloat;
+  auto angles = positions.to(wide).unsqueeze(1).mul(at::tensor(rotary.inv_freq, at::kDouble).to(wide));
+  return {angles.cos().mul(rotary.scale).to(options.dtype()), angles.sin().mul(rotary.scale).to(options.dtype())};
+}
+
+/// [T, T] bool: which positions a token sees; `window` 0: all up to itself.
+Tensor visible_positions(int64_t T, int64_t window) {
+  auto all = at::ones({T, T}, at::kBool).tril();
+  return window ? all.triu(1 - window) : all;
+}
 
 RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::TensorOptions& options) {
   RowLayout out;
@@ -53,87 +73,152 @@ RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::Ten
   TORCH_CHECK(start == N, "[Decoder] the rows' lengths must sum to the number of tokens");
   if (T > config.max_positions)
     run_failed("Decoder", "the longest row has ", T, " tokens; the model takes at most ", config.max_positions);
-  if (config.rope) {
-    // In float32 for half-precision weights too, as transformers does it.
-    auto wide = options.dtype() == at::kDouble ? at::kDouble : at::kFloat;
-    auto angles = out.positions.to(wide).unsqueeze(1).mul(at::tensor(config.rope_inv_freq, at::kDouble).to(wide));
-    out.cos = angles.cos().to(options.dtype()), out.sin = angles.sin().to(options.dtype());
+  out.angles = angles_of(config.rotary, out.positions, options);
+  out.local_angles = angles_of(config.local_rotary, out.positions, options);
+  for (const LayerKind& kind : config.kinds) {
+    int64_t window = kind.window < T ? kind.window : 0;
+    if (window || config.attention_softcap > 0) out.visible.try_emplace(window, visible_positions(T, window));
   }
   return out;
 }
 
-Tensor apply(const Norm& norm, const Tensor& x, bool rms, double eps) {
-  return rms ? ops::rms_norm(x, norm.weight, eps) : at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, eps);
+/// x itself where the model has no such norm.
+Tensor apply(const Norm& norm, const Tensor& x, const DecoderConfig& config) {
+  if (!norm.weight.defined()) return x;
+  if (!config.rms_norm) return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, config.norm_eps);
+  return ops::rms_norm(x, config.norm_plus_one ? norm.weight.add(1) : norm.weight, config.norm_eps);
+}
+
+/// softmax(cap tanh(q k scale / cap)) v, which no fused attention computes; [B, H, T, hd].
+Tensor softcapped_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, double cap,
+                            const Tensor& visible) {
+  int64_t share = q.size(1) / k.size(1);
+  auto keys = share > 1 ? k.repeat_interleave(share, 1) : k, values = share > 1 ? v.repeat_interleave(share, 1) : v;
+  auto scores = q.matmul(keys.transpose(2, 3)).mul(scale / cap).tanh().mul(cap);
+  return scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity()).softmax(-1).matmul(values);
 }
 
 /// heads [N, H + 2 K, hd] holds q, then k, then v; gives [N, H * hd]. Rows are padded on the right: under the causal
 /// mask no token sees the padding behind it, so the valid ones are exact.
-Tensor attend(const Tensor& heads, const DecoderConfig& config, const RowLayout& layout) {
+Tensor attend(const Tensor& heads, const DecoderConfig& config, const LayerKind& kind, const RowLayout& layout) {
   auto cells = layout.ragged ? ops::gather_rows(heads, layout.padded, layout.packed) : heads;
   auto rows = cells.view({layout.rows, layout.longest, heads.size(1), heads.size(2)}).transpose(1, 2);
   auto parts = rows.split_with_sizes({config.heads, config.kv_heads, config.kv_heads}, 1);
   bool grouped = config.heads != config.kv_heads;
-  auto out = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {}, 0.0, /*is_causal=*/true, {}, grouped);
+  std::optional<double> scale;
+  if (config.attention_scale > 0) scale = config.attention_scale;
+  auto seen = layout.visible.find(kind.window < layout.longest ? kind.window : 0);
+  bool causal = seen == layout.visible.end();
+  std::optional<Tensor> mask;
+  if (!causal) mask = seen->second;
+  Tensor out;
+  if (config.attention_softcap > 0)
+    out = softcapped_attention(parts[0], parts[1], parts[2],
+                               scale.value_or(1 / std::sqrt(static_cast<double>(config.head_dim))),
+                               config.attention_softcap, seen->second);
+  else
+    out = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], mask, 0.0, causal, scale, grouped);
   auto joined = out.transpose(1, 2).reshape({layout.rows * layout.longest, config.heads * config.head_dim});
   return layout.ragged ? ops::gather_rows(joined, layout.packed, layout.owner) : joined;
 }
 
-Tensor activated(const Tensor& x, const std::string& kind) {
-  if (kind == "silu") return at::silu(x);
-  if (kind == "relu") return at::relu(x);
-  return at::gelu(x, kind == "gelu_new" ? "tanh" : "none");
+/// In the first `count` heads of x [N, heads, hd] the numbers that turn are turned.
+Tensor turned(const Tensor& x, const RowLayout::Angles& angles, int64_t count) {
+  int64_t turning = 2 * angles.cos.size(1);
+  if (turning == x.size(2)) return ops::rotary(x, angles.cos, angles.sin, count);
+  auto first = ops::rotary(x.narrow(2, 0, turning).contiguous(), angles.cos, angles.sin, count);
+  return at::cat({first, x.narrow(2, turning, x.size(2) - turning)}, 2);
 }
 
 class LayerForward {
  public:
-  LayerForward(const DecoderConfig& config, const RowLayout& layout, bool adapters)
-      : c_(config), layout_(layout), adapters_(adapters) {}
+  LayerForward(const DecoderConfig& config, const LayerKind& kind, const RowLayout& layout, bool adapters)
+      : c_(config), kind_(kind), layout_(layout), adapters_(adapters) {}
 
-  Tensor operator()(const DecoderLayer& layer, const Tensor& x) const {
-    auto h = x.add(attention(layer, apply(layer.attention_norm, x, c_.rms_norm, c_.norm_eps)));
-    return h.add(mlp(layer, apply(layer.mlp_norm, h, c_.rms_norm, c_.norm_eps)));
+  /// The stream behind the attention.
+  Tensor attended(const DecoderLayer& layer, const Tensor& x) const {
+    return x.add(apply(layer.attention_post_norm, attention(layer, apply(layer.attention_norm, x, c_)), c_));
+  }
+  /// The stream behind the MLP, or the experts that `routing` [N, experts] chooses.
+  Tensor finished(const DecoderLayer& layer, const Tensor& h, const Tensor& routing) const {
+    Tensor in = apply(layer.mlp_norm, h, c_);
+    Tensor out = routing.defined() ? mixture(layer, in, routing, c_, adapters_) : mlp(layer, in);
+    return h.add(apply(layer.mlp_post_norm, out, c_));
+  }
+  Tensor routing(const DecoderLayer& layer, const Tensor& h) const {
+    return router_probabilities(layer, apply(layer.mlp_norm, h, c_));
   }
 
  private:
   Tensor attention(const DecoderLayer& layer, const Tensor& x) const {
-    auto heads = apply(layer.qkv, x, adapters_).view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
-    if (c_.qk_norm) {
-      auto parts = heads.split_with_sizes({c_.heads, c_.kv_heads, c_.kv_heads}, 1);
-      heads = at::cat({apply(layer.q_norm, parts[0], true, c_.norm_eps),
-                       apply(layer.k_norm, parts[1], true, c_.norm_eps), parts[2]},
-                      1);
-    }
-    if (c_.rope) heads = ops::rotary(heads, layout_.cos, layout_.sin, c_.heads + c_.kv_heads);
-    return apply(layer.out, attend(heads, c_, layout_), adapters_);
+    auto heads =
+        normed(layer, apply(layer.qkv, x, adapters_)).view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
+    if (c_.rope && kind_.rope)
+      heads = turned(heads, kind_.local_rope ? layout_.local_angles : layout_.angles, c_.heads + c_.kv_heads);
+    return apply(layer.out, attend(heads, c_, kind_, layout_), adapters_);
+  }
+
+  /// qkv [N, (H + 2 K) hd], with q and k normed where the model does.
+  Tensor normed(const DecoderLayer& layer, const Tensor& qkv) const {
+    if (!layer.q_norm.weight.defined()) return qkv;
+    auto parts =
+        qkv.split_with_sizes({c_.heads * c_.head_dim, c_.kv_heads * c_.head_dim, c_.kv_heads * c_.head_dim}, 1);
+    auto norm = [&](const Norm& norm, const Tensor& x) {
+      return apply(norm, c_.qk_norm_all ? x : x.reshape({x.size(0), -1, c_.head_dim}), c_).view(x.sizes());
+    };
+    return at::cat({norm(layer.q_norm, parts[0]), norm(layer.k_norm, parts[1]), parts[2]}, 1);
   }
 
   Tensor mlp(const DecoderLayer& layer, const Tensor& x) const {
     auto wide = apply(layer.gate_up, x, adapters_);
-    if (!c_.gated_mlp) return apply(layer.down, activated(wide, c_.activation), adapters_);
-    if (c_.activation == "silu") return apply(layer.down, ops::swiglu(wide), adapters_);
-    auto halves = wide.chunk(2, 1);
-    return apply(layer.down, activated(halves[0], c_.activation).mul(halves[1]), adapters_);
+    return apply(layer.down, c_.gated_mlp ? gated(wide, c_.activation) : activated(wide, c_.activation), adapters_);
   }
 
   const DecoderConfig& c_;
+  const LayerKind& kind_;
   const RowLayout& layout_;
   bool adapters_;
 };
 
+/// body(inputs), kept or computed again in the backward pass.
+Tensor run(BodyOfMany body, const std::vector<Tensor>& inputs, bool checkpoint) {
+  return checkpoint && at::GradMode::is_enabled() ? recompute_in_backward(std::move(body), inputs) : body(inputs);
+}
+
 }  // namespace
 
 Tensor Decoder::forward(const Packed& rows, const Forward& options) const {
+  return forward_balanced(rows, options).hidden;
+}
+
+Decoder::Balanced Decoder::forward_balanced(const Packed& rows, const Forward& options) const {
   auto layout = std::make_shared<RowLayout>(lay_out(rows, config_, weights_.token_embedding.options()));
   Tensor x = at::embedding(weights_.token_embedding, rows.ids);
+  if (config_.embedding_scale != 1) x = x.mul(at::scalar_tensor(config_.embedding_scale, x.options()));
   if (!config_.rope) x = x.add(at::embedding(weights_.position_embedding, layout->positions));
-  for (const DecoderLayer& layer : weights_.layers) {
+  ExpertUse use;
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
     // The recomputation runs in the backward pass, when `layout` here is gone: it keeps its own share of it.
-    auto run = [this, layout, &layer, adapters = options.adapters](const Tensor& in) {
-      return LayerForward(config_, *layout, adapters)(layer, in);
+    const DecoderLayer& layer = weights_.layers[i];
+    auto with = [this, layout, i, adapters = options.adapters] {
+      return LayerForward(config_, config_.kinds[i], *layout, adapters);
     };
-    x = options.checkpoint && at::GradMode::is_enabled() ? recompute_in_backward(run, x) : run(x);
+    if (layer.experts.empty()) {
+      auto whole = [with, &layer](const std::vector<Tensor>& in) {
+        auto forward = with();
+        return forward.finished(layer, forward.attended(layer, in[0]), {});
+      };
+      x = run(whole, {x}, options.checkpoint);
+      continue;
+    }
+    x = run([with, &layer](const std::vector<Tensor>& in) { return with().attended(layer, in[0]); }, {x},
+            options.checkpoint);
+    Tensor routing = with().routing(layer, x);  // outside the recomputed parts: every choice is made once
+    use.add(routing, config_.experts.per_token);
+    x = run([with, &layer](const std::vector<Tensor>& in) { return with().finished(layer, in[0], in[1]); },
+            {x, routing}, options.checkpoint);
   }
-  return apply(weights_.final_norm, x, config_.rms_norm, config_.norm_eps);
+  return {apply(weights_.final_norm, x, config_), use.balance()};
 }
 
 }  // namespace rft

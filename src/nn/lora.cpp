@@ -20,7 +20,8 @@ struct Module {
   int64_t first, rows;
 };
 
-/// Every linear layer but the head, in the order of the directory's tensors; of one Linear in the order of its rows.
+/// Every linear layer but the head and experts (which are no layers of their own to PEFT either), in the order of the
+/// directory's tensors; of one Linear in the order of its rows.
 std::vector<Module> linear_modules(Decoder& decoder) {
   std::vector<Module> out;
   const std::string end = ".weight";
@@ -28,7 +29,7 @@ std::vector<Module> linear_modules(Decoder& decoder) {
     if (place.dim() != 2 || !name.ends_with(end)) continue;
     for (DecoderLayer& layer : decoder.weights().layers)
       for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) {
-        if (!place.is_alias_of(linear->weight)) continue;
+        if (!linear->weight.defined() || !place.is_alias_of(linear->weight)) continue;
         int64_t first = (place.storage_offset() - linear->weight.storage_offset()) / place.size(1);
         out.push_back({name.substr(0, name.size() - end.size()), linear, first, place.size(0)});
       }

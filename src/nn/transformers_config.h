@@ -7,6 +7,8 @@ namespace rft {
 /// Names the fields of transformers' PretrainedConfig that an encoder's forward pass doesn't depend on: those of text
 /// generation, of training heads, and of how outputs are returned. Older versions write them all into each part.
 void ignore_general_fields(ModelConfig& config);
+/// Their names.
+const std::vector<const char*>& general_fields();
 
 /// The labels of a classification head: id2label's names in order, or "LABEL_0", ... for num_labels. Throws UserError
 /// where there is none, or the ids are not 0, 1, 2, ...

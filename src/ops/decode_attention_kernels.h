@@ -64,6 +64,17 @@ RFT_INLINE float softmax_numerators(float* scores, int64_t n, int64_t end, float
   return sum(total);
 }
 
+/// scores[0 .. n) become softcap tanh(scale scores / softcap).
+RFT_INLINE void cap_scores(float* scores, int64_t n, float scale, float softcap) {
+  // tanh(x) = 1 - 2 / (exp(2 x) + 1)
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int64_t count = std::min<int64_t>(kLanes, n - j);
+    const Vec x = count == kLanes ? load(scores + j) : load_some(scores + j, count, 0.f);
+    const Vec capped = softcap - 2 * softcap / (exp(x * (2 * scale / softcap)) + 1);
+    count == kLanes ? store(scores + j, capped) : store_some(scores + j, capped, count);
+  }
+}
+
 /// out_i[d .. d + N * kLanes) = sum over positions of weights[i][position] * v_position, divided by total[i].
 template <int Q, int N>
 RFT_INLINE void weighted_values(const AttendArgs& a, int64_t query0, const float* weights, int64_t stride,
@@ -108,7 +119,11 @@ void attend_queries(const AttendArgs& a, int64_t query0, int64_t positions) {
   key_scores<Q>(a, query0, scores, stride);
   float total[Q];
   for (int i = 0; i < Q; ++i) {
-    total[i] = softmax_numerators(scores + i * stride, a.visible[query0 + i], positions, a.scale);
+    float* row = scores + i * stride;
+    const int64_t from = a.first[query0 + i], to = a.visible[query0 + i];
+    if (a.softcap > 0) cap_scores(row + from, to - from, a.scale, a.softcap);
+    std::fill(row, row + from, 0.f);
+    total[i] = softmax_numerators(row + from, to - from, positions - from, a.softcap > 0 ? 1.f : a.scale);
   }
   const int64_t width = padded_head_dim(a.head_dim);
   int64_t d = 0;

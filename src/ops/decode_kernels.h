@@ -21,9 +21,11 @@ struct AttendArgs {
   const float* q;  ///< query i at q + q_offset[i]
   float* out;      ///< output i at out + out_offset[i]
   const int64_t *q_offset, *out_offset;
-  const int64_t* visible;  ///< query i sees the first visible[i] >= 1 positions
+  const int64_t* visible;  ///< query i sees the positions before visible[i] >= 1
+  const int64_t* first;    ///< from first[i] < visible[i] on
   int64_t queries, head_dim;
   float scale;
+  float softcap;               ///< 0: none
   const float* const* keys;    ///< a page's keys of one head: [kv_page / kv_block][head_dim][kv_block]
   const float* const* values;  ///< a page's values of one head: [kv_page][padded head_dim]
   const int64_t* counts;       ///< positions used of each page

@@ -46,8 +46,8 @@ void decode_norm(const float* x, int64_t rows, int64_t dim, const float* weight,
   });
 }
 
-void rotate_heads(float* x, int64_t heads, int64_t head_dim, const float* cos, const float* sin) {
-  const int64_t half = head_dim / 2;
+void rotate_heads(float* x, int64_t heads, int64_t head_dim, int64_t turning, const float* cos, const float* sin) {
+  const int64_t half = turning / 2;
   for (int64_t head = 0; head < heads; ++head) {
     float *low = x + head * head_dim, *high = low + half;
     for (int64_t d = 0; d < half; ++d) {

@@ -40,17 +40,33 @@ Tensor weighted_slope(const Tensor& logp, const Tensor& ref, const Divergence& d
   run_failed("linear_divergence", "unknown kind");
 }
 
-/// Walks tiles of rows, with both models' log-probabilities of each.
+struct LogitShape {
+  double temperature, softcap, ref_softcap;
+};
+
+/// log softmax of a model's logits [n, V], which are given; `slope`: of the cap, undefined where there is none.
+Tensor log_probabilities(Tensor logits, double temperature, double softcap, Tensor* slope = nullptr) {
+  if (softcap > 0) {
+    logits.div_(softcap).tanh_();
+    if (slope) *slope = logits.square().neg_().add_(1);
+    logits.mul_(softcap);
+  }
+  return at::log_softmax(logits.div_(temperature), 1);
+}
+
+/// Walks tiles of rows, with both models' log-probabilities of each, and the slope of the first one's cap.
 template <class Body>
-void for_each_tile(const variable_list& in, double temperature, const Body& body) {
+void for_each_tile(const variable_list& in, const LogitShape& shape, const Body& body) {
   auto type = accumulate_type(in[0]);
   Tensor weight = in[1].to(type).t(), ref_weight = in[3].to(type).t();
   int64_t height = std::max<int64_t>(1, kTileElements / in[1].size(0));
   for (int64_t at = 0; at < in[0].size(0); at += height) {
     int64_t rows = std::min(height, in[0].size(0) - at);
     Tensor hidden = in[0].narrow(0, at, rows).to(type), ref_hidden = in[2].narrow(0, at, rows).to(type);
-    body(at, rows, hidden, at::log_softmax(hidden.matmul(weight).div_(temperature), 1),
-         at::log_softmax(ref_hidden.matmul(ref_weight).div_(temperature), 1));
+    Tensor slope;
+    Tensor logp = log_probabilities(hidden.matmul(weight), shape.temperature, shape.softcap, &slope);
+    Tensor ref = log_probabilities(ref_hidden.matmul(ref_weight), shape.temperature, shape.ref_softcap);
+    body(at, rows, hidden, logp, ref, slope);
   }
 }
 
@@ -58,13 +74,14 @@ class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
  public:
   static Variable forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
                           const Tensor& ref_hidden, const Tensor& ref_weight, int64_t kind, double mix,
-                          double temperature) {
+                          double temperature, double softcap, double ref_softcap) {
     ctx->save_for_backward({hidden, weight, ref_hidden, ref_weight});
     ctx->saved_data["kind"] = kind, ctx->saved_data["mix"] = mix, ctx->saved_data["temperature"] = temperature;
+    ctx->saved_data["softcap"] = softcap, ctx->saved_data["ref_softcap"] = ref_softcap;
     Divergence divergence{static_cast<Kind>(kind), mix};
     Tensor out = at::empty({hidden.size(0)}, hidden.options().dtype(accumulate_type(hidden)));
-    for_each_tile({hidden, weight, ref_hidden, ref_weight}, temperature,
-                  [&](int64_t at, int64_t rows, const Tensor&, const Tensor& logp, const Tensor& ref) {
+    for_each_tile({hidden, weight, ref_hidden, ref_weight}, {temperature, softcap, ref_softcap},
+                  [&](int64_t at, int64_t rows, const Tensor&, const Tensor& logp, const Tensor& ref, const Tensor&) {
                     out.narrow(0, at, rows).copy_(divergence_of(logp, ref, divergence));
                   });
     return out;
@@ -73,21 +90,24 @@ class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto saved = ctx->get_saved_variables();
     Divergence divergence{static_cast<Kind>(ctx->saved_data["kind"].toInt()), ctx->saved_data["mix"].toDouble()};
-    double temperature = ctx->saved_data["temperature"].toDouble();
+    LogitShape shape{ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble(),
+                     ctx->saved_data["ref_softcap"].toDouble()};
     auto type = accumulate_type(saved[0]);
     Tensor grad = grads[0].to(type).unsqueeze(1), grad_hidden, grad_weight;
     if (ctx->needs_input_grad(0)) grad_hidden = at::empty(saved[0].sizes(), saved[0].options().dtype(type));
     if (ctx->needs_input_grad(1)) grad_weight = at::zeros(saved[1].sizes(), saved[1].options().dtype(type));
-    for_each_tile(saved, temperature,
-                  [&](int64_t at, int64_t rows, const Tensor& hidden, const Tensor& logp, const Tensor& ref) {
+    for_each_tile(saved, shape,
+                  [&](int64_t at, int64_t rows, const Tensor& hidden, const Tensor& logp, const Tensor& ref,
+                      const Tensor& cap_slope) {
                     Tensor slope = weighted_slope(logp, ref, divergence);
                     slope = slope.sub(logp.exp().mul(slope.sum(1, /*keepdim=*/true)));
-                    slope = slope.mul(grad.narrow(0, at, rows).div(temperature));
+                    slope = slope.mul(grad.narrow(0, at, rows).div(shape.temperature));
+                    if (cap_slope.defined()) slope.mul_(cap_slope);
                     if (grad_hidden.defined()) grad_hidden.narrow(0, at, rows).copy_(slope.matmul(saved[1].to(type)));
                     if (grad_weight.defined()) grad_weight.addmm_(slope.t(), hidden);
                   });
     auto as_given = [](const Tensor& g, const Tensor& x) { return g.defined() ? g.to(x.scalar_type()) : g; };
-    return {as_given(grad_hidden, saved[0]), as_given(grad_weight, saved[1]), {}, {}, {}, {}, {}};
+    return {as_given(grad_hidden, saved[0]), as_given(grad_weight, saved[1]), {}, {}, {}, {}, {}, {}, {}};
   }
 };
 
@@ -126,10 +146,11 @@ Tensor divergence_of(const Tensor& logp, const Tensor& ref, const Divergence& d)
 }
 
 Tensor linear_divergence(const Tensor& hidden, const Tensor& weight, const Tensor& ref_hidden, const Tensor& ref_weight,
-                         const Divergence& divergence, double temperature) {
+                         const Divergence& divergence, double temperature, double softcap, double ref_softcap) {
   check(hidden, weight, ref_hidden, ref_weight, divergence, temperature);
   return LinearDivergence::apply(hidden, weight, ref_hidden.detach(), ref_weight.detach(),
-                                 static_cast<int64_t>(divergence.kind), divergence.mix, temperature);
+                                 static_cast<int64_t>(divergence.kind), divergence.mix, temperature, softcap,
+                                 ref_softcap);
 }
 
 }  // namespace rft::ops

@@ -42,11 +42,15 @@ void for_each_tile(int64_t rows, int64_t vocabulary, const Begin& begin_block, c
   }
 }
 
+struct LogitShape {
+  double temperature, softcap;  // softcap 0: none
+};
+
 /// The logits of one tile at a time, in a buffer that is allocated once.
 class Logits {
  public:
-  Logits(const Tensor& hidden, const Tensor& weight, double temperature)
-      : hidden_(hidden), weight_(weight), scale_(1.0 / temperature), type_(accumulate_type(hidden)) {
+  Logits(const Tensor& hidden, const Tensor& weight, const LogitShape& shape)
+      : hidden_(hidden), weight_(weight), shape_(shape), type_(accumulate_type(hidden)) {
     int64_t block = std::min(weight.size(0), kTileVocabulary);
     int64_t height = std::max<int64_t>(1, std::min(hidden.size(0), kTileElements / block));
     buffer_ = at::empty({block * height}, hidden.options().dtype(type_));
@@ -56,19 +60,38 @@ class Logits {
   const Tensor& of(const Tile& tile) {
     rows_ = hidden_.narrow(0, tile.row, tile.rows).to(type_);
     tile_ = buffer_.narrow(0, 0, tile.rows * tile.tokens).view({tile.rows, tile.tokens});
-    matmul_into(tile_, rows_, block_.t(), scale_, /*add=*/false);
+    matmul_into(tile_, rows_, block_.t(), scale(), /*add=*/false);
+    if (shape_.softcap > 0) {
+      tile_.tanh_();
+      if (slope_of_cap_.defined()) {
+        auto slope = slope_of_cap_.narrow(0, 0, tile_.numel()).view(tile_.sizes());
+        at::mul_out(slope, tile_, tile_), slope.neg_().add_(1);
+      }
+      tile_.mul_(shape_.softcap / shape_.temperature);
+    }
     return tile_;
+  }
+  /// From now on of() keeps what apply_cap() needs.
+  void keep_slopes() {
+    if (shape_.softcap > 0) slope_of_cap_ = at::empty_like(buffer_);
+  }
+  /// Turns the gradient of the last tile's logits into that of its products with scale(), in place.
+  void apply_cap(const Tensor& gradient) const {
+    if (shape_.softcap <= 0) return;
+    gradient.mul_(slope_of_cap_.narrow(0, 0, gradient.numel()).view(gradient.sizes()));
+    gradient.mul_(shape_.softcap / shape_.temperature);
   }
   const Tensor& rows() const { return rows_; }
   const Tensor& block() const { return block_; }
-  double scale() const { return scale_; }
+  /// What the products are multiplied by before they are capped.
+  double scale() const { return 1.0 / (shape_.softcap > 0 ? shape_.softcap : shape_.temperature); }
 
  private:
   const Tensor& hidden_;
   const Tensor& weight_;
-  double scale_;
+  LogitShape shape_;
   at::ScalarType type_;
-  Tensor buffer_, tile_, rows_, block_;
+  Tensor buffer_, tile_, rows_, block_, slope_of_cap_;
 };
 
 template <class Body>
@@ -87,7 +110,7 @@ struct RowStatistics {
 };
 
 template <class T>
-RowStatistics forward_rows(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature,
+RowStatistics forward_rows(const Tensor& hidden, const Tensor& weight, const Tensor& target, const LogitShape& shape,
                            bool with_entropy) {
   int64_t rows = hidden.size(0);
   auto doubles = hidden.options().dtype(at::kDouble);
@@ -97,7 +120,7 @@ RowStatistics forward_rows(const Tensor& hidden, const Tensor& weight, const Ten
   auto* state = reinterpret_cast<SoftmaxSums*>(running.data_ptr<double>());
   auto* chosen_at = chosen.data_ptr<double>();
   const auto* target_at = target.const_data_ptr<int64_t>();
-  Logits logits(hidden, weight, temperature);
+  Logits logits(hidden, weight, shape);
   for_each_tile(
       rows, weight.size(0), [&](int64_t token, int64_t tokens) { logits.begin_block(token, tokens); },
       [&](const Tile& tile) {
@@ -125,7 +148,7 @@ struct Wanted {
 /// Gradients of hidden and weight; `grad_logp`, `grad_entropy` [N] float64, the latter undefined where not asked for.
 template <class T>
 std::pair<Tensor, Tensor> backward_rows(const Tensor& hidden, const Tensor& weight, const Tensor& target,
-                                        double temperature, const RowStatistics& saved, const Tensor& grad_logp,
+                                        const LogitShape& shape, const RowStatistics& saved, const Tensor& grad_logp,
                                         const Tensor& grad_entropy, Wanted wanted) {
   auto accumulate = hidden.options().dtype(accumulate_type(hidden));
   Tensor grad_hidden = wanted.hidden ? at::zeros(hidden.sizes(), accumulate) : Tensor();
@@ -136,7 +159,8 @@ std::pair<Tensor, Tensor> backward_rows(const Tensor& hidden, const Tensor& weig
   const double* g = grad_logp.const_data_ptr<double>();
   const double* h = grad_entropy.defined() ? grad_entropy.const_data_ptr<double>() : nullptr;
   const auto* target_at = target.const_data_ptr<int64_t>();
-  Logits logits(hidden, weight, temperature);
+  Logits logits(hidden, weight, shape);
+  logits.keep_slopes();
   for_each_tile(
       hidden.size(0), weight.size(0),
       [&](int64_t token, int64_t tokens) {
@@ -153,6 +177,7 @@ std::pair<Tensor, Tensor> backward_rows(const Tensor& hidden, const Tensor& weig
                       static_cast<T>(h ? entropy[row] : 0));
           if (t >= 0 && t < tile.tokens) at[t] += static_cast<T>(g[row]);
         });
+        logits.apply_cap(z);
         if (wanted.hidden) {
           Tensor part = grad_hidden.narrow(0, tile.row, tile.rows);
           matmul_into(part, z, logits.block(), logits.scale(), /*add=*/true);
@@ -165,20 +190,19 @@ std::pair<Tensor, Tensor> backward_rows(const Tensor& hidden, const Tensor& weig
   return {wanted.hidden ? grad_hidden.to(hidden.scalar_type()) : Tensor(), grad_weight};
 }
 
-RowStatistics forward_any(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature,
+RowStatistics forward_any(const Tensor& hidden, const Tensor& weight, const Tensor& target, const LogitShape& shape,
                           bool with_entropy) {
-  return accumulate_type(hidden) == at::kDouble
-             ? forward_rows<double>(hidden, weight, target, temperature, with_entropy)
-             : forward_rows<float>(hidden, weight, target, temperature, with_entropy);
+  return accumulate_type(hidden) == at::kDouble ? forward_rows<double>(hidden, weight, target, shape, with_entropy)
+                                                : forward_rows<float>(hidden, weight, target, shape, with_entropy);
 }
 
 class LinearLogpFunction : public torch::autograd::Function<LinearLogpFunction> {
  public:
   static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
-                               const Tensor& target, double temperature, bool with_entropy) {
-    RowStatistics rows = forward_any(hidden, weight, target, temperature, with_entropy);
+                               const Tensor& target, double temperature, bool with_entropy, double softcap) {
+    RowStatistics rows = forward_any(hidden, weight, target, {temperature, softcap}, with_entropy);
     ctx->save_for_backward({hidden, weight, target, rows.lse, rows.entropy});
-    ctx->saved_data["temperature"] = temperature;
+    ctx->saved_data["temperature"] = temperature, ctx->saved_data["softcap"] = softcap;
     variable_list out{rows.chosen.sub(rows.lse).to(accumulate_type(hidden))};
     if (with_entropy) out.push_back(rows.entropy.to(accumulate_type(hidden), /*non_blocking=*/false, /*copy=*/true));
     return out;
@@ -194,14 +218,14 @@ class LinearLogpFunction : public torch::autograd::Function<LinearLogpFunction> 
     if (!grad_logp.defined()) grad_logp = at::zeros_like(rows.lse);
     Tensor grad_entropy = grads.size() > 1 ? doubles(grads[1]) : Tensor();
     Wanted wanted{ctx->needs_input_grad(0), ctx->needs_input_grad(1)};
-    double temperature = ctx->saved_data["temperature"].toDouble();
+    LogitShape shape{ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble()};
     auto compute = accumulate_type(saved[0]) == at::kDouble ? &backward_rows<double> : &backward_rows<float>;
-    auto [hidden, weight] = compute(saved[0], saved[1], saved[2], temperature, rows, grad_logp, grad_entropy, wanted);
-    return {hidden, weight, Variable(), Variable(), Variable()};
+    auto [hidden, weight] = compute(saved[0], saved[1], saved[2], shape, rows, grad_logp, grad_entropy, wanted);
+    return {hidden, weight, {}, {}, {}, {}};
   }
 };
 
-void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature) {
+void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, const LogitShape& shape) {
   const char* where = "linear_logp";
   if (hidden.dim() != 2 || weight.dim() != 2 || hidden.size(1) != weight.size(1))
     run_failed(where, "hidden [N, D] and weight [V, D] must share D; got ", hidden.sizes(), " and ", weight.sizes());
@@ -214,7 +238,8 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, dou
   if (!hidden.is_cpu() || !weight.is_cpu() || !target.is_cpu())
     run_failed(where, "all tensors must be on the CPU; got ", hidden.device(), ", ", weight.device(), ", ",
                target.device());
-  if (!(temperature > 0)) run_failed(where, "temperature must be above 0; got ", temperature);
+  if (!(shape.temperature > 0)) run_failed(where, "temperature must be above 0; got ", shape.temperature);
+  if (!(shape.softcap >= 0)) run_failed(where, "softcap must be at least 0; got ", shape.softcap);
   if (target.numel() == 0) return;
   auto [low, high] = target.aminmax();
   if (low.item<int64_t>() < 0 || high.item<int64_t>() >= weight.size(0))
@@ -225,10 +250,10 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, dou
 }  // namespace
 
 LinearLogp linear_logp(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature,
-                       bool with_entropy) {
-  check(hidden, weight, target, temperature);
+                       bool with_entropy, double softcap) {
+  check(hidden, weight, target, {temperature, softcap});
   auto out = LinearLogpFunction::apply(hidden.contiguous(), weight.contiguous(), target.contiguous(), temperature,
-                                       with_entropy);
+                                       with_entropy, softcap);
   return {out[0], with_entropy ? out[1] : Tensor()};
 }
 

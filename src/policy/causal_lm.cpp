@@ -88,6 +88,10 @@ void CausalLm::Options::visit(OptionVisitor& v) {
   v.option(
       "gradient_checkpointing", gradient_checkpointing,
       "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
+  v.option("router_aux_weight", router_aux_weight,
+           "weight of the load-balancing loss of a mixture of experts (Switch, arXiv:2101.03961), a micro-batch at a "
+           "time; without it config.json's router_aux_loss_coef where output_router_logits is true, else 0",
+           at_least(0));
   lora_options(v, use_lora, lora, lora_seed, "names such as q_proj; empty = all linear layers but the head");
   v.option(
       "critic", critic,
@@ -225,7 +229,7 @@ Tensor CausalLm::divergence(const Layout& layout, const Tensor& hidden, const Di
     ref_hidden = teacher.forward(layout.packed, {.adapters = false}).index_select(0, layout.hidden_index);
   }
   return ops::linear_divergence(hidden, decoder_->weights().head, ref_hidden, teacher.weights().head, divergence,
-                                temperature);
+                                temperature, decoder_->config().logit_softcap, teacher.config().logit_softcap);
 }
 
 Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) {
@@ -241,9 +245,14 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   }
   bool rollout = needs.data == Needs::Data::rollout;
   double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
-  auto hidden = decoder.forward(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
+  auto [hidden, balance] =
+      decoder.forward_balanced(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
+  double balance_weight = options_.router_aux_weight.value_or(decoder.config().experts.balance_weight);
+  if (balance.defined() && balance_weight > 0 && at::GradMode::is_enabled())
+    out.auxiliary = balance.mul(balance_weight);
   Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
-  auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy);
+  auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy,
+                                 decoder.config().logit_softcap);
   out.logp = to_cells(result.logp, layout.cell, B, T);
   if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
   if (needs.value) out.value = to_cells(values(layout, states), layout.cell, B, T);

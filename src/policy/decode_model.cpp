@@ -33,7 +33,9 @@ void DecodeBatch::clear() {
 DecodeModel::DecodeModel(const Decoder& decoder)
     : config_(decoder.config()),
       layout_{config_.layers, config_.kv_heads, config_.head_dim},
-      activation_(ops::activation_of(config_.activation)) {
+      activation_(ops::activation_of(config_.activation)),
+      embedding_scale_(
+          at::scalar_tensor(config_.embedding_scale, decoder.weights().token_embedding.options()).item<float>()) {
   const DecoderWeights& weights = decoder.weights();
   embedding_ = matrix(weights.token_embedding);
   head_ = weights.head.is_same(weights.token_embedding) ? embedding_ : matrix(weights.head);
@@ -41,8 +43,7 @@ DecodeModel::DecodeModel(const Decoder& decoder)
     positions_ = weights.position_embedding.detach().to(at::kFloat).contiguous();
   }
   for (const DecoderLayer& layer : weights.layers) {
-    layers_.push_back({norm(layer.attention_norm), norm(layer.mlp_norm), norm(layer.q_norm), norm(layer.k_norm),
-                       linear(layer.qkv), linear(layer.out), linear(layer.gate_up), linear(layer.down)});
+    layers_.push_back(this->layer(layer));
   }
   final_norm_ = norm(weights.final_norm);
 }
@@ -63,9 +64,24 @@ DecodeModel::Vector DecodeModel::vector(const Tensor& values) {
   return {owned_.back().const_data_ptr<float>()};
 }
 
-DecodeModel::NormView DecodeModel::norm(const Norm& norm) { return {vector(norm.weight), vector(norm.bias)}; }
+DecodeModel::NormView DecodeModel::norm(const Norm& norm) {
+  const bool plus_one = config_.norm_plus_one && norm.weight.defined();
+  return {vector(plus_one ? norm.weight.detach().to(at::kFloat).add(1) : norm.weight), vector(norm.bias)};
+}
+
+DecodeModel::LayerView DecodeModel::layer(const DecoderLayer& layer) {
+  LayerView view{norm(layer.attention_norm), norm(layer.mlp_norm), norm(layer.attention_post_norm),
+                 norm(layer.mlp_post_norm),  norm(layer.q_norm),   norm(layer.k_norm),
+                 linear(layer.qkv),          linear(layer.out),    linear(layer.gate_up),
+                 linear(layer.down),         linear(layer.router), {}};
+  for (const ExpertLayer& expert : layer.experts) {
+    view.experts.push_back({linear(expert.gate_up), linear(expert.down)});
+  }
+  return view;
+}
 
 DecodeModel::LinearView DecodeModel::linear(const Linear& linear) {
+  if (!linear.weight.defined()) return {};
   LinearView view{matrix(linear.weight), vector(linear.bias), {}};
   for (const Adapter& adapter : linear.adapters) {
     view.adapters.push_back({matrix(adapter.a), matrix(adapter.b), adapter.first, static_cast<float>(adapter.scale)});
@@ -79,27 +95,47 @@ void DecodeModel::embed(const DecodeBatch& batch) {
   for (int64_t n = 0; n < batch.tokens(); ++n) {
     float* row = hidden_.data() + n * dim;
     read_row(embedding_, batch.ids[static_cast<size_t>(n)], row);
+    if (embedding_scale_ != 1) {
+      for (int64_t d = 0; d < dim; ++d) row[d] *= embedding_scale_;
+    }
     if (!positions_.defined()) continue;
     const float* position = positions_.const_data_ptr<float>() + batch.positions[static_cast<size_t>(n)] * dim;
     for (int64_t d = 0; d < dim; ++d) row[d] += position[d];
   }
 }
 
-void DecodeModel::extend_rotary(int64_t positions) {
-  const auto half = static_cast<int64_t>(config_.rope_inv_freq.size());
-  if (!config_.rope || static_cast<int64_t>(cos_.size()) >= positions * half) return;
-  for (auto position = static_cast<int64_t>(cos_.size()) / half; position < positions; ++position) {
-    for (double inv_freq : config_.rope_inv_freq) {
+void DecodeModel::extend(Angles& angles, const Rotary& rotary, int64_t positions) const {
+  const auto half = static_cast<int64_t>(rotary.inv_freq.size());
+  if (half == 0 || static_cast<int64_t>(angles.cos.size()) >= positions * half) return;
+  for (auto position = static_cast<int64_t>(angles.cos.size()) / half; position < positions; ++position) {
+    for (double inv_freq : rotary.inv_freq) {
       // The product is rounded to float32, as in training and in transformers: at far positions that moves the angle.
       const float angle = static_cast<float>(inv_freq) * static_cast<float>(position);
-      cos_.push_back(static_cast<float>(std::cos(double{angle})));
-      sin_.push_back(static_cast<float>(std::sin(double{angle})));
+      angles.cos.push_back(static_cast<float>(std::cos(double{angle}) * rotary.scale));
+      angles.sin.push_back(static_cast<float>(std::sin(double{angle}) * rotary.scale));
     }
   }
 }
 
 void DecodeModel::normalise(const NormView& norm, const float* x, int64_t rows, float* y) const {
   ops::decode_norm(x, rows, config_.hidden_size, norm.weight.data, norm.bias.data, config_.norm_eps, y);
+}
+
+/// The stream itself where there is no norm.
+const float* DecodeModel::normed_stream(const NormView& norm, int64_t rows) {
+  if (!norm.weight.data) return hidden_.data();
+  normalise(norm, hidden_.data(), rows, normed_.data());
+  return normed_.data();
+}
+
+/// Adds last(x), normed where there is a norm, to the stream.
+void DecodeModel::add_normed(const NormView& norm, const LinearView& last, const float* x, int64_t rows) {
+  if (!norm.weight.data) return apply(last, x, rows, hidden_.data(), true);
+  const int64_t size = rows * config_.hidden_size;
+  grow(added_, size);
+  apply(last, x, rows, added_.data(), false);
+  normalise(norm, added_.data(), rows, added_.data());
+  for (int64_t i = 0; i < size; ++i) hidden_[static_cast<size_t>(i)] += added_[static_cast<size_t>(i)];
 }
 
 void DecodeModel::apply(const LinearView& linear, const float* x, int64_t rows, float* y, bool add) {
@@ -114,22 +150,32 @@ void DecodeModel::apply(const LinearView& linear, const float* x, int64_t rows, 
   }
 }
 
+void DecodeModel::normalise_heads(const LayerView& layer, float* q, float* k) const {
+  const int64_t dim = config_.head_dim, heads = config_.heads, kv_heads = config_.kv_heads;
+  const bool all = config_.qk_norm_all;
+  const float *q_weight = layer.q_norm.weight.data, *k_weight = layer.k_norm.weight.data;
+  if (!q_weight) return;
+  ops::decode_norm(q, all ? 1 : heads, all ? heads * dim : dim, q_weight, nullptr, config_.norm_eps, q);
+  ops::decode_norm(k, all ? 1 : kv_heads, all ? kv_heads * dim : dim, k_weight, nullptr, config_.norm_eps, k);
+}
+
 /// Normalises and rotates q and k in place, and stores k and v.
 void DecodeModel::place_heads(const LayerView& layer, int64_t index, const DecodeBatch& batch) {
   const int64_t dim = config_.head_dim, q_width = config_.heads * dim, kv_width = config_.kv_heads * dim;
-  const int64_t stride = q_width + 2 * kv_width, half = dim / 2;
+  const int64_t stride = q_width + 2 * kv_width;
+  const LayerKind& kind = config_.kinds[static_cast<size_t>(index)];
+  const Angles& angles = kind.local_rope ? local_angles_ : angles_;
+  const auto half = static_cast<int64_t>((kind.local_rope ? config_.local_rotary : config_.rotary).inv_freq.size());
   at::parallel_for(0, batch.tokens(), std::max<int64_t>(1, 8192 / stride), [&](int64_t first, int64_t last) {
     for (int64_t n = first; n < last; ++n) {
       float *q = qkv_.data() + n * stride, *k = q + q_width, *v = k + kv_width;
-      if (config_.qk_norm) {
-        ops::decode_norm(q, config_.heads, dim, layer.q_norm.weight.data, nullptr, config_.norm_eps, q);
-        ops::decode_norm(k, config_.kv_heads, dim, layer.k_norm.weight.data, nullptr, config_.norm_eps, k);
-      }
+      normalise_heads(layer, q, k);
       const auto token = static_cast<size_t>(n);
-      if (config_.rope) {
-        const int64_t row = batch.positions[token] * half;
-        ops::rotate_heads(q, config_.heads, dim, cos_.data() + row, sin_.data() + row);
-        ops::rotate_heads(k, config_.kv_heads, dim, cos_.data() + row, sin_.data() + row);
+      if (config_.rope && kind.rope) {
+        const float *cos = angles.cos.data() + batch.positions[token] * half,
+                    *sin = angles.sin.data() + batch.positions[token] * half;
+        ops::rotate_heads(q, config_.heads, dim, 2 * half, cos, sin);
+        ops::rotate_heads(k, config_.kv_heads, dim, 2 * half, cos, sin);
       }
       ops::store_kv(layout_, batch.pages[token], index, batch.slots[token], k, v);
     }
@@ -139,38 +185,91 @@ void DecodeModel::place_heads(const LayerView& layer, int64_t index, const Decod
 void DecodeModel::attention(const LayerView& layer, int64_t index, const DecodeBatch& batch) {
   const int64_t rows = batch.tokens(), q_width = config_.heads * config_.head_dim;
   const int64_t stride = layer.qkv.weight.out;
-  normalise(layer.attention_norm, hidden_.data(), rows, normed_.data());
+  const float* x = normed_stream(layer.attention_norm, rows);
   grow(qkv_, rows * stride);
-  apply(layer.qkv, normed_.data(), rows, qkv_.data(), false);
+  apply(layer.qkv, x, rows, qkv_.data(), false);
   place_heads(layer, index, batch);
   grow(mixed_, rows * q_width);
-  ops::decode_attention(layout_, index, batch.tiles, qkv_.data(), stride, config_.heads, mixed_.data());
-  apply(layer.out, mixed_.data(), rows, hidden_.data(), true);
+  const ops::AttentionShape shape{config_.attention_scale, config_.attention_softcap,
+                                  config_.kinds[static_cast<size_t>(index)].window};
+  ops::decode_attention(layout_, index, batch.tiles, qkv_.data(), stride, config_.heads, mixed_.data(), shape);
+  add_normed(layer.attention_post_norm, layer.out, mixed_.data(), rows);
 }
 
 void DecodeModel::mlp(const LayerView& layer, int64_t rows) {
-  const int64_t width = layer.down.weight.in;
-  normalise(layer.mlp_norm, hidden_.data(), rows, normed_.data());
-  grow(wide_, rows * layer.gate_up.weight.out);
-  apply(layer.gate_up, normed_.data(), rows, wide_.data(), false);
-  if (config_.gated_mlp) {
-    grow(gated_, rows * width);
-    ops::decode_gated_activation(activation_, wide_.data(), rows, width, gated_.data());
-  } else {
+  const float* x = normed_stream(layer.mlp_norm, rows);
+  add_normed(layer.mlp_post_norm, layer.down, activated(layer.gate_up, x, rows, layer.down.weight.in), rows);
+}
+
+/// [rows, width]: what goes into the last product of an MLP.
+const float* DecodeModel::activated(const LinearView& gate_up, const float* x, int64_t rows, int64_t width) {
+  grow(wide_, rows * gate_up.weight.out);
+  apply(gate_up, x, rows, wide_.data(), false);
+  if (!config_.gated_mlp) {
     ops::decode_activation(activation_, wide_.data(), rows, width);
+    return wide_.data();
   }
-  apply(layer.down, config_.gated_mlp ? gated_.data() : wide_.data(), rows, hidden_.data(), true);
+  grow(gated_, rows * width);
+  ops::decode_gated_activation(activation_, wide_.data(), rows, width, gated_.data());
+  return gated_.data();
+}
+
+/// Sets choices_: which rows go through which expert, and at what weight.
+void DecodeModel::choose_experts(const LayerView& layer, const float* x, int64_t rows) {
+  const auto count = static_cast<size_t>(config_.experts.count);
+  const auto chosen = static_cast<size_t>(config_.experts.per_token);
+  grow(routing_, rows * config_.experts.count);
+  apply(layer.router, x, rows, routing_.data(), false);
+  choices_.assign(count, {});
+  std::vector<size_t> order(count);
+  for (int64_t n = 0; n < rows; ++n) {
+    float* p = routing_.data() + n * config_.experts.count;
+    const float top = *std::max_element(p, p + count);
+    float total = 0, kept = 0;
+    for (size_t e = 0; e < count; ++e) total += p[e] = std::exp(p[e] - top);
+    for (size_t e = 0; e < count; ++e) order[e] = e;
+    std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(chosen), order.end(),
+                      [&](size_t a, size_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
+    for (size_t k = 0; k < chosen; ++k) kept += p[order[k]];
+    const float divisor = config_.experts.normalise ? kept : total;
+    for (size_t k = 0; k < chosen; ++k) choices_[order[k]].push_back({n, p[order[k]] / divisor});
+  }
+}
+
+void DecodeModel::experts(const LayerView& layer, int64_t rows) {
+  const int64_t dim = config_.hidden_size, width = config_.experts.intermediate_size;
+  const float* x = normed_stream(layer.mlp_norm, rows);
+  choose_experts(layer, x, rows);
+  for (size_t e = 0; e < layer.experts.size(); ++e) {
+    const auto count = static_cast<int64_t>(choices_[e].size());
+    if (count == 0) continue;
+    grow(gathered_, count * dim), grow(produced_, count * dim);
+    for (int64_t i = 0; i < count; ++i) {
+      const float* row = x + choices_[e][static_cast<size_t>(i)].row * dim;
+      std::copy(row, row + dim, gathered_.data() + i * dim);
+    }
+    const float* wide = activated(layer.experts[e].gate_up, gathered_.data(), count, width);
+    apply(layer.experts[e].down, wide, count, produced_.data(), false);
+    for (int64_t i = 0; i < count; ++i) {
+      const Choice& choice = choices_[e][static_cast<size_t>(i)];
+      for (int64_t d = 0; d < dim; ++d) {
+        hidden_[static_cast<size_t>(choice.row * dim + d)] +=
+            choice.weight * produced_[static_cast<size_t>(i * dim + d)];
+      }
+    }
+  }
 }
 
 const float* DecodeModel::forward(const DecodeBatch& batch) {
   const int64_t rows = batch.tokens(), dim = config_.hidden_size;
   const auto outputs = static_cast<int64_t>(batch.outputs.size());
-  extend_rotary(1 + *std::max_element(batch.positions.begin(), batch.positions.end()));
+  const int64_t positions = 1 + *std::max_element(batch.positions.begin(), batch.positions.end());
+  extend(angles_, config_.rotary, positions), extend(local_angles_, config_.local_rotary, positions);
   embed(batch);
   grow(normed_, rows * dim);
   for (size_t i = 0; i < layers_.size(); ++i) {
     attention(layers_[i], static_cast<int64_t>(i), batch);
-    mlp(layers_[i], rows);
+    layers_[i].experts.empty() ? mlp(layers_[i], rows) : experts(layers_[i], rows);
   }
   if (outputs == 0) return nullptr;
   for (int64_t i = 0; i < outputs; ++i) {
@@ -178,6 +277,11 @@ const float* DecodeModel::forward(const DecodeBatch& batch) {
   }
   grow(logits_, outputs * vocab());
   ops::decode_linear(normed_.data(), dim, outputs, head_, nullptr, logits_.data(), vocab());
+  if (const auto cap = static_cast<float>(config_.logit_softcap); cap > 0) {
+    for (int64_t i = 0; i < outputs * vocab(); ++i) {
+      logits_[static_cast<size_t>(i)] = cap * std::tanh(logits_[static_cast<size_t>(i)] / cap);
+    }
+  }
   return logits_.data();
 }
 

@@ -51,34 +51,56 @@ class DecodeModel {
   struct NormView {
     Vector weight, bias;
   };
+  struct ExpertView {
+    LinearView gate_up, down;
+  };
   struct LayerView {
-    NormView attention_norm, mlp_norm, q_norm, k_norm;
-    LinearView qkv, out, gate_up, down;
+    NormView attention_norm, mlp_norm, attention_post_norm, mlp_post_norm, q_norm, k_norm;
+    LinearView qkv, out, gate_up, down, router;
+    std::vector<ExpertView> experts;
+  };
+  /// Angles as far as they are known yet.
+  struct Angles {
+    std::vector<float> cos, sin;  ///< [position, turning numbers of a head / 2]
   };
 
   ops::MatrixView matrix(const Tensor& weight);
   Vector vector(const Tensor& values);
   NormView norm(const Norm& norm);
+  LayerView layer(const DecoderLayer& layer);
   LinearView linear(const Linear& linear);
 
   void embed(const DecodeBatch& batch);
-  void extend_rotary(int64_t positions);
+  void extend(Angles& angles, const Rotary& rotary, int64_t positions) const;
   void normalise(const NormView& norm, const float* x, int64_t rows, float* y) const;
+  const float* normed_stream(const NormView& norm, int64_t rows);
+  void add_normed(const NormView& norm, const LinearView& last, const float* x, int64_t rows);
+  void normalise_heads(const LayerView& layer, float* q, float* k) const;
   void apply(const LinearView& linear, const float* x, int64_t rows, float* y, bool add);
   void place_heads(const LayerView& layer, int64_t index, const DecodeBatch& batch);
   void attention(const LayerView& layer, int64_t index, const DecodeBatch& batch);
   void mlp(const LayerView& layer, int64_t rows);
+  const float* activated(const LinearView& gate_up, const float* x, int64_t rows, int64_t width);
+  void experts(const LayerView& layer, int64_t rows);
+  void choose_experts(const LayerView& layer, const float* x, int64_t rows);
 
   DecoderConfig config_;
   ops::KvLayout layout_;
   ops::Activation activation_;
+  float embedding_scale_;      ///< rounded to the weights' type, as in training
   std::vector<Tensor> owned_;  ///< converted copies
   ops::MatrixView embedding_, head_;
   Tensor positions_;
   std::vector<LayerView> layers_;
   NormView final_norm_;
-  std::vector<float> cos_, sin_;  ///< [position, head_dim / 2]
-  std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, logits_;
+  Angles angles_, local_angles_;
+  std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, added_, logits_;
+  struct Choice {
+    int64_t row;
+    float weight;
+  };
+  std::vector<std::vector<Choice>> choices_;  ///< of each expert, in the order of the rows
+  std::vector<float> gathered_, routing_, produced_;
 };
 
 }  // namespace rft

@@ -122,6 +122,11 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
     Experience micro = parts.size() == 1 ? batch : batch.select(part);
     Evaluation now = evaluate(policy, micro, needs, options, found);
     Loss loss = objective.loss(now, micro);
+    if (now.auxiliary.defined()) {
+      double share = static_cast<double>(part.numel()) / static_cast<double>(rows);
+      loss.terms.push_back({"aux_loss", now.auxiliary.mul(share)});
+      found.add("aux_loss", now.auxiliary.item<double>(), static_cast<double>(part.numel()));
+    }
     if (auto problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel()); !problem.empty())
       return {false, problem};
     for (const auto& term : loss.terms)

@@ -43,13 +43,13 @@ TEST(DecoderConfig, ReadsTheHubsOldFieldsAsTheNewOnes) {
   old["rope_scaling"].erase("rope_theta");
   old["torch_dtype"] = now["dtype"];
   old.erase("rope_parameters"), old.erase("dtype");
-  EXPECT_EQ(parse(old).rope_inv_freq, parse(now).rope_inv_freq);
+  EXPECT_EQ(parse(old).rotary.inv_freq, parse(now).rotary.inv_freq);
   auto linear = config_json("qwen2_sharded"), older = linear;
   older.erase("rope_parameters");
   older["rope_theta"] = 1000.0;
   older["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
-  EXPECT_EQ(parse(older).rope_inv_freq, parse(linear).rope_inv_freq);
-  EXPECT_NEAR(parse(linear).rope_inv_freq.at(1), 0.5 * std::pow(1000.0, -0.25), 1e-15);
+  EXPECT_EQ(parse(older).rotary.inv_freq, parse(linear).rotary.inv_freq);
+  EXPECT_NEAR(parse(linear).rotary.inv_freq.at(1), 0.5 * std::pow(1000.0, -0.25), 1e-15);
 }
 
 TEST(DecoderConfig, WritesTheDtypeUnderTheNameItWasReadUnder) {
@@ -67,29 +67,60 @@ TEST(DecoderConfig, WritesTheDtypeUnderTheNameItWasReadUnder) {
 
 TEST(DecoderConfig, RefusesAnUnknownArchitecture) {
   const std::string known =
-      "known: Qwen2ForCausalLM, Qwen3ForCausalLM, LlamaForCausalLM, GPT2LMHeadModel, and for "
-      "reward models ...ForSequenceClassification and ...ForTokenClassification";
+      "known: Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM, LlamaForCausalLM, MistralForCausalLM, "
+      "MixtralForCausalLM, Gemma2ForCausalLM, Gemma3ForCausalLM, Phi3ForCausalLM, Olmo2ForCausalLM, "
+      "SmolLM3ForCausalLM, GPT2LMHeadModel, and for reward models ...ForSequenceClassification and "
+      "...ForTokenClassification";
   expect_refused(with(config_json("qwen2_tied"), {{"architectures", {"MambaForCausalLM"}}}),
                  "the architecture 'MambaForCausalLM' is not known; " + known);
   expect_refused({{"model_type", "t5"}}, "the architecture 't5' is not known; " + known);
 }
 
 TEST(DecoderConfig, RefusesAnUnknownRopeType) {
-  expect_refused(with(config_json("qwen2_tied"), {{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}}}}),
-                 "the rope type 'yarn' is not implemented; known: default, linear, llama3");
+  expect_refused(with(config_json("qwen2_tied"), {{"rope_parameters", {{"rope_type", "spiral"}, {"factor", 4.0}}}}),
+                 "the rope type 'spiral' is not implemented; known: default, linear, dynamic, llama3, yarn, longrope");
 }
 
 TEST(DecoderConfig, RefusesFieldsThatChangeTheComputation) {
   auto qwen2 = config_json("qwen2_tied"), gpt2 = config_json("gpt2");
   auto refused = [](const json& config) { EXPECT_THROW(parse(config), UserError) << config.dump(); };
-  refused(with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 16}, {"max_window_layers", 1}}));
-  refused(with(qwen2, {{"layer_types", {"full_attention", "sliding_attention"}}, {"sliding_window", 16}}));
-  refused(with(qwen2, {{"partial_rotary_factor", 0.5}}));
+  refused(with(qwen2, {{"layer_types", {"full_attention", "chunked_attention"}}}));
+  refused(with(qwen2, {{"layer_types", {"full_attention"}}}));
+  refused(with(qwen2, {{"partial_rotary_factor", 1.5}}));
+  refused(with(qwen2, {{"use_mrope", true}}));
   refused(with(qwen2, {{"hidden_act", "mish"}}));
   refused(with(qwen2, {{"quantization_config", {{"quant_method", "fp8"}}}}));
   refused(with(gpt2, {{"scale_attn_weights", false}}));
   refused(with(gpt2, {{"scale_attn_by_inverse_layer_idx", true}}));
   refused(with(gpt2, {{"add_cross_attention", true}}));
+}
+
+TEST(DecoderConfig, NamesAFieldThatItDoesNotKnow) {
+  auto qwen2 = config_json("qwen2_tied");
+  expect_refused(
+      with(qwen2, {{"residual_multiplier", 0.22}}),
+      "the field 'residual_multiplier' (0.22) is not known and may change what the model computes; remove it "
+      "where it does not");
+  expect_refused(with(qwen2, {{"rope_parameters", {{"rope_type", "default"}, {"mrope_section", {8, 12}}}}}),
+                 "the field 'mrope_section' ([8,12]) is not known and may change what the model computes; remove it "
+                 "where it does not");
+  EXPECT_NO_THROW(parse(with(qwen2, {{"residual_multiplier", nullptr}, {"_attn", "x"}, {"use_cache", true}})));
+}
+
+TEST(DecoderConfig, ReadsWhichLayersSlide) {
+  auto windows = [](const json& config) {
+    std::vector<int64_t> out;
+    for (const LayerKind& kind : parse(config).kinds) out.push_back(kind.window);
+    return out;
+  };
+  auto qwen2 = config_json("qwen2_tied");
+  using Windows = std::vector<int64_t>;
+  EXPECT_EQ(windows(qwen2), (Windows{0, 0}));
+  auto sliding = with(qwen2, {{"use_sliding_window", true}, {"sliding_window", 16}, {"max_window_layers", 1}});
+  sliding.erase("layer_types");
+  EXPECT_EQ(windows(sliding), (Windows{0, 16}));
+  EXPECT_EQ(windows(config_json("gemma3")), (Windows{6, 6, 0}));
+  EXPECT_EQ(windows(config_json("smollm3")), (Windows{0, 6, 0}));
 }
 
 TEST(DecoderConfig, AcceptsASlidingWindowThatIsOffOrWiderThanTheModel) {

@@ -17,8 +17,11 @@ namespace rft::testing {
 
 using Rows = std::vector<std::vector<int64_t>>;
 
-inline const std::vector<std::string> kCheckpoints = {"qwen2_tied", "qwen3_untied",  "llama3_rope", "llama_biases",
-                                                      "gpt2",       "qwen2_sharded", "llama_bf16"};
+inline const std::vector<std::string> kCheckpoints = {
+    "qwen2_tied",        "qwen3_untied", "llama3_rope", "llama_biases", "gpt2",          "qwen2_sharded",
+    "llama_bf16",        "mistral",      "mixtral",     "qwen3_moe",    "gemma2",        "phi3",
+    "qwen3_moe_plain",   "gemma3",       "olmo2",       "smollm3",      "phi3_longrope", "llama_dynamic",
+    "qwen3_sliding_yarn"};
 
 inline std::string decoder_path(const std::string& name) { return fixture("parity/data/decoders/" + name); }
 
@@ -71,7 +74,9 @@ inline Tensor log_probabilities(const Decoder& decoder, const Rows& rows, Decode
     start += static_cast<int64_t>(row.size());
   }
   auto hidden = decoder.forward(pack(rows), options).index_select(0, at::tensor(at, at::kLong));
-  return ops::linear_logp(hidden, decoder.weights().head, at::tensor(target, at::kLong)).logp;
+  return ops::linear_logp(hidden, decoder.weights().head, at::tensor(target, at::kLong), 1.0, false,
+                          decoder.config().logit_softcap)
+      .logp;
 }
 
 /// sum_i g_i cos(i) and sum_i g_i sin(i / 2) over the flat tensor.

@@ -22,7 +22,7 @@ void require_gradients(Decoder& decoder) {
 DecoderWeights gradients_of(const DecoderWeights& weights) {
   DecoderWeights out = weights;
   auto take = [](Tensor& value) {
-    if (value.defined()) value = value.grad();
+    if (value.defined()) value = value.grad().defined() ? value.grad() : at::zeros_like(value);
   };
   take(out.token_embedding), take(out.position_embedding), take(out.final_norm.weight), take(out.final_norm.bias);
   if (weights.head.is_same(weights.token_embedding))
@@ -30,10 +30,12 @@ DecoderWeights gradients_of(const DecoderWeights& weights) {
   else
     take(out.head);
   for (DecoderLayer& layer : out.layers) {
-    for (Norm* norm : {&layer.attention_norm, &layer.mlp_norm, &layer.q_norm, &layer.k_norm})
+    for (Norm* norm : {&layer.attention_norm, &layer.mlp_norm, &layer.q_norm, &layer.k_norm, &layer.attention_post_norm,
+                       &layer.mlp_post_norm})
       take(norm->weight), take(norm->bias);
-    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
-      take(linear->weight), take(linear->bias);
+    std::vector<Linear*> linears{&layer.qkv, &layer.out, &layer.gate_up, &layer.down, &layer.router};
+    for (ExpertLayer& expert : layer.experts) linears.insert(linears.end(), {&expert.gate_up, &expert.down});
+    for (Linear* linear : linears) take(linear->weight), take(linear->bias);
   }
   return out;
 }
@@ -103,10 +105,67 @@ TEST_P(EachCheckpoint, WritesTheTensorsItRead) {
   }
 }
 
-TEST(Decoder, StaysNearFloat32InBFloat16) {
-  auto expected = expected_of("llama_bf16");
-  auto got = log_probabilities(load_decoder("llama_bf16", at::kBFloat16), expected.rows);
-  EXPECT_LT(got.detach().to(at::kDouble).sub(expected.logp64).abs().mean().item<double>(), 0.1);
+TEST_P(EachCheckpoint, StaysNearFloat32InBFloat16) {
+  auto expected = expected_of(GetParam());
+  auto got = log_probabilities(load_decoder(GetParam(), at::kBFloat16), expected.rows);
+  EXPECT_LT(got.detach().to(at::kDouble).sub(expected.logp64).abs().mean().item<double>(), 0.15);
+}
+
+class EachMixture : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Decoder, EachMixture, ::testing::Values("mixtral", "qwen3_moe", "qwen3_moe_plain"),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(EachMixture, HasTransformersLoadBalancingLossAndItsGradients) {
+  auto json = read_json(decoder_path(GetParam()) + "/expected.json");
+  auto decoder = load_decoder(GetParam(), at::kDouble);
+  require_gradients(decoder);
+  for (bool checkpoint : {false, true}) {
+    for (auto& [name, value] : decoder.weights().named()) value.mutable_grad().reset();
+    auto balance = decoder.forward_balanced(pack(json["rows"].get<Rows>()), {.checkpoint = checkpoint}).balance;
+    EXPECT_NEAR(balance.item<double>(), json["balance"]["value"].get<double>(), 1e-10);
+    balance.backward();
+    auto gradients = gradients_of(decoder.weights());
+    size_t compared = 0;
+    for (const auto& [name, place, transposed] : tensor_places(decoder.config(), gradients)) {
+      if (!place.defined()) continue;
+      auto expected = json["balance"]["gradients"].find(name);
+      if (expected == json["balance"]["gradients"].end()) {  // the last layer's experts, the last norm: not on the way
+        EXPECT_EQ(place.abs().max().item<double>(), 0) << name;
+        continue;
+      }
+      expect_projections(projections(place), *expected, 1e-9, name), ++compared;
+    }
+    EXPECT_EQ(compared, json["balance"]["gradients"].size());
+  }
+}
+
+TEST(Decoder, HasNoBalanceWhereThereAreNoExperts) {
+  EXPECT_FALSE(load_decoder("qwen2_tied", at::kFloat).forward_balanced(pack({{1, 2, 3}}), {}).balance.defined());
+}
+
+TEST(Decoder, ReadsExpertsThatAreKeptTogether) {
+  for (const std::string name : {"mixtral", "qwen3_moe"}) {
+    std::map<std::string, Tensor> together;
+    std::map<std::string, std::vector<Tensor>> gates, ups, downs;
+    for (const auto& [key, value] : load_hf_tensors(decoder_path(name))) {
+      size_t at = key.find(".experts.");
+      if (at == std::string::npos) {
+        together[key] = value;
+        continue;
+      }
+      std::string root = key.substr(0, at + 8);  // experts come in order: there are fewer than ten
+      bool gate = key.ends_with("w1.weight") || key.ends_with("gate_proj.weight");
+      bool up = key.ends_with("w3.weight") || key.ends_with("up_proj.weight");
+      (gate ? gates : up ? ups : downs)[root].push_back(value);
+    }
+    for (const auto& [root, list] : gates) {
+      together[root + ".gate_up_proj"] = at::cat({at::stack(list), at::stack(ups[root])}, 1);
+      together[root + ".down_proj"] = at::stack(downs[root]);
+    }
+    auto expected = expected_of(name);
+    auto got = log_probabilities(Decoder(config_of(name), together, at::kDouble, "DIR"), expected.rows);
+    EXPECT_LT(largest_difference(got, expected.logp64), 1e-9) << name;
+  }
 }
 
 TEST(Decoder, NamesAllTensorsThatDoNotFitAtOnce) {

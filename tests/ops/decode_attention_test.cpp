@@ -49,24 +49,29 @@ ops::AttentionTile tile_of(const Cache& cache, int64_t token, int64_t tokens, in
 }
 
 /// q [heads, head_dim] over the first `visible` positions, in float64.
-Tensor exact_attention(const Cache& cache, const Tensor& q, int64_t visible) {
+Tensor exact_attention(const Cache& cache, const Tensor& q, int64_t visible, const ops::AttentionShape& shape = {}) {
   const int64_t share = q.size(0) / cache.layout.kv_heads;
   const auto keys = cache.k.narrow(0, 0, visible).to(at::kDouble).repeat_interleave(share, 1).transpose(0, 1);
   const auto values = cache.v.narrow(0, 0, visible).to(at::kDouble).repeat_interleave(share, 1).transpose(0, 1);
-  const auto scores = keys.matmul(q.to(at::kDouble).unsqueeze(-1)).squeeze(-1) / std::sqrt(double(q.size(1)));
+  auto scores = keys.matmul(q.to(at::kDouble).unsqueeze(-1)).squeeze(-1);
+  scores = shape.scale > 0 ? scores * shape.scale : scores / std::sqrt(double(q.size(1)));
+  if (shape.softcap > 0) scores = (scores / shape.softcap).tanh() * shape.softcap;
+  if (shape.window > 0 && shape.window < visible)
+    scores.narrow(1, 0, visible - shape.window).fill_(-std::numeric_limits<double>::infinity());
   return scores.softmax(-1).unsqueeze(1).matmul(values).squeeze(1);
 }
 
-void compare(int64_t heads, int64_t kv_heads, int64_t head_dim, const std::vector<int64_t>& runs, int64_t tokens) {
+void compare(int64_t heads, int64_t kv_heads, int64_t head_dim, const std::vector<int64_t>& runs, int64_t tokens,
+             const ops::AttentionShape& shape = {}) {
   SCOPED_TRACE(cat("heads ", heads, " kv ", kv_heads, " dim ", head_dim, " tokens ", tokens));
   const Cache cache = make_cache(2, kv_heads, head_dim, runs);
   const int64_t visible = cache.k.size(0) - tokens + 1, width = heads * head_dim;
   const Tensor q = at::randn({tokens, width + 5});
   Tensor out = at::zeros({tokens, width});
   ops::decode_attention(cache.layout, 1, {tile_of(cache, 0, tokens, visible)}, q.const_data_ptr<float>(), width + 5,
-                        heads, out.data_ptr<float>());
+                        heads, out.data_ptr<float>(), shape);
   for (int64_t t = 0; t < tokens; ++t) {
-    const Tensor exact = exact_attention(cache, q[t].narrow(0, 0, width).view({heads, head_dim}), visible + t);
+    const Tensor exact = exact_attention(cache, q[t].narrow(0, 0, width).view({heads, head_dim}), visible + t, shape);
     EXPECT_LT((out[t].view({heads, head_dim}) - exact).abs().max().item<double>(), 3e-6);
   }
 }
@@ -90,6 +95,18 @@ TEST(DecodeAttention, a_tile_of_prompt_tokens_is_causal) {
     compare(4, 2, 16, {8}, 8);
     compare(6, 6, 24, {70}, 8);
     compare(2, 1, 8, {33}, 3);
+  });
+}
+
+TEST(DecodeAttention, a_window_a_scale_and_a_cap_of_the_scores_agree_with_float64) {
+  at::manual_seed(5);
+  with_every_kernel_set([] {
+    for (int64_t window : {1, 3, 16, 31, 32, 33, 64, 200}) {
+      compare(4, 2, 16, {37, 5}, 1, {.window = window});
+      compare(2, 2, 24, {100}, 8, {.window = window});
+      compare(2, 1, 8, {64, 40, 9}, 5, {.scale = 0.7, .softcap = 2.5, .window = window});
+    }
+    compare(3, 1, 12, {50}, 4, {.scale = 0.3, .softcap = 1.5});
   });
 }
 

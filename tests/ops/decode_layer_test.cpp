@@ -58,7 +58,7 @@ TEST(DecodeLayer, activations_agree_with_float64_on_the_whole_range) {
 TEST(DecodeLayer, rotation_keeps_lengths_and_turns_pairs) {
   Tensor x = at::randn({2, 8});
   const Tensor before = x.clone(), angle = at::rand({4}), cos = angle.cos(), sin = angle.sin();
-  ops::rotate_heads(x.data_ptr<float>(), 2, 8, cos.const_data_ptr<float>(), sin.const_data_ptr<float>());
+  ops::rotate_heads(x.data_ptr<float>(), 2, 8, 8, cos.const_data_ptr<float>(), sin.const_data_ptr<float>());
   const Tensor a = before.narrow(1, 0, 4), b = before.narrow(1, 4, 4);
   EXPECT_LT(difference(x.narrow(1, 0, 4), a * cos - b * sin), 1e-6);
   EXPECT_LT(difference(x.narrow(1, 4, 4), b * cos + a * sin), 1e-6);

@@ -87,6 +87,21 @@ TEST(LinearLogp, Bfloat16InputGivesFloat32SumsAndBfloat16Gradients) {
   EXPECT_LT(largest_difference(ours[1], theirs[1]), 0.01 * theirs[1].abs().max().item<double>());
 }
 
+TEST(LinearLogp, CapsTheLogits) {
+  for (auto type : {at::kDouble, at::kFloat}) {
+    Input in = make_input(7, 5, 6000, type);  // two blocks of the vocabulary
+    auto got = ops::linear_logp(in.hidden, in.weight, in.target, 0.7, true, 1.5);
+    Tensor logits = in.hidden.matmul(in.weight.t()).div(1.5).tanh().mul(1.5 / 0.7);
+    Tensor all = logits.log_softmax(-1);
+    ops::LinearLogp exact{all.gather(1, in.target.unsqueeze(1)).squeeze(1), all.exp().mul(all).sum(1).neg()};
+    double tolerance = type == at::kDouble ? 1e-10 : 2e-5;
+    EXPECT_LT(largest_difference(got.logp, exact.logp), tolerance);
+    EXPECT_LT(largest_difference(got.entropy, exact.entropy), tolerance);
+    auto ours = gradients(got, in), theirs = gradients(exact, in);
+    for (int which : {0, 1}) EXPECT_LT(largest_difference(ours[which], theirs[which]), tolerance);
+  }
+}
+
 TEST(LinearLogp, GradientsAgreeWithFiniteDifferences) {
   Input in = make_input(4, 3, 5, at::kDouble);
   auto value = [&] {

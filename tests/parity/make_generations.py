@@ -37,10 +37,12 @@ def main(directory, out):
         path = os.path.join(directory, name)
         if not os.path.exists(os.path.join(path, "model.safetensors")):
             continue
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64, attn_implementation="eager",
+                                                     experts_implementation="eager")
         rows = []
         for length in LENGTHS:
-            if length + NEW_TOKENS > model.config.max_position_embeddings:
+            if length + NEW_TOKENS > min(model.config.max_position_embeddings,
+                                         getattr(model.config, "original_max_position_embeddings", 1 << 30)):
                 continue
             prompt = torch.randint(0, model.config.vocab_size, (length,)).tolist()
             ids, logps = greedy(model, prompt)

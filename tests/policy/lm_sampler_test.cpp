@@ -82,7 +82,12 @@ ops::LinearLogp trained(const Decoder& decoder, const std::vector<int64_t>& prom
   const auto length = static_cast<int64_t>(ids.size()), first = static_cast<int64_t>(prompt.size());
   const Tensor hidden = decoder.forward({at::tensor(ids, at::kLong), {length}}, {});
   return ops::linear_logp(hidden.slice(0, first - 1, length - 1), decoder.weights().head,
-                          at::tensor(row.ids, at::kLong), temperature, true);
+                          at::tensor(row.ids, at::kLong), temperature, true, decoder.config().logit_softcap);
+}
+
+Decoder checkpoint(const std::string& name) {
+  const std::string directory = testing::fixture("parity/data/decoders/" + name), file = directory + "/config.json";
+  return {DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), at::kFloat, directory};
 }
 
 void expect_logp_as_trained(const Decoder& decoder, const std::vector<std::vector<int64_t>>& prompts,
@@ -103,9 +108,7 @@ TEST(LmSampler, greedy_completions_are_those_of_transformers) {
   ASSERT_GE(all.size(), 4u);
   for (const auto& [name, cases] : all.items()) {
     SCOPED_TRACE(name);
-    const std::string directory = testing::fixture("parity/data/decoders/" + name), file = directory + "/config.json";
-    const Decoder decoder(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), at::kFloat,
-                          directory);
+    const Decoder decoder = checkpoint(name);
     std::vector<std::vector<int64_t>> prompts;
     for (const auto& one : cases) prompts.push_back(one["prompt"]);
     testing::with_every_kernel_set([&] {
@@ -119,6 +122,23 @@ TEST(LmSampler, greedy_completions_are_those_of_transformers) {
         for (size_t t = 0; t < logp.size(); ++t) EXPECT_NEAR(rows[i].logp[t], logp[t], 3e-5);
       }
     });
+  }
+}
+
+// Sliding windows end inside and between pages, prompts are shared, and experts are chosen as in training.
+TEST(LmSampler, logp_and_entropy_are_what_the_trainer_computes_in_each_family) {
+  for (const std::string name : {"mistral", "mixtral", "qwen3_moe", "qwen3_moe_plain", "gemma2", "gemma3", "phi3",
+                                 "phi3_longrope", "olmo2", "smollm3", "qwen3_sliding_yarn", "llama_dynamic"}) {
+    SCOPED_TRACE(name);
+    const Decoder decoder = checkpoint(name);
+    const int64_t longest = decoder.config().max_positions;
+    auto prompts = prompts_of({1, 3, 7, longest - 21, 12});
+    for (auto& prompt : prompts)
+      for (int64_t& id : prompt) id %= decoder.config().vocab_size;
+    SamplerOptions options = options_of(20, 4);
+    options.entropy = true;
+    const auto rows = sample_rows(decoder, nullptr, prompts, 3, 7, false, options);
+    expect_logp_as_trained(decoder, prompts, 3, rows, 1.0, 2e-5);
   }
 }
 

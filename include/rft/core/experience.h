@@ -58,6 +58,9 @@ struct Evaluation {
   Tensor value;    ///< [B, T] expected return; where needs().value
   Tensor score;    ///< [B] or [B, T], a trained reward model's output
   Tensor reward;   ///< [B] a differentiable reward that carries the graph (DRaFT)
+  /// Scalar: a loss of the policy's own (experts' load balancing), weighted; the trainer adds it to the objective's,
+  /// each micro-batch's by its share of the rows. Undefined: none.
+  Tensor auxiliary;
   /// `logp` are the sampler's own numbers: the weights are those that sampled, and nothing had to be computed again.
   bool logp_is_samplers = false;
   Fields extra;

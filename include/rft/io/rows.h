@@ -1,6 +1,6 @@
 #pragma once
-/// Rows of a dataset file: JSONL; of episodes also HDF5, as D4RL and Minari keep them: a row is an episode with arrays
-/// `observations`, `actions`, `rewards` and whether it `terminated`.
+/// Rows of a dataset file: JSONL (also gzipped), or Parquet with the same columns; of episodes also HDF5, as D4RL and
+/// Minari keep them: a row is an episode with arrays `observations`, `actions`, `rewards` and whether it `terminated`.
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,8 +11,9 @@ namespace rft {
 
 class Rows {
  public:
-  /// Reads all rows of `file` (JSON lines; .hdf5 and .h5: episodes). Throws UserError with file:line where a row
-  /// does not parse, is not an object, or nests deeper than 64; and where the file is missing or holds no rows.
+  /// Reads all rows of `file` (JSON lines; .gz: packed ones; .parquet; .hdf5 and .h5: episodes). A Parquet file's line
+  /// numbers are its rows', from 1; a null there is a column that the row lacks. Throws UserError with file:line where
+  /// a row does not parse, is not an object, or nests deeper than 64; and where the file is missing or holds no rows.
   static Rows load(const std::string& file);
   /// Rows from JSON texts; `name` stands for the file in messages.
   static Rows parse(const std::vector<std::string>& lines, const std::string& name = "<text>");

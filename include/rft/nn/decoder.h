@@ -1,5 +1,6 @@
 #pragma once
-/// Decoder-only transformers (Qwen2, Qwen3, Llama, GPT-2) as one architecture described by config.json.
+/// Decoder-only transformers (Llama, Mistral, Mixtral, Qwen 2 and 3, Qwen3-MoE, Gemma 2 and 3, Phi-3, OLMo-2, SmolLM3,
+/// GPT-2) as one architecture described by config.json.
 #include <map>
 #include <string>
 #include <vector>
@@ -8,28 +9,62 @@
 
 namespace rft {
 
+/// The angles of rotary position embeddings, scaling (linear, llama3, yarn, longrope) applied. Only the first
+/// 2 * inv_freq.size() numbers of a head turn.
+struct Rotary {
+  std::vector<double> inv_freq;
+  double scale = 1;  ///< cos and sin are multiplied by it (yarn's attention factor)
+};
+
+/// What sets a layer apart from the others.
+struct LayerKind {
+  bool rope = true;         ///< SmolLM3 has layers without
+  bool local_rope = false;  ///< turns by local_rotary (Gemma 3's sliding layers)
+  int64_t window = 0;       ///< a token sees so many positions, itself the last; 0: all before it
+  bool experts = false;     ///< a mixture of experts instead of one MLP
+};
+
+/// Mixtures of experts (Mixtral, Qwen3-MoE): each token goes through the few experts its router likes best.
+struct Experts {
+  int64_t count = 0, per_token = 0, intermediate_size = 0;
+  bool normalise = true;      ///< the chosen experts' weights sum to 1
+  double balance_weight = 0;  ///< of the load-balancing loss in training (router_aux_loss_coef where
+                              ///< output_router_logits is on)
+};
+
 /// What config.json says. An unknown architecture, or a field whose value would change the computation in a way that is
 /// not implemented, is a UserError that names it.
 struct DecoderConfig {
-  std::string architecture;  ///< "Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel", or with
-                             ///< a score head "Qwen2ForSequenceClassification", "Qwen2ForTokenClassification", ...
-  std::string model_type;  ///< "qwen2", "qwen3", "llama", "gpt2"
+  std::string architecture;  ///< "Qwen2ForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel", ..., or with a score head
+                             ///< "Qwen2ForSequenceClassification", "Qwen2ForTokenClassification", ...
+  std::string model_type;    ///< "qwen2", "llama", "gpt2", ...
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, layers = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t max_positions = 0;  ///< longest sequence
   double norm_eps = 1e-6;
   double initializer_range = 0.02;
   bool rms_norm = true;             ///< else LayerNorm with bias
+  bool norm_plus_one = false;       ///< Gemma's norms multiply by 1 + weight
+  bool pre_norm = true;             ///< attention and MLP read a normed input
+  bool post_norm = false;           ///< their output is normed before it is added (Gemma, and without pre_norm OLMo-2)
   bool rope = true;                 ///< else learned position embeddings
   bool gated_mlp = true;            ///< SwiGLU; else a plain MLP
   std::string activation = "silu";  ///< silu, gelu, gelu_new (tanh), relu
-  bool qkv_bias = false, out_bias = false, mlp_bias = false, qk_norm = false;
+  bool qkv_bias = false, out_bias = false, mlp_bias = false;
+  bool qk_norm = false;      ///< q and k are normed, each head by itself
+  bool qk_norm_all = false;  ///< q and k are normed over all their heads together (OLMo-2)
   bool tied_head = false;
+  double embedding_scale = 1;    ///< token embeddings are multiplied by it (Gemma: sqrt(hidden_size))
+  double attention_scale = 0;    ///< scores are multiplied by it; 0: 1 / sqrt(head_dim)
+  double attention_softcap = 0;  ///< scores are c tanh(score / c); 0: as they are
+  double logit_softcap = 0;      ///< the vocabulary's logits likewise
   int64_t labels = 0;  ///< outputs of a score head (a reward model), which stands in the place of the vocabulary's; 0:
                        ///< a language model
-  bool head_bias = false;             ///< a score head of every token has one (token classification)
-  std::vector<double> rope_inv_freq;  ///< [head_dim / 2], llama3/linear scaling applied
-  std::string json;                   ///< config.json as read: written back unchanged but for dtype
+  bool head_bias = false;  ///< a score head of every token has one (token classification)
+  Rotary rotary, local_rotary;
+  Experts experts;
+  std::vector<LayerKind> kinds;  ///< one a layer
+  std::string json;              ///< config.json as read: written back unchanged but for dtype
 
   /// `text` is config.json; `where` names it in errors.
   static DecoderConfig from_json(const std::string& text, const std::string& where);
@@ -38,13 +73,20 @@ struct DecoderConfig {
   DecoderConfig with_score_head(int64_t labels, bool every_token, int64_t pad_id) const;
 };
 
+struct ExpertLayer {
+  Linear gate_up, down;  ///< as a layer's
+};
+
 struct DecoderLayer {
-  Norm attention_norm, mlp_norm;
-  Linear qkv;           ///< rows: heads*head_dim of q, then kv_heads*head_dim of k, then of v
-  Norm q_norm, k_norm;  ///< [head_dim], where qk_norm
+  Norm attention_norm, mlp_norm;            ///< where pre_norm
+  Norm attention_post_norm, mlp_post_norm;  ///< where post_norm
+  Linear qkv;                               ///< rows: heads*head_dim of q, then kv_heads*head_dim of k, then of v
+  Norm q_norm, k_norm;                      ///< [head_dim] where qk_norm, all heads' where qk_norm_all
   Linear out;
   Linear gate_up;  ///< gated: rows intermediate of gate, then of up; else just the first MLP layer
   Linear down;
+  Linear router;  ///< [experts, D], where the layer has experts; gate_up and down are undefined there
+  std::vector<ExpertLayer> experts;
 };
 
 /// The weights, shared by the trainer and the sampler.
@@ -87,6 +129,15 @@ class Decoder {
   };
   /// [N, D]: the hidden states after the final norm, with gradients where grad mode is on.
   Tensor forward(const Packed& rows, const Forward& options) const;
+
+  /// How evenly the experts of `rows` were used, of a model that has some: Switch's load-balancing loss (Fedus et al.
+  /// 2021, arXiv:2101.03961, eq. 4 to 6; transformers' load_balancing_loss_func over all layers together): experts *
+  /// sum_e (share of choices that fell on e) (mean probability of e); 1 * per_token where all are used alike.
+  struct Balanced {
+    Tensor hidden;   ///< as forward()'s
+    Tensor balance;  ///< scalar float32, differentiable; undefined where the model has no experts
+  };
+  Balanced forward_balanced(const Packed& rows, const Forward& options) const;
 
  private:
   DecoderConfig config_;

@@ -35,9 +35,15 @@ struct AttentionTile {
   int64_t visible = 1;  ///< positions that the first token sees; each further token sees one more
 };
 
+struct AttentionShape {
+  double scale = 0;    ///< of q k; 0: 1 / sqrt(head_dim)
+  double softcap = 0;  ///< scores are softcap tanh(scale q k / softcap); 0: as they are
+  int64_t window = 0;  ///< a token sees so many positions, itself the last; 0: all
+};
+
 /// q [N, heads * head_dim], `q_stride` floats apart; out [N, heads * head_dim] contiguous. Query head h reads key/value
-/// head h / (heads / kv_heads). softmax(q k / sqrt(head_dim)) v, for every token of every tile.
+/// head h / (heads / kv_heads). softmax(scale q k) v, for every token of every tile.
 void decode_attention(const KvLayout& layout, int64_t layer, const std::vector<AttentionTile>& tiles, const float* q,
-                      int64_t q_stride, int64_t heads, float* out);
+                      int64_t q_stride, int64_t heads, float* out, const AttentionShape& shape = {});
 
 }  // namespace rft::ops

@@ -9,9 +9,9 @@ namespace rft::ops {
 void decode_norm(const float* x, int64_t rows, int64_t dim, const float* weight, const float* bias, double eps,
                  float* y);
 
-/// Rotates heads [heads, head_dim] of one token in place, as Hugging Face's rotate_half: pairs (d, d + head_dim / 2).
-/// cos, sin [head_dim / 2].
-void rotate_heads(float* x, int64_t heads, int64_t head_dim, const float* cos, const float* sin);
+/// Rotates the first `turning` numbers of each of heads [heads, head_dim] of one token in place, as Hugging Face's
+/// rotate_half: pairs (d, d + turning / 2). cos, sin [turning / 2].
+void rotate_heads(float* x, int64_t heads, int64_t head_dim, int64_t turning, const float* cos, const float* sin);
 
 enum class Activation { silu, gelu_erf, gelu_tanh, relu };
 /// "silu", "gelu", "gelu_new" (and "gelu_pytorch_tanh"), "relu". Throws RunError on another name.

@@ -5,7 +5,8 @@
 namespace rft::ops {
 
 struct LinearLogp {
-  Tensor logp;     ///< [N] float32 (float64 for float64 input): log softmax(hidden W^T / temperature)[target], nats
+  Tensor logp;     ///< [N] float32 (float64 for float64 input): log softmax(z / temperature)[target], nats, where
+                   ///< z = hidden W^T, or softcap tanh(hidden W^T / softcap)
   Tensor entropy;  ///< [N], of the same distribution; undefined unless asked for
 };
 
@@ -13,6 +14,6 @@ struct LinearLogp {
 /// hidden and weight, for logp and entropy alike; computed in tiles of rows, recomputed in the backward pass: the
 /// memory beyond input and output is one tile of logits. Sums in float32 or better.
 LinearLogp linear_logp(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature = 1.0,
-                       bool with_entropy = false);
+                       bool with_entropy = false, double softcap = 0);
 
 }  // namespace rft::ops

@@ -4,6 +4,7 @@
 /// (`head`), or on that of a copy of the model (`model`). It is saved beside the model, in value_head.safetensors and
 /// critic/.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ class CausalLm : public Policy {
     std::string critic = "head";
     std::string dtype = "float32";
     bool gradient_checkpointing = false;
+    std::optional<double> router_aux_weight;
     bool use_lora = false;
     LoraConfig lora;
     int64_t lora_seed = 0;
