@@ -36,6 +36,7 @@ void add_train(CLI::App& program) {
     Recipe recipe = Recipe::load(arguments->file, arguments->overrides);
     recipe.check_files();
     TrainResult result = train(recipe, arguments->request);
+    if (!result.reports) return;
     if (arguments->request.dry_run)
       std::printf("dry run: %.3f s a step, peak memory %.0f MiB, nothing written\n", result.seconds_per_step,
                   result.peak_bytes / (1 << 20));

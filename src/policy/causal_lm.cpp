@@ -85,6 +85,8 @@ void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face model directory (or a PEFT adapter directory)", required());
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
+  v.option("assistant_turns", assistant_turns,
+           "of a conversation that is learned (`messages`): the last answer, or every one", one_of({"last", "all"}));
   v.option(
       "gradient_checkpointing", gradient_checkpointing,
       "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
@@ -182,6 +184,7 @@ Experience CausalLm::sample(const Experience& contexts, const SampleRequest& req
   options.top_p = rollout_.top_p, options.top_k = rollout_.top_k, options.min_p = rollout_.min_p;
   options.repetition_penalty = rollout_.repetition_penalty, options.stop = rollout_.stop;
   options.batch_size = rollout_.decode_batch_size, options.eos_ids = eos_ids_;
+  options.first_row = request.first_row();
   auto ids = contexts.context.tensor("prompt_ids").contiguous(),
        lengths = contexts.context.tensor("prompt_length").contiguous();
   std::vector<TokenRow> rows;

@@ -6,6 +6,7 @@
 #include "policy/chat_rows.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/core/log.h"
 #include "rft/io/rows.h"
 #include "rft/policy/causal_lm.h"
 
@@ -51,13 +52,39 @@ CausalLm::TokenRow CausalLm::conversation_row(const Rows& rows, int64_t i, const
   return row;
 }
 
+/// Every answer of a conversation is what its ids have beyond those of what was said before.
+CausalLm::TokenRow CausalLm::every_turn_row(const Rows& rows, int64_t i) const {
+  auto turns = turns_of(rows, i, chat());
+  auto whole = tokenizer_.encode(whole_text(rows, i, chat(), ""), false);
+  TokenRow row;
+  for (const auto& [before, after] : turns) {
+    auto start = tokenizer_.encode(before, false), end = tokenizer_.encode(after, false);
+    auto begins = [&](const std::vector<int64_t>& part) {
+      return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
+    };
+    if (!begins(start) || !begins(end) || end.size() <= start.size())
+      bad_input(
+          rows.where(i),
+          "the chat template writes earlier turns otherwise once others follow, so that their tokens can't be told "
+          "apart; learn the last one (policy.assistant_turns: last)");
+    if (row.prompt.empty()) {
+      row.prompt = start;
+      row.completion.assign(whole.begin() + static_cast<int64_t>(start.size()), whole.end());
+      row.learned.assign(row.completion.size(), false);
+    }
+    for (size_t t = start.size(); t < end.size(); ++t) row.learned[t - row.prompt.size()] = true;
+  }
+  check_prompt(row.prompt, rows.where(i));
+  return row;
+}
+
 CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
                                             const std::string& column) const {
   TokenRow row;
   bool messages = asks_by_messages(rows, i);
   if (messages && !rows.has(i, column)) {
     if (column != "completion") bad_input(rows.where(i), "a column `", column, "` is needed beside the messages");
-    row = conversation_row(rows, i, "");
+    row = options_.assistant_turns == "all" ? every_turn_row(rows, i) : conversation_row(rows, i, "");
   } else if (messages && answers_by_messages(rows, i, column)) {
     row = conversation_row(rows, i, column);
   } else {
@@ -98,7 +125,10 @@ Experience CausalLm::pack(const std::vector<TokenRow>& rows) {
   for (int64_t b = 0; b < B; ++b) {
     std::copy(rows[b].prompt.begin(), rows[b].prompt.end(), prompt.data_ptr<int64_t>() + b * P);
     std::copy(rows[b].completion.begin(), rows[b].completion.end(), out.action.data_ptr<int64_t>() + b * T);
-    std::fill_n(out.mask.data_ptr<bool>() + b * T, rows[b].completion.size(), true);
+    if (rows[b].learned.empty())
+      std::fill_n(out.mask.data_ptr<bool>() + b * T, rows[b].completion.size(), true);
+    else
+      std::copy(rows[b].learned.begin(), rows[b].learned.end(), out.mask.data_ptr<bool>() + b * T);
     length.data_ptr<int64_t>()[b] = static_cast<int64_t>(rows[b].prompt.size());
   }
   out.context.set("prompt_ids", prompt);
@@ -131,9 +161,25 @@ Experience CausalLm::contexts(const Rows& rows) const {
   return out;
 }
 
+/// What the first row teaches, for people to see that it is what they meant.
+void CausalLm::show_learned(const TokenRow& row, const std::string& where) const {
+  std::string text = tokenizer_.decode(row.prompt);
+  for (size_t begin = 0; begin < row.completion.size();) {
+    bool learned = row.learned.empty() || row.learned[begin];
+    size_t end = begin;
+    while (end < row.completion.size() && (row.learned.empty() || row.learned[end] == learned)) ++end;
+    std::string part = tokenizer_.decode(
+        {row.completion.begin() + static_cast<int64_t>(begin), row.completion.begin() + static_cast<int64_t>(end)});
+    text += learned ? "[[" + part + "]]" : part;
+    begin = end;
+  }
+  log::info(cat(where, ", learned where in [[ ]]: ", text));
+}
+
 Experience CausalLm::demonstrations(const Rows& rows) {
   std::vector<TokenRow> encoded;
   for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true));
+  if (!encoded.empty()) show_learned(encoded[0], rows.where(0));
   Experience out = pack(encoded);
   add_texts(out, rows);
   out.group = at::arange(rows.size(), at::kLong);

@@ -55,6 +55,23 @@ std::string asked_text(const Rows& rows, int64_t i, const ChatTemplate& chat, bo
   return rendered(rows, i, chat, out);
 }
 
+std::vector<std::pair<std::string, std::string>> turns_of(const Rows& rows, int64_t i, const ChatTemplate& chat) {
+  Json part = conversation(row_of(rows, i)), messages = part["messages"];
+  std::vector<std::pair<std::string, std::string>> out;
+  part["messages"] = Json::array();
+  for (const Json& message : messages) {
+    bool answers = message.is_object() && message.value("role", Json()) == "assistant";
+    std::string before;
+    part["add_generation_prompt"] = true;
+    if (answers) before = rendered(rows, i, chat, part);
+    part["messages"].push_back(message);
+    part["add_generation_prompt"] = false;
+    if (answers) out.emplace_back(std::move(before), rendered(rows, i, chat, part));
+  }
+  if (out.empty()) bad_input(rows.where(i), "`messages` must hold an answer of the assistant's, which is learned");
+  return out;
+}
+
 std::string whole_text(const Rows& rows, int64_t i, const ChatTemplate& chat, const std::string& column) {
   Json row = row_of(rows, i), out = conversation(row);
   if (!column.empty())

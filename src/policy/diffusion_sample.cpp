@@ -104,8 +104,8 @@ void Diffusion::judge_finished(Experience& out, const SampleRequest& request) {
   out.action = finished.expand(shape).contiguous();
   out.mask = at::ones({B, T}, at::kBool);
   out.context.erase("noise");
-  out.extra.set(extra::draw,
-                group_draws(request.seed, B / request.group_size, request.group_size, rollout_.shared_noise));
+  out.extra.set(extra::draw, group_draws(request.seed, B / request.group_size, request.group_size,
+                                         rollout_.shared_noise, request.first_context));
   Evaluation judged = judge_demonstrations(model(), out, true);
   out.logp = judged.logp;
   out.extra.set(extra::old_estimate, judged.extra.tensor(extra::estimate));
@@ -116,7 +116,7 @@ Experience Diffusion::run_rollout(const Experience& contexts, const SampleReques
   Experience out;
   out.group = at::arange(groups, at::kLong).repeat_interleave(request.group_size);
   out.context = contexts.context.select(out.group);
-  Tensor start = noise(B, request.seed);
+  Tensor start = this->start(row_keys(request.seed, request.first_row(), B));
   out.context.set("noise", start);
   DenoisingRun all = begin(out.context, request.greedy ? rollout_.eval_eta.value_or(rollout_.eta) : rollout_.eta);
   int64_t T = all.plan.steps(), at_once = rollout_.sampling_batch_size > 0 ? rollout_.sampling_batch_size : B;
@@ -124,7 +124,7 @@ Experience Diffusion::run_rollout(const Experience& contexts, const SampleReques
   for (int64_t first = 0; first < B; first += at_once) {
     int64_t rows = std::min(at_once, B - first);
     DenoisingRun run = rows == B ? all : all.rows(at::arange(first, first + rows));
-    auto keys = row_keys(request.seed, first, rows);
+    auto keys = row_keys(request.seed, request.first_row() + first, rows);
     Tensor x = first_sample(run, start.narrow(0, first, rows), rows_of(out.context.find("start"), first, rows));
     std::vector<Tensor> states, logp;
     StepHistory history;

@@ -20,13 +20,13 @@ std::vector<uint64_t> draw_keys(const Experience& batch, int64_t column) {
   return out;
 }
 
-Tensor group_draws(uint64_t seed, int64_t groups, int64_t group_size, bool shared) {
-  if (!shared) return group_draws(seed, groups * group_size, 1);
+Tensor group_draws(uint64_t seed, int64_t groups, int64_t group_size, bool shared, int64_t first_group) {
+  if (!shared) return group_draws(seed, groups * group_size, 1, true, first_group * group_size);
   Tensor out = at::empty({groups, 2}, at::kLong);
   for (int64_t i = 0; i < groups; ++i)
     for (uint64_t column : {0u, 1u})
       out.data_ptr<int64_t>()[2 * i + static_cast<int64_t>(column)] =
-          static_cast<int64_t>(mix(mix(seed, column + 1), static_cast<uint64_t>(i)) >> 1);
+          static_cast<int64_t>(mix(mix(seed, column + 1), static_cast<uint64_t>(first_group + i)) >> 1);
   return out.repeat_interleave(group_size, 0);
 }
 

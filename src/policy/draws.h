@@ -12,8 +12,9 @@ std::vector<uint64_t> draw_keys(const Tensor& draw, int64_t column);
 /// Keys of the group (column 0) or of the row (1) from extra::draw; without it row i draws as row i.
 std::vector<uint64_t> draw_keys(const Experience& batch, int64_t column);
 /// extra::draw [groups * group_size, 2] of a rollout that is judged as demonstrations are. `shared`: the rows of a
-/// group have all their numbers in common, so that what is compared within it differs by the samples alone.
-Tensor group_draws(uint64_t seed, int64_t groups, int64_t group_size, bool shared = true);
+/// group (their numbers start at `first_group`) have all their numbers in common, so that what is compared within it
+/// differs by the samples alone.
+Tensor group_draws(uint64_t seed, int64_t groups, int64_t group_size, bool shared = true, int64_t first_group = 0);
 /// Keys of the rows first .. first + rows - 1 of a sampling run.
 std::vector<uint64_t> row_keys(uint64_t seed, int64_t first, int64_t rows);
 /// Uniform in low .. high, by the optimizer steps taken and what it is for.

@@ -101,7 +101,8 @@ Experience ImageClassifier::sample(const Experience& contexts, const SampleReque
     out.action = logits;
   } else {
     Tensor cumulative = logits.softmax(1).cumsum(1), uniform = at::empty({B, 1});
-    for (int64_t i = 0; i < B; ++i) uniform[i][0] = Rng(request.seed, static_cast<uint64_t>(i)).uniform(0);
+    for (int64_t i = 0; i < B; ++i)
+      uniform[i][0] = Rng(request.seed, static_cast<uint64_t>(request.first_row() + i)).uniform(0);
     out.action =
         request.greedy ? logits.argmax(1, true) : cumulative.lt(uniform).sum(1, true).clamp_max(logits.size(1) - 1);
   }

@@ -219,7 +219,8 @@ void Sampler::sample(const std::vector<std::pair<Slot*, const float*>>& from) {
     for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i) {
       const auto& [slot, logits] = from[i];
       const auto row = static_cast<uint64_t>(slot->row);
-      const double uniform = Rng(seed_, row).uniform(rows_[slot->row].ids.size());
+      const double uniform =
+          Rng(seed_, static_cast<uint64_t>(options_.first_row) + row).uniform(rows_[slot->row].ids.size());
       tokens[i] = ops::sample_token(logits, model_.vocab(), sampling_, slot->seen, uniform);
     }
   });

@@ -68,20 +68,21 @@ Experience MaskedDiffusion::sample(const Experience& contexts, const SampleReque
   if (request.greedy) temperature = rollout_.eval_temperature.value_or(temperature);
   Tensor tokens = out.context.tensor("tokens");
   out.mask = tokens.eq(model_->mask_id());
-  out.context.set("unmask_step", unmasking_steps(row_keys(request.seed, 0, B), out.mask, steps(), rollout_.order));
+  out.context.set("unmask_step",
+                  unmasking_steps(row_keys(request.seed, request.first_row(), B), out.mask, steps(), rollout_.order));
   unmask(out, request, temperature);
   out.context.set_text(extra::completion, texts(out.action, out.mask));
   out.extra.set("version", at::full({B}, version_, at::kLong));
   if (rollout_.judge == "steps") return out;
   out.context.erase("unmask_step"), out.extra.erase(extra::entropy);
-  out.extra.set(extra::draw, group_draws(request.seed, groups, request.group_size));
+  out.extra.set(extra::draw, group_draws(request.seed, groups, request.group_size, true, request.first_context));
   out.logp = judge_demonstrations(*model_, out).logp;
   return out;
 }
 
 /// Sets action, logp and extra::entropy: step by step the largest of log-probability and Gumbel noise.
 void MaskedDiffusion::unmask(Experience& out, const SampleRequest& request, double temperature) const {
-  auto keys = row_keys(request.seed, 0, out.mask.size(0));
+  auto keys = row_keys(request.seed, request.first_row(), out.mask.size(0));
   Tensor when = out.context.tensor("unmask_step");
   int64_t L = when.size(1), done = 0;
   out.action = out.context.tensor("tokens").clone();

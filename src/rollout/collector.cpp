@@ -12,6 +12,7 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
+#include "rft/rollout/spread.h"
 
 namespace rft {
 namespace {
@@ -59,8 +60,8 @@ struct Spent {
 
 /// The reward of each context's most likely answer, for all rows of its group.
 void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, uint64_t seed) {
-  SampleRequest request{1, seed, true, {}};
-  Experience answers = slots.policy.sample(contexts, request);
+  SampleRequest request{1, seed, true, {}, 0};
+  Experience answers = sample_together(slots.processes, slots.policy, contexts, request);
   Rewards rewards = slots.reward->score(answers);
   check_rewards(rewards, answers.rows());
   Tensor reward = rewards.value;
@@ -70,11 +71,11 @@ void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experienc
 
 /// Joins the samples of `asked` [C] int64, C groups, with the dataset's answers to the same rows, as if the policy had
 /// given them: their logp is the present policy's.
-Experience with_given(Policy& policy, Experience batch, const Tensor& asked, const Experience& answers) {
-  at::NoGradGuard no_grad;
+Experience with_given(const RolloutSlots& slots, Experience batch, const Tensor& asked, const Experience& answers) {
   Experience given = answers.select(asked);
   given.group = at::arange(asked.numel(), at::kLong);
-  given.logp = at::where(given.mask, policy.evaluate(given, Needs{}).logp, at::zeros({}, batch.logp.options()));
+  given.logp = at::where(given.mask, evaluate_together(slots.processes, slots.policy, given, Needs{}).logp,
+                         at::zeros({}, batch.logp.options()));
   auto mark = [](Experience& rows, bool value) {
     rows.extra.set(extra::given, at::full({rows.rows()}, value, at::kBool));
   };
@@ -97,11 +98,11 @@ Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCurs
   auto asked = at::tensor(rows, at::kLong), group = at::arange(asked.numel(), at::kLong);
   if (!counts.empty()) group = group.repeat_interleave(at::tensor(counts, at::kLong)), group_size = 1;
   auto index = asked.index_select(0, group);
-  SampleRequest request{group_size, seed, false, options.progress};
-  Experience batch = slots.policy.sample(contexts.select(index), request);
+  SampleRequest request{group_size, seed, false, options.progress, 0};
+  Experience batch = sample_together(slots.processes, slots.policy, contexts.select(index), request);
   batch.extra.set(extra::row, index.repeat_interleave(group_size));
   batch.group = group.repeat_interleave(group_size);
-  if (options.given) batch = with_given(slots.policy, std::move(batch), asked, *options.given);
+  if (options.given) batch = with_given(slots, std::move(batch), asked, *options.given);
   if (options.needs.greedy) add_greedy(slots, contexts.select(asked), batch, seed);
   return batch;
 }
@@ -130,12 +131,12 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
     spent.reward += clock.lap();
   }
   at::NoGradGuard no_grad;
-  if (options.needs.ref_logp) batch.ref_logp = slots.policy.ref_logp(batch, options.needs);
+  if (options.needs.ref_logp) batch.ref_logp = ref_logp_together(slots.processes, slots.policy, batch, options.needs);
   bool estimated = batch.extra.has(extra::old_value);  // actors say it as they act
   if (options.recompute_logp || (options.needs.value && !estimated)) {
     Needs judged;
     judged.value = options.needs.value && !estimated;
-    Evaluation now = slots.policy.evaluate(batch, judged);
+    Evaluation now = evaluate_together(slots.processes, slots.policy, batch, judged);
     if (options.recompute_logp) batch.old_logp = now.logp;
     if (judged.value) batch.extra.set(extra::old_value, now.value);
   }

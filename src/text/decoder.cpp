@@ -103,6 +103,31 @@ Decoder replace_decoder(const Spec& spec) {
       [pattern, content = spec.text("content")](std::string token) { return pattern.replaced(token, content); });
 }
 
+/// Words with spaces between, continuations joined to what they continue.
+Decoder word_piece_decoder(const Spec& spec) {
+  static const std::vector<std::pair<std::string, std::string>> tidied{
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  std::string prefix = spec.text("prefix", "##");
+  bool cleanup = spec.flag("cleanup", true);
+  auto one = [=](std::string token) {
+    token = token.starts_with(prefix) ? token.substr(prefix.size()) : " " + token;
+    if (cleanup)
+      for (const auto& [from, to] : tidied)
+        for (size_t at = token.find(from); at != std::string::npos; at = token.find(from, at + to.size()))
+          token.replace(at, from.size(), to);
+    return token;
+  };
+  auto all = [=](Texts tokens) {
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      // The first token stays as it is: it continues nothing, and no space stands before it.
+      tokens[i] = one(i == 0 ? prefix + tokens[i] : std::move(tokens[i]));
+    }
+    return tokens;
+  };
+  return {all, one};
+}
+
 Decoder sequence_decoder(const Spec& spec) {
   std::vector<Decoder> steps;
   for (const Spec& item : spec.items("decoders")) {
@@ -131,8 +156,9 @@ Decoder make_decoder(const Spec& spec) {
   if (type == "Strip") return strip_decoder(spec);
   if (type == "ByteFallback") return byte_fallback_decoder();
   if (type == "Metaspace") return metaspace_decoder(spec);
+  if (type == "WordPiece") return word_piece_decoder(spec);
   if (type == "Fuse") return {[](Texts tokens) { return Texts{join(tokens, "")}; }, same};
-  spec.unknown_type({"ByteLevel", "Sequence", "Replace", "Strip", "ByteFallback", "Metaspace", "Fuse"});
+  spec.unknown_type({"ByteLevel", "Sequence", "Replace", "Strip", "ByteFallback", "Metaspace", "Fuse", "WordPiece"});
 }
 
 }  // namespace rft::text

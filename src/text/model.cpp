@@ -4,6 +4,7 @@
 
 #include "text/bpe.h"
 #include "text/unigram.h"
+#include "text/word_piece.h"
 
 namespace rft::text {
 
@@ -11,7 +12,8 @@ std::unique_ptr<Model> make_model(const Spec& spec) {
   std::string type = spec.text("type", "BPE");
   if (type == "BPE") return std::make_unique<Bpe>(spec);
   if (type == "Unigram") return std::make_unique<Unigram>(spec);
-  spec.unknown_type({"BPE", "Unigram"});
+  if (type == "WordPiece") return std::make_unique<WordPiece>(spec);
+  spec.unknown_type({"BPE", "Unigram", "WordPiece"});
 }
 
 std::vector<int32_t> byte_tokens(const Vocabulary& vocabulary) {

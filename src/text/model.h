@@ -32,7 +32,7 @@ class Model {
   }
 };
 
-/// BPE or Unigram. Throws UserError on a kind that is not supported.
+/// BPE, Unigram or WordPiece. Throws UserError on a kind that is not supported.
 std::unique_ptr<Model> make_model(const Spec& spec);
 
 /// The ids of the tokens "<0x00>" to "<0xFF>" with which unknown characters are spelled; -1 for those that are missing.

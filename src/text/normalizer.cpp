@@ -55,6 +55,10 @@ std::string normal_form(std::string text, int options) {
   return out;
 }
 
+}  // namespace
+
+std::string decomposed(std::string text) { return normal_form(std::move(text), UTF8PROC_DECOMPOSE); }
+
 std::string lower_case(const std::string& text) {
   std::string out;
   for (size_t i = 0; i < text.size();) {
@@ -70,6 +74,8 @@ std::string lower_case(const std::string& text) {
   }
   return out;
 }
+
+namespace {
 
 std::string strip(const std::string& text, bool left, bool right) {
   size_t begin = 0, end = text.size();
@@ -123,8 +129,9 @@ Normalizer make_normalizer(const Spec& spec) {
     };
   if (type == "Precompiled")
     return [map = std::make_shared<const Charsmap>(spec)](std::string text) { return (*map)(text); };
-  spec.unknown_type(
-      {"NFC", "NFD", "NFKC", "NFKD", "Sequence", "Lowercase", "Strip", "Prepend", "Replace", "Precompiled"});
+  if (type == "BertNormalizer") return make_bert_normalizer(spec);
+  spec.unknown_type({"NFC", "NFD", "NFKC", "NFKD", "Sequence", "Lowercase", "Strip", "Prepend", "Replace",
+                     "Precompiled", "BertNormalizer"});
 }
 
 }  // namespace rft::text

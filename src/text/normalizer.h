@@ -12,5 +12,11 @@ using Normalizer = std::function<std::string(std::string)>;
 
 /// The identity for null. Throws UserError on a kind that is not supported.
 Normalizer make_normalizer(const Spec& spec);
+/// The one of type BertNormalizer.
+Normalizer make_bert_normalizer(const Spec& spec);
+
+/// NFD, as the `tokenizers` library has it.
+std::string decomposed(std::string text);
+std::string lower_case(const std::string& text);
 
 }  // namespace rft::text

@@ -179,10 +179,15 @@ PreTokenizer make_pre_tokenizer(const Spec& spec) {
   if (type == "Whitespace")
     return split(Regex(cat("[", kRustWord, "]+|[^", kRustWord, "\\s]+"), where), Behavior::removed, true);
   if (type == "WhitespaceSplit") return split(Regex("\\s", where), Behavior::removed, false);
+  if (type == "BertPreTokenizer") {
+    PreTokenizer words = split(Regex("\\s", where), Behavior::removed, false);
+    PreTokenizer marks = split(Regex(kPunctuation, where), Behavior::isolated, false);
+    return [words, marks](Pieces& pieces) { words(pieces), marks(pieces); };
+  }
   if (type == "CharDelimiterSplit") return on_character(spec);
   if (type == "Metaspace") return metaspace(spec);
   spec.unknown_type({"ByteLevel", "Sequence", "Split", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit",
-                     "CharDelimiterSplit", "Metaspace"});
+                     "CharDelimiterSplit", "Metaspace", "BertPreTokenizer"});
 }
 
 }  // namespace rft::text

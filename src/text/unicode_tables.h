@@ -24,6 +24,8 @@ struct LowerRun {
 std::span<const Proxy> proxies();
 /// Sorted. Code points that the library's (older) normal forms leave alone.
 std::span<const CodeRange> inert_codes();
+/// Sorted. What the library strips as accents: the nonspacing marks of its (older) Unicode.
+std::span<const CodeRange> nonspacing_marks();
 /// Sorted. Lower case that utf8proc does not know.
 std::span<const LowerRun> lower_runs();
 

@@ -95,6 +95,12 @@ void Optimizer::step(double lr, const std::set<std::string>& only) {
   if (!master_.is_same(flat_)) flat_.copy_(master_);
 }
 
+std::string Optimizer::fingerprint() const {
+  Tensor weights = flat_.detach().to(at::kCPU);
+  std::string_view bytes(static_cast<const char*>(weights.const_data_ptr()), weights.nbytes());
+  return std::to_string(std::hash<std::string_view>()(bytes));
+}
+
 State Optimizer::state() const {
   State out{{"mean", mean_}, {"square", square_}};
   for (const auto& [group, steps] : steps_) out["steps." + group] = at::tensor(steps, at::kLong);

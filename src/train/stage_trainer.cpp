@@ -10,6 +10,8 @@
 #include "rft/core/extra.h"
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
+#include "rft/core/text.h"
+#include "rft/rollout/spread.h"
 #include "rft/train/checkpoint.h"
 #include "rft/train/updater.h"
 #include "train/streams.h"
@@ -72,9 +74,10 @@ int64_t contexts_in(const Experience& data, const Needs& needs) {
 
 }  // namespace
 
-StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed)
+StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicator* processes)
     : config_(config),
       seed_(seed),
+      processes_(processes),
       objective_(make_objective(config)),
       reward_(make_reward(config)),
       credit_(make_credit(config)),
@@ -180,7 +183,7 @@ Experience StageTrainer::draw_rows() {
   batch.group = groups;
   batch.extra.set(extra::draw, draw);
   if (!batch.mask.defined()) batch.mask = at::ones({rows.numel(), 1}, at::kBool);
-  if (needs_.ref_logp) batch.ref_logp = policy_->ref_logp(batch, needs_);
+  if (needs_.ref_logp) batch.ref_logp = ref_logp_together(processes_, *policy_, batch, needs_);
   return batch;
 }
 
@@ -214,7 +217,7 @@ CollectOptions StageTrainer::collect_options() const {
 
 void StageTrainer::next_rollout(Metrics& metrics) {
   CollectOptions options = collect_options();
-  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get()};
+  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get(), processes_};
   Metrics found;
   batch_ = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
   tokens_ += static_cast<int64_t>(found.mean("sampled_tokens"));
@@ -271,6 +274,7 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   options.lr = learning_rate(config_.train.schedule, *config_.train.optimizer.lr, steps_ - 1, total_);
   options.compare_logp = needs_.data == Needs::Data::rollout && update_ == 1;
   options.reward = reward_.get();
+  options.processes = processes_;
   options.pairs = online_pairs_ || needs_.data == Needs::Data::pairs;
   UpdateResult result = update(*policy_, *objective_, *optimizer_, chunk, needs_, options, metrics);
   if (needs_.pathwise) batch_ = chunk;  // with the samples that were made
@@ -331,6 +335,18 @@ void StageTrainer::evaluate_scores(Metrics& metrics) {
   }
 }
 
+void StageTrainer::compare_weights() const {
+  if (!processes_) return;
+  std::string mine = optimizer_->fingerprint();
+  std::vector<std::string> different;
+  auto all = processes_->gather(mine);
+  for (size_t rank = 0; rank < all.size(); ++rank)
+    if (all[rank] != all[0]) different.push_back(std::to_string(rank));
+  if (!different.empty())
+    run_failed("train", "after step ", steps_, " the weights of rank ", join(different, ", "),
+               " are not those of rank 0; do all hosts have the same CPU and the same files?");
+}
+
 void StageTrainer::evaluate(Metrics& metrics) {
   if (worlds_) return evaluate_episodes(metrics);
   if (needs_.score) return evaluate_scores(metrics);
@@ -342,7 +358,7 @@ void StageTrainer::evaluate(Metrics& metrics) {
     auto part = eval_.select(at::arange(at, std::min(at + kRows, eval_.rows())));
     SampleRequest request;
     request.greedy = true;
-    Experience answers = policy_->sample(part, request);
+    Experience answers = sample_together(processes_, *policy_, part, request);
     attach_rewards(answers, *reward_, 1.0, "eval/", metrics);
     if (at == 0) eval_images_ = answers.extra.find(extra::image);
     auto good = answers.reward.masked_select(answers.reward.isnan().logical_not());

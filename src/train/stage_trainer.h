@@ -15,7 +15,8 @@ namespace rft {
 class StageTrainer {
  public:
   /// Loads policy and data and checks that they fit; nothing is trained yet.
-  StageTrainer(const StageConfig& config, uint64_t seed);
+  /// Work is shared with `processes`, which may be null and must outlive this.
+  StageTrainer(const StageConfig& config, uint64_t seed, Communicator* processes = nullptr);
 
   /// One optimizer step, rolling out first where that is due. Adds to `metrics`; a skipped (non-finite or empty) step
   /// is counted there. Throws RunError after train.max_nonfinite_steps skipped ones in a row, with the batch saved as
@@ -40,6 +41,8 @@ class StageTrainer {
   const Experience& last_rollout() const { return batch_; }
   /// XXH3 of the training rows.
   const std::string& data_fingerprint() const { return fingerprint_; }
+  /// Throws RunError where the processes' weights are not the same bit for bit: they would drift apart unseen.
+  void compare_weights() const;
 
   /// Writes the policy's own files and trainer/* into `directory`, and reads them back.
   void save(const std::string& directory) const;
@@ -69,6 +72,7 @@ class StageTrainer {
 
   StageConfig config_;
   uint64_t seed_;
+  Communicator* processes_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<RewardModel> reward_;
   std::unique_ptr<Credit> credit_;

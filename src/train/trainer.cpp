@@ -11,6 +11,7 @@
 #include "rft/core/error.h"
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
+#include "rft/dist/communicator.h"
 #include "rft/io/files.h"
 #include "rft/train/checkpoint.h"
 #include "rft/train/signals.h"
@@ -30,10 +31,13 @@ void set_threads(int64_t threads) {
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
 }
 
-void refuse_several_processes() {
-  const char* world = std::getenv("WORLD_SIZE");
-  if (world && std::atoi(world) > 1)
-    bad_input("WORLD_SIZE", "this version trains in one process; got WORLD_SIZE=", world);
+/// Throws UserError where `mine` is not the same everywhere.
+void agree_on(Communicator* processes, const std::string& what, const std::string& mine) {
+  if (!processes) return;
+  auto all = processes->gather(mine);
+  for (size_t rank = 0; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      bad_input(what, "rank ", rank, " has another ", what, " than rank 0; all processes must be given the same");
 }
 
 /// Where a run stands between stages, kept beside each checkpoint.
@@ -45,13 +49,19 @@ struct Position {
 
 class Run {
  public:
-  Run(const Recipe& recipe, const TrainRequest& request)
-      : recipe_(recipe), request_(request), directory_(recipe, request.resume, request.dry_run, request.quiet) {}
+  Run(const Recipe& recipe, const TrainRequest& request, Communicator* processes)
+      : recipe_(recipe),
+        request_(request),
+        processes_(processes),
+        first_(!processes || processes->rank() == 0),
+        directory_(recipe, request.resume, request.dry_run || !first_, request.quiet || !first_) {}
 
   TrainResult go() {
     Position at;
     std::optional<std::string> checkpoint;
     if (request_.resume) checkpoint = newest_checkpoint(directory_.path());
+    agree_on(processes_, "recipe", recipe_.resolved().to_yaml());
+    agree_on(processes_, "newest checkpoint", checkpoint.value_or("none"));
     if (checkpoint) at = read_position(*checkpoint);
     int64_t resumed_at = 0;
     for (; at.stage < recipe_.stages.size(); ++at.stage) {
@@ -66,7 +76,9 @@ class Run {
     result_.directory = directory_.path();
     result_.steps = at.steps_before;
     result_.peak_bytes = peak_bytes();
+    result_.reports = first_;
     directory_.close();
+    if (processes_) processes_->leave();
     return result_;
   }
 
@@ -81,7 +93,10 @@ class Run {
           file_exists(previous + "/adapter_config.json") || file_exists(previous + "/pytorch_lora_weights.safetensors");
       config.policy.set(adapter ? "adapter" : "path", Config::scalar(previous, true));
     }
-    return std::make_unique<StageTrainer>(config, mix(static_cast<uint64_t>(recipe_.run.seed), at.stage));
+    auto stage =
+        std::make_unique<StageTrainer>(config, mix(static_cast<uint64_t>(recipe_.run.seed), at.stage), processes_);
+    agree_on(processes_, "data", stage->data_fingerprint());
+    return stage;
   }
 
   Position read_position(const std::string& checkpoint) const {
@@ -99,7 +114,7 @@ class Run {
   }
 
   void save_checkpoint(const StageTrainer& stage, const Position& at) {
-    if (request_.dry_run) return;
+    if (request_.dry_run || !first_) return;
     int64_t step = at.steps_before + stage.steps_done();
     write_directory_atomically(directory_.path() + "/checkpoints", "step-" + std::to_string(step),
                                [&](const std::string& into) {
@@ -121,7 +136,9 @@ class Run {
     tokens_logged_ = at.tokens_before + stage.tokens_seen();
     while (stage.steps_done() < stage.steps_total()) {
       int64_t step = at.steps_before + stage.steps_done() + 1;
-      stage.step(metrics, request_.dry_run ? "" : directory_.path() + "/nonfinite-step-" + std::to_string(step));
+      if (processes_) processes_->at(cat("step ", step));
+      bool rescues = first_ && !request_.dry_run;
+      stage.step(metrics, rescues ? directory_.path() + "/nonfinite-step-" + std::to_string(step) : "");
       bool last = stage.steps_done() == stage.steps_total();
       bool evaluated = last || (options.eval_every && stage.steps_done() % *options.eval_every == 0);
       if (evaluated) {
@@ -131,11 +148,12 @@ class Run {
       }
       if (last || evaluated || stage.steps_done() % options.log_every == 0) {
         report(stage, at, step, since_log.lap(), metrics);
+        stage.compare_weights();
         metrics = {};
       }
       if (options.samples_every > 0 && (last || stage.steps_done() % options.samples_every == 0))
         directory_.samples(step, stage.config().name, stage.last_rollout(), options.samples);
-      if (StopOnSignals::requested()) interrupt(stage, at, step);
+      if (asked_to_stop()) interrupt(stage, at, step);
       if (options.checkpoint_every > 0 && (last || stage.steps_done() % options.checkpoint_every == 0))
         save_checkpoint(stage, at);
     }
@@ -158,13 +176,27 @@ class Run {
   [[noreturn]] void interrupt(const StageTrainer& stage, const Position& at, int64_t step) {
     save_checkpoint(stage, at);
     directory_.close();
+    if (processes_) processes_->leave();
     throw Interrupted(cat("interrupted; everything up to step ", step, " is saved in ", directory_.path(),
                           "/checkpoints: go on with --resume"));
+  }
+
+  /// A signal to one process stops all, at the same step.
+  bool asked_to_stop() {
+    bool asked = StopOnSignals::requested();
+    if (!processes_) return asked;
+    for (const std::string& other : processes_->gather(asked ? "stop" : "")) asked |= !other.empty();
+    return asked;
   }
 
   void finish_stage(StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
     stage.policy().finish();
+    if (first_) write_result(stage, at);
+    if (processes_) processes_->gather("");  // the next stage reads what was written
+  }
+
+  void write_result(StageTrainer& stage, const Position& at) {
     bool final = at.stage + 1 == recipe_.stages.size();
     auto fill = [&](const std::string& into) { stage.policy().save(into); };
     if (final)
@@ -175,6 +207,8 @@ class Run {
 
   const Recipe& recipe_;
   TrainRequest request_;
+  Communicator* processes_;
+  bool first_;  ///< the process that writes
   RunDirectory directory_;
   TrainResult result_;
   bool opened_ = false;
@@ -184,10 +218,11 @@ class Run {
 }  // namespace
 
 TrainResult train(const Recipe& recipe, const TrainRequest& request) {
-  refuse_several_processes();
   set_threads(recipe.run.threads);
   StopOnSignals signals;
-  return Run(recipe, request).go();
+  auto processes = join_processes(Launch::from_environment());
+  if (processes && processes->rank() > 0) log::set_level("warn");  // one of them tells how it goes
+  return Run(recipe, request, processes.get()).go();
 }
 
 }  // namespace rft

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <sstream>
 
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/core/text.h"
+#include "rft/dist/exchange.h"
 
 namespace rft {
 namespace {
@@ -29,17 +32,26 @@ void add_mismatch(const Experience& micro, const Evaluation& now, Metrics& metri
   metrics.add("logp_mismatch", difference.mean().item<double>(), static_cast<double>(difference.numel()));
 }
 
-/// Which rows are in memory together: of pairs both rows, and the rows of a group that an objective wants whole.
-std::vector<Tensor> micro_batches(const Experience& batch, const Needs& needs, bool pairs, int64_t size) {
-  int64_t count = pairs ? batch.rows() / 2 : batch.rows(), group = std::max<int64_t>(needs.group_size, 1);
+/// Which rows are in memory together: of pairs both rows, and the rows of a group that an objective wants whole. With
+/// several processes there is a part for each, where there are rows enough.
+std::vector<Tensor> micro_batches(const Experience& batch, const Needs& needs, const UpdateOptions& options) {
+  int64_t count = options.pairs ? batch.rows() / 2 : batch.rows(), group = std::max<int64_t>(needs.group_size, 1);
+  int64_t size = options.micro_batch_size, sharers = options.processes ? options.processes->size() : 1;
   if (size <= 0 || size > count) size = count;
-  size = std::max(size / group, int64_t{1}) * group;
+  size = std::min(size, (count + sharers - 1) / sharers);
+  size = std::max(sharers > 1 ? (size + group - 1) / group : size / group, int64_t{1}) * group;
   std::vector<Tensor> out;
   for (int64_t at = 0; at < count; at += size) {
     auto rows = at::arange(at, std::min(at + size, count));
-    out.push_back(pairs ? at::cat({rows, rows.add(count)}) : rows);
+    out.push_back(options.pairs ? at::cat({rows, rows.add(count)}) : rows);
   }
   return out;
+}
+
+/// Those that this process computes.
+std::vector<Tensor> share_of_parts(const std::vector<Tensor>& parts, Communicator* processes) {
+  Share share = share_of(processes, static_cast<int64_t>(parts.size()));
+  return {parts.begin() + share.first, parts.begin() + share.first + share.count};
 }
 
 /// Scores samples that carry a graph, and counts each reward's mean.
@@ -67,24 +79,30 @@ Evaluation evaluate(Policy& policy, const Experience& micro, const Needs& needs,
 }
 
 /// The whole batch evaluated without gradients, in the same micro-batches; rows in the batch's order.
-Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& needs,
-                          const std::vector<Tensor>& parts) {
+Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& needs, const std::vector<Tensor>& parts,
+                          Communicator* processes) {
   at::NoGradGuard no_grad;
-  std::vector<Tensor> logp, entropy;
-  for (const Tensor& rows : parts) {
+  std::vector<Tensor> logps, entropies;
+  for (const Tensor& rows : share_of_parts(parts, processes)) {
     auto now = policy.evaluate(batch.select(rows), needs);
-    logp.push_back(now.logp), entropy.push_back(now.entropy);
+    logps.push_back(now.logp);
+    if (now.entropy.defined()) entropies.push_back(now.entropy);
   }
   Tensor order = at::cat(parts).argsort();
-  Evaluation whole;
-  whole.logp = concat_rows(logp).index_select(0, order);
-  if (entropy[0].defined()) whole.entropy = concat_rows(entropy).index_select(0, order);
-  return whole;
+  auto whole = [&](const std::vector<Tensor>& mine) {
+    Tensor all = mine.empty() ? Tensor() : concat_rows(mine);
+    if (processes) all = gather_rows(*processes, all);
+    return all.defined() ? all.index_select(0, order) : all;
+  };
+  Evaluation out;
+  out.logp = whole(logps), out.entropy = whole(entropies);
+  return out;
 }
 
 /// Judges each context with the answer of the row before it (the first with the last one's), as TRL's KTOTrainer pairs
 /// them: extra::kl_logp, kl_ref_logp and kl_mask.
-void add_mismatched(Policy& policy, Experience& batch, const Needs& needs, const std::vector<Tensor>& parts) {
+void add_mismatched(Policy& policy, Experience& batch, const Needs& needs, const std::vector<Tensor>& parts,
+                    Communicator* processes) {
   Experience other = batch;
   other.action = batch.action.roll(1, 0), other.mask = batch.mask.roll(1, 0);
   for (Tensor Experience::*column : {&Experience::logp, &Experience::old_logp, &Experience::ref_logp})
@@ -93,10 +111,80 @@ void add_mismatched(Policy& policy, Experience& batch, const Needs& needs, const
   only.data = needs.data;
   at::NoGradGuard no_grad;
   std::vector<Tensor> ref;
-  for (const Tensor& rows : parts) ref.push_back(policy.ref_logp(other.select(rows), only));
-  batch.extra.set(extra::kl_logp, evaluate_whole(policy, other, only, parts).logp);
-  batch.extra.set(extra::kl_ref_logp, concat_rows(ref).index_select(0, at::cat(parts).argsort()));
+  for (const Tensor& rows : share_of_parts(parts, processes)) ref.push_back(policy.ref_logp(other.select(rows), only));
+  Tensor all = ref.empty() ? Tensor() : concat_rows(ref);
+  if (processes) all = gather_rows(*processes, all);
+  batch.extra.set(extra::kl_logp, evaluate_whole(policy, other, only, parts, processes).logp);
+  batch.extra.set(extra::kl_ref_logp, all.index_select(0, at::cat(parts).argsort()));
   batch.extra.set(extra::kl_mask, other.mask);
+}
+
+/// What came of the micro-batches.
+struct Pass {
+  Metrics found;
+  double total = 0;  ///< the loss
+  std::string problem;
+  std::set<std::string> trained;  ///< groups of parameters that a term trains; all: some term trains every one
+  bool all = false;
+  Experience made;  ///< what was sampled on the way: extra::image, and extra::completion in its context
+};
+
+/// Evaluates one micro-batch and adds its gradient; false where it is not finite.
+bool add_gradient(Pass& pass, Policy& policy, Objective& objective, const Experience& batch, const Tensor& part,
+                  bool whole, const Needs& needs, const UpdateOptions& options) {
+  Experience micro = whole ? batch : batch.select(part);
+  Evaluation now = evaluate(policy, micro, needs, options, pass.found);
+  Loss loss = objective.loss(now, micro);
+  if (now.auxiliary.defined()) {
+    double share = static_cast<double>(part.numel()) / static_cast<double>(batch.rows());
+    loss.terms.push_back({"aux_loss", now.auxiliary.mul(share)});
+    pass.found.add("aux_loss", now.auxiliary.item<double>(), static_cast<double>(part.numel()));
+  }
+  pass.problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel());
+  if (!pass.problem.empty()) return false;
+  for (const auto& term : loss.terms)
+    pass.trained.insert(term.trains.begin(), term.trains.end()), pass.all |= term.trains.empty();
+  auto sum = loss.total();
+  pass.total += sum.item<double>();
+  if (sum.requires_grad()) sum.backward();
+  if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) add_mismatch(micro, now, pass.found);
+  Experience made;
+  if (auto image = now.extra.find(extra::image); image.defined()) made.extra.set(extra::image, image);
+  if (now.extra.has_text(extra::completion))
+    made.context.set_text(extra::completion, now.extra.text(extra::completion));
+  if (!made.extra.empty() || !made.context.empty())
+    pass.made = pass.made.extra.empty() && pass.made.context.empty() ? made : Experience::concat({pass.made, made});
+  pass.found.merge(loss.metrics);
+  return true;
+}
+
+constexpr char kField = '\x1e';
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> out;
+  std::istringstream in(text + at);
+  for (std::string part; std::getline(in, part, at);) out.push_back(part);
+  return out;
+}
+
+/// Adds up what all processes found, gradients too, unless one of them has a problem.
+void agree(Pass& pass, Optimizer& optimizer, Communicator& processes) {
+  std::vector<std::string> groups(pass.trained.begin(), pass.trained.end());
+  std::string mine = pass.problem + kField + (pass.all ? "all" : "") + kField + join(groups, ",");
+  for (const std::string& said : processes.gather(mine)) {
+    auto fields = split(said, kField);
+    if (pass.problem.empty()) pass.problem = fields.at(0);
+    pass.all |= !fields.at(1).empty();
+    for (const auto& group : split(fields.at(2), ','))
+      if (!group.empty()) pass.trained.insert(group);
+  }
+  if (!pass.problem.empty()) return;
+  processes.sum(optimizer.gradient());
+  Tensor total = at::full({1}, pass.total, at::kDouble);
+  processes.sum(total);
+  pass.total = total.item<double>();
+  pass.found = gather_metrics(processes, pass.found);
+  pass.made = gather_rows(processes, pass.made);
 }
 
 }  // namespace
@@ -105,45 +193,23 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
                     const UpdateOptions& options, Metrics& metrics) {
   batch.fill_totals();
   int64_t rows = batch.rows();
-  auto parts = micro_batches(batch, needs, options.pairs, options.micro_batch_size);
-  if (needs.mismatched) add_mismatched(policy, batch, needs, parts);
+  auto parts = micro_batches(batch, needs, options);
+  if (needs.mismatched) add_mismatched(policy, batch, needs, parts, options.processes);
   if (needs.whole_batch)
-    objective.observe(evaluate_whole(policy, batch, needs, parts), batch);
+    objective.observe(evaluate_whole(policy, batch, needs, parts, options.processes), batch);
   else if (needs.mismatched)
     objective.observe({}, batch);
   optimizer.zero_grad();
-  Metrics found;
-  double total = 0;
-  std::vector<Tensor> images;
-  std::set<std::string> trained;
-  bool all = false;
-  std::vector<std::string> completions;
-  for (const Tensor& part : parts) {
-    Experience micro = parts.size() == 1 ? batch : batch.select(part);
-    Evaluation now = evaluate(policy, micro, needs, options, found);
-    Loss loss = objective.loss(now, micro);
-    if (now.auxiliary.defined()) {
-      double share = static_cast<double>(part.numel()) / static_cast<double>(rows);
-      loss.terms.push_back({"aux_loss", now.auxiliary.mul(share)});
-      found.add("aux_loss", now.auxiliary.item<double>(), static_cast<double>(part.numel()));
-    }
-    if (auto problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel()); !problem.empty())
-      return {false, problem};
-    for (const auto& term : loss.terms)
-      trained.insert(term.trains.begin(), term.trains.end()), all |= term.trains.empty();
-    auto sum = loss.total();
-    total += sum.item<double>();
-    if (sum.requires_grad()) sum.backward();
-    if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) add_mismatch(micro, now, found);
-    if (auto image = now.extra.find(extra::image); image.defined()) images.push_back(image);
-    if (now.extra.has_text(extra::completion))
-      for (const auto& text : now.extra.text(extra::completion)) completions.push_back(text);
-    found.merge(loss.metrics);
-  }
+  Pass pass;
+  for (const Tensor& part : share_of_parts(parts, options.processes))
+    if (!add_gradient(pass, policy, objective, batch, part, parts.size() == 1, needs, options)) break;
+  policy.report(pass.found);
+  if (options.processes) agree(pass, optimizer, *options.processes);
+  if (!pass.problem.empty()) return {false, pass.problem};
   // What was made, for the run's samples.
-  if (!images.empty()) batch.extra.set(extra::image, at::cat(images));
-  if (!completions.empty()) batch.context.set_text(extra::completion, std::move(completions));
-  policy.report(found);
+  if (auto images = pass.made.extra.find(extra::image); images.defined()) batch.extra.set(extra::image, images);
+  if (pass.made.context.has_text(extra::completion))
+    batch.context.set_text(extra::completion, pass.made.context.text(extra::completion));
   double norm = optimizer.grad_norm();
   if (!std::isfinite(norm)) return {false, cat("the gradient's norm is ", norm, " over rows 0 to ", rows - 1)};
   // PyTorch's clip_grad_norm_: the same 1e-6, so that a clipped step equals the peers'.
@@ -151,10 +217,10 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
     double factor = options.max_grad_norm / (norm + 1e-6);
     if (factor < 1) optimizer.scale_grad(factor);
   }
-  optimizer.step(options.lr, all ? std::set<std::string>{} : trained);
-  objective.stepped(found);
-  metrics.merge(found);
-  metrics.add("loss", total);
+  optimizer.step(options.lr, pass.all ? std::set<std::string>{} : pass.trained);
+  objective.stepped(pass.found);
+  metrics.merge(pass.found);
+  metrics.add("loss", pass.total);
   metrics.add("grad_norm", norm);
   metrics.add("learning_rate", options.lr);
   return {};

@@ -65,6 +65,35 @@ TEST_F(Chat, TokenizeGivesTextAndIdsWithTheTemplatesOwnSpecialTokens) {
   EXPECT_EQ(out.at(0).at("ids").size(), 6u);  // a token a character, and one for the end of text
 }
 
+TEST_F(Chat, EveryAnswerOfAConversationIsLearnedWhereAskedFor) {
+  std::string talk = R"({"messages": [{"role": "user", "content": "1+2"}, {"role": "assistant", "content": "3"}, )"
+                     R"({"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]})";
+  auto learned = [&](const std::string& turns) {
+    write_file(dir_ / "talk.jsonl", talk + "\n");
+    write_file(dir_ / "t.yaml", "run: {threads: 1, output: " + dir_ / turns +
+                                    "}\npolicy: {type: causal_lm, path: " + model() + ", assistant_turns: " + turns +
+                                    "}\ndata: {train: " + dir_ / "talk.jsonl" + "}\nobjective: {type: sft}\n" +
+                                    "train: {steps: 1, batch_size: 1, optimizer: {lr: 1.0e-3}}\n");
+    auto ran = rft("train " + dir_ / "t.yaml");
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    return std::pair(lines(dir_ / turns + "/metrics.jsonl").at(0).at("num_tokens").get<double>(), ran.err);
+  };
+  auto [last, shown_last] = learned("last");
+  auto [all, shown_all] = learned("all");
+  EXPECT_EQ(last, 2);  // a digit, and the end of text
+  EXPECT_EQ(all, 4);
+  EXPECT_NE(shown_last.find("1+2=3<|eos|>2+2=[[4<|eos|>]]"), std::string::npos) << shown_last;
+  EXPECT_NE(shown_all.find("1+2=[[3<|eos|>]]2+2=[[4<|eos|>]]"), std::string::npos) << shown_all;
+
+  // A template that changes its mind about earlier turns.
+  write_file(model() + "/chat_template.jinja",
+             "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}={% elif loop.last %}{{ eos_token }}"
+             "{% endif %}{% endfor %}");
+  auto ran = rft("train " + dir_ / "t.yaml" + " policy.assistant_turns=all run.output=" + dir_ / "x");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("writes earlier turns otherwise"), std::string::npos) << ran.err;
+}
+
 TEST_F(Chat, TokenizeNamesTheRowThatATemplateRefuses) {
   write_file(model() + "/chat_template.jinja",
              "{{ raise_exception('no system prompt') if messages[0].role == 'system' }}");

@@ -10,15 +10,16 @@ namespace rft {
 namespace {
 namespace fs = std::filesystem;
 
-const std::set<std::string> kInterfaces = {"rft/policy/policy.h", "rft/reward/reward_model.h", "rft/credit/credit.h",
-                                           "rft/select/selector.h", "rft/objective/objective.h",
-                                           "rft/policy/actor.h", "rft/env/environment.h"};
+const std::set<std::string> kInterfaces = {"rft/policy/policy.h",   "rft/reward/reward_model.h", "rft/credit/credit.h",
+                                           "rft/select/selector.h", "rft/objective/objective.h", "rft/policy/actor.h",
+                                           "rft/env/environment.h"};
 
 /// room -> rooms it may include. `interfaces` stands for the slots' headers alone.
 const std::map<std::string, std::set<std::string>> kAllowed = {
     {"core", {}},
     {"ops", {"core", "kernels"}},
     {"io", {"core"}},
+    {"dist", {"core"}},
     {"text", {"core", "io"}},
     {"nn", {"core", "ops"}},
     {"diffusion", {"core", "ops"}},
@@ -28,11 +29,11 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"select", {"core", "ops"}},
     {"objective", {"core", "ops"}},
     {"policy", {"core", "ops", "nn", "diffusion", "io", "text"}},
-    {"rollout", {"core", "io", "interfaces"}},
-    {"train", {"core", "io", "rollout", "interfaces"}},
+    {"rollout", {"core", "io", "dist", "interfaces"}},
+    {"train", {"core", "io", "dist", "rollout", "interfaces"}},
     {"app",
      {"core", "ops", "io", "text", "nn", "diffusion", "reward", "credit", "select", "objective", "policy", "rollout",
-      "train", "env"}},
+      "train", "env", "dist"}},
 };
 
 struct Include {

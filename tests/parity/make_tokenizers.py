@@ -1,6 +1,6 @@
 """Writes tests/parity/data/tokenizers/: small tokenizers of the known families and what `tokenizers` makes of hard texts.
 
-    python tests/parity/make_tokenizers.py tests/parity/data/tokenizers
+    python tests/parity/make_tokenizers.py tests/parity/data/tokenizers [NAME...]
 
 NAME.json is a tokenizer.json; NAME.cases.jsonl has {"text": index into texts.json, "ids": [...], "plain": ids without
 special tokens (of the first texts, where they differ), "decoded": where it is not the text}. categories.json holds, for
@@ -166,6 +166,25 @@ def llama2():
     return t
 
 
+def bert():
+    return word_piece(lowercase=True)
+
+
+def bert_cased():
+    return word_piece(lowercase=False)
+
+
+def word_piece(lowercase):
+    t = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=40))
+    t.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    t.pre_tokenizer, t.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(cleanup=lowercase)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    t.train_from_iterator(BASE, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False))
+    t.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return t
+
+
 def without_byte_specials(file):
     file["added_tokens"] = file["added_tokens"][:3]
     return file
@@ -192,7 +211,9 @@ def categories():
 def main(directory):
     directory.mkdir(parents=True, exist_ok=True)
     texts = hard_texts()
-    for make in (gpt2, prefixed, qwen2, llama3, o200k, falcon, mixed, words, llama2):
+    for make in (gpt2, prefixed, qwen2, llama3, o200k, falcon, mixed, words, llama2, bert, bert_cased):
+        if sys.argv[2:] and make.__name__ not in sys.argv[2:]:
+            continue
         tokenizer = make()
         tokenizer = Tokenizer.from_str(tokenizer.to_str())
         file = json.loads(tokenizer.to_str())

@@ -109,6 +109,12 @@ def inert(utf8proc):
     return found | {c for c in canonical if not unicodedata.decomposition(chr(c)) and c > 0x10FFF}
 
 
+def nonspacing_marks():
+    """What BertNormalizer strips; a mark in the middle of the text, so that nothing composes with it."""
+    strip = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+    return {c for c in CODES if strip.normalize_str("a" + chr(c) + "b") == "ab"}
+
+
 def lower_runs(utf8proc):
     lower = normalizers.Lowercase()
     out = []
@@ -145,10 +151,12 @@ def main():
     print('#include "text/unicode_tables.h"\n\nnamespace rft::text {\nnamespace {\n\n// clang-format off')
     print(table("Proxy", "kProxies", proxies()))
     print(table("CodeRange", "kInert", runs(inert(utf8proc))))
+    print(table("CodeRange", "kMarks", runs(nonspacing_marks())))
     print(table("LowerRun", "kLower", lower_runs(utf8proc)))
     print("}  // namespace\n")
     print("std::span<const Proxy> proxies() { return kProxies; }")
     print("std::span<const CodeRange> inert_codes() { return kInert; }")
+    print("std::span<const CodeRange> nonspacing_marks() { return kMarks; }")
     print("std::span<const LowerRun> lower_runs() { return kLower; }")
     digit_class = '[\\\\p{N}' + as_class(digits) + ']'
     print(f"const char* const kDigit =\n    {quoted(digit_class)};")

@@ -52,7 +52,7 @@ TEST_P(TokenizerParity, DecodedTextIsThatOfTheLibrary) {
 
 INSTANTIATE_TEST_SUITE_P(Families, TokenizerParity,
                          ::testing::Values("gpt2", "prefixed", "qwen2", "llama3", "o200k", "falcon", "mixed", "words",
-                                           "llama2", "unigram", "unigram_bytes"),
+                                           "llama2", "bert", "bert_cased", "unigram", "unigram_bytes"),
                          [](const auto& info) { return info.param; });
 
 TEST(RegexParity, PatternsMatchTheLibrarysCodePointsAllOverUnicode) {

@@ -93,8 +93,9 @@ TEST(Tokenizer, WhatIsNotSupportedIsNamedWithTheFileAndTheKind) {
   for (const auto& c :
        std::vector<Case>{{"/model/type", "WordLevel", "WordLevel"},
                          {"/model/type", "Unigram", "model.unk_id"},
+                         {"/model/type", "WordPiece", "[UNK]"},
                          {"/model/dropout", 0.1, "dropout"},
-                         {"/normalizer", {{"type", "BertNormalizer"}}, "BertNormalizer"},
+                         {"/normalizer", {{"type", "Nmt"}}, "Nmt"},
                          {"/normalizer/type", "NFG", "did you mean 'NFC'"},
                          {"/pre_tokenizer/pretokenizers/0", {{"type", "UnicodeScripts"}}, "UnicodeScripts"},
                          {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "(", "does not compile"},
@@ -107,7 +108,7 @@ TEST(Tokenizer, WhatIsNotSupportedIsNamedWithTheFileAndTheKind) {
                          {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "(*VERB)", "does not compile"},
                          {"/pre_tokenizer/pretokenizers/0/behavior", "Isolate", "did you mean 'Isolated'"},
                          {"/post_processor", {{"type", "Foo"}}, "Foo"},
-                         {"/decoder", {{"type", "WordPiece"}}, "WordPiece"}}) {
+                         {"/decoder", {{"type", "CTC"}}, "CTC"}}) {
     std::string message = message_of([&] { parse(with(c.pointer, c.value)); });
     EXPECT_NE(message.find(c.named), std::string::npos) << message;
     EXPECT_EQ(message.find("[t.json"), 0u) << message;

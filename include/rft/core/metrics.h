@@ -7,12 +7,21 @@ namespace rft {
 
 class Metrics {
  public:
+  struct Entry {
+    double sum = 0, weight = 0;
+  };
+
   /// Adds an observation: `value` is the mean over `weight` things (rows, tokens). Weight 0 is dropped.
   void add(const std::string& name, double value, double weight = 1) {
     if (weight == 0) return;
     auto& entry = entries_[name];
     entry.sum += value * weight, entry.weight += weight;
   }
+  /// Adds what is summed up already.
+  void add_sum(const std::string& name, double sum, double weight) {
+    entries_[name].sum += sum, entries_[name].weight += weight;
+  }
+  const std::map<std::string, Entry>& entries() const { return entries_; }
   void merge(const Metrics& other) {
     for (const auto& [name, entry] : other.entries_)
       entries_[name].sum += entry.sum, entries_[name].weight += entry.weight;
@@ -30,9 +39,6 @@ class Metrics {
   }
 
  private:
-  struct Entry {
-    double sum = 0, weight = 0;
-  };
   std::map<std::string, Entry> entries_;
 };
 

@@ -28,6 +28,7 @@ class CausalLm : public Policy {
     std::string reference;
     std::string critic = "head";
     std::string dtype = "float32";
+    std::string assistant_turns = "last";
     bool gradient_checkpointing = false;
     std::optional<double> router_aux_weight;
     bool use_lora = false;
@@ -77,6 +78,7 @@ class CausalLm : public Policy {
   /// completion's text or messages, or where there is none the last of them. Throws UserError with file:line.
   struct TokenRow {
     std::vector<int64_t> prompt, completion;
+    std::vector<bool> learned = {};  ///< of the completion's tokens; empty: all
   };
   TokenRow prompt_row(const Rows& rows, int64_t i) const;
   TokenRow completion_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column = "completion") const;
@@ -98,6 +100,8 @@ class CausalLm : public Policy {
   const ChatTemplate& chat() const;
   void check_prompt(const std::vector<int64_t>& ids, const std::string& where) const;
   TokenRow conversation_row(const Rows& rows, int64_t i, const std::string& column) const;
+  TokenRow every_turn_row(const Rows& rows, int64_t i) const;
+  void show_learned(const TokenRow& row, const std::string& where) const;
   void split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column, TokenRow& row) const;
   Tensor values(const Layout& layout, const Tensor& states) const;
   Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters);

@@ -21,6 +21,7 @@ struct SamplerOptions {
   std::vector<int64_t> eos_ids;
   std::vector<std::string> stop;  ///< texts that end a row, found in its decoded text, also across token borders
   bool entropy = false;
+  int64_t first_row = 0;  ///< added to a row's number where its draws are made
 };
 
 struct SampledRow {
@@ -34,10 +35,10 @@ struct SampledRow {
 /// Called now and then with (rows done, tokens sampled).
 using SamplerProgress = std::function<void(int64_t, int64_t)>;
 
-/// Row i answers prompts[i / group_size], and its draw at position t depends on (seed, i, t) alone. `greedy` takes the
-/// likeliest token whatever the temperature. `tokenizer` is read for stop texts only, and may be null without them.
-/// Throws UserError naming the first prompt that is empty, holds an id outside the vocabulary, or leaves no room for
-/// max_new_tokens; RunError where logits are not finite. Needs no gradient mode: it records nothing.
+/// Row i answers prompts[i / group_size], and its draw at position t depends on (seed, first_row + i, t) alone.
+/// `greedy` takes the likeliest token whatever the temperature. `tokenizer` is read for stop texts only, and may be
+/// null without them. Throws UserError naming the first prompt that is empty, holds an id outside the vocabulary, or
+/// leaves no room for max_new_tokens; RunError where logits are not finite. Needs no gradient mode: it records nothing.
 std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tokenizer,
                                     const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
                                     bool greedy, const SamplerOptions& options, const SamplerProgress& progress = {});

@@ -16,10 +16,13 @@ class Rows;
 
 struct SampleRequest {
   int64_t group_size = 1;  ///< samples a context; row i of the result answers context i / group_size
-  uint64_t seed = 0;       ///< row i's draws depend on (seed, i, position) alone
+  uint64_t seed = 0;       ///< row i's draws depend on (seed, first_row() + i, position) alone
   bool greedy = false;     ///< the most likely decision, whatever the rollout options say
   /// Called now and then from the sampling thread with (rows done, decisions made); may be empty.
   std::function<void(int64_t, int64_t)> progress;
+  int64_t first_context = 0;  ///< contexts before these, where other processes answer the rest of them
+
+  int64_t first_row() const { return first_context * group_size; }
 };
 
 /// [B] rewards of a finished sample, with their graph: what reward backpropagation goes through.

@@ -4,6 +4,7 @@
 
 #include "rft/core/metrics.h"
 #include "rft/credit/credit.h"
+#include "rft/dist/communicator.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
 #include "rft/rollout/row_cursor.h"
@@ -20,6 +21,9 @@ struct RolloutSlots {
   Credit* credit;
   Selector& selector;
   Worlds* worlds = nullptr;
+  /// The processes of the run: each samples its share of the contexts, and all get all rows. What is cheap (credit,
+  /// selection) and what acts in worlds is done everywhere, alike.
+  Communicator* processes = nullptr;
 };
 
 struct CollectOptions {

@@ -26,11 +26,15 @@ class Optimizer {
   /// The L2 norm of all gradients, float64 accumulation is not needed: float32 blocks are summed in float64.
   double grad_norm() const;
   void scale_grad(double factor);
+  /// [n]: all gradients, in the parameters' dtype; what is written there is what step() takes.
+  const Tensor& gradient() const { return grad_; }
   /// One step of every group, or of the groups in `only`. `lr` is the policy's; the critics' is options.critic_lr times
   /// what the schedule has left of it.
   void step(double lr, const std::set<std::string>& only = {});
   int64_t parameter_count() const { return flat_.numel(); }
 
+  /// A hash of the trained weights.
+  std::string fingerprint() const;
   /// First and second moments, step count and, below float32, the master copy.
   State state() const;
   void load_state(const State& state);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "rft/core/metrics.h"
+#include "rft/dist/communicator.h"
 #include "rft/objective/objective.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
@@ -14,9 +15,10 @@ struct UpdateOptions {
   int64_t micro_batch_size = 0;  ///< 0 = the whole batch
   double max_grad_norm = 0;      ///< 0 = no clipping
   double lr = 0;
-  RewardModel* reward = nullptr;  ///< judges the samples of pathwise objectives
-  bool pairs = false;             ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
-  bool compare_logp = false;      ///< the weights are those that sampled the batch: report `logp_mismatch`
+  RewardModel* reward = nullptr;      ///< judges the samples of pathwise objectives
+  bool pairs = false;                 ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
+  bool compare_logp = false;          ///< the weights are those that sampled the batch: report `logp_mismatch`
+  Communicator* processes = nullptr;  ///< who shares the micro-batches; every one has the whole batch
 };
 
 /// What an update came to. A non-finite loss or gradient leaves the weights and the optimizer as they were.
@@ -27,7 +29,8 @@ struct UpdateResult {
 
 /// Evaluates `batch` micro-batch by micro-batch (pairs and groups that the objective reads together stay together),
 /// adds up the gradients and steps. The gradient is that of the whole batch for any micro-batch size: the objective
-/// normalises by batch.totals, which are set here.
+/// normalises by batch.totals, which are set here. Several processes each take some of the micro-batches and add up
+/// their gradients: the step is the same as one process's, but for the order of that sum.
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                     const UpdateOptions& options, Metrics& metrics);
 

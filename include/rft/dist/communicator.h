@@ -1,0 +1,51 @@
+#pragma once
+/// The processes of a run, and what they tell each other.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rft/core/tensor.h"
+
+namespace rft {
+
+/// One of `size()` processes. Every call is collective: all processes make the same ones in the same order, on the
+/// training thread, and it returns when all have. Throws RunError where another process is gone or does not come within
+/// the time limit; the group is of no use afterwards.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int64_t rank() const = 0;  ///< 0 .. size() - 1
+  virtual int64_t size() const = 0;
+
+  /// Sums a tensor (contiguous, floating-point, of one shape everywhere) over all processes, in place. All get the same
+  /// bits. bfloat16 is summed in float32.
+  virtual void sum(const Tensor& tensor) = 0;
+  /// Every process's text, by rank; they may differ in length.
+  virtual std::vector<std::string> gather(const std::string& mine) = 0;
+  /// What this process is at, for the messages of others where it stops answering: "step 12".
+  virtual void at(const std::string& where) = 0;
+  /// The last call of a run that ended as it should (finished, or interrupted everywhere). A process whose Communicator
+  /// goes without it has failed, and the others end.
+  virtual void leave() = 0;
+};
+
+/// How processes find each other: torchrun's variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; where
+/// they are not set, Slurm's (SLURM_PROCID, SLURM_NTASKS, the first host of SLURM_STEP_NODELIST) or Open MPI's
+/// (OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE) in their place.
+struct Launch {
+  int64_t rank = 0, size = 1;
+  std::string address;  ///< of rank 0
+  int64_t port = 0;
+  bool agent_store = false;  ///< torchrun's agent keeps the store (TORCHELASTIC_USE_AGENT_STORE)
+  std::string prefix;        ///< of this start's keys in a store that outlives it (TORCHELASTIC_RESTART_COUNT)
+
+  /// Throws UserError naming a variable that is missing or makes no sense.
+  static Launch from_environment();
+};
+
+/// Joins the processes over LibTorch's c10d (a TCPStore, Gloo on the CPU). Null for one process. From then on a thread
+/// tells the others that this process lives: one that falls silent (killed, stopped, cut off) ends the rest within
+/// RFT_SILENCE_SECONDS (20), naming it. Throws RunError where not all come within RFT_JOIN_SECONDS (60).
+std::unique_ptr<Communicator> join_processes(const Launch& launch);
+
+}  // namespace rft

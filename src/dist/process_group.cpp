@@ -1,0 +1,176 @@
+/// Processes over LibTorch's c10d: a TCPStore to find each other, Gloo to sum and gather.
+#define USE_C10D_GLOO
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "dist/heartbeat.h"
+#include "rft/core/error.h"
+#include "rft/core/text.h"
+#include "rft/dist/communicator.h"
+
+namespace rft {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Another process's silence is found by the heartbeat; this is for what it can't see.
+constexpr auto kLongestWait = std::chrono::hours(24);
+
+double seconds(const char* name, double fallback) {
+  const char* text = std::getenv(name);
+  if (!text || !*text) return fallback;
+  char* end = nullptr;
+  double value = std::strtod(text, &end);
+  if (*end || !(value >= 1)) bad_input(name, "must be a number of seconds, at least 1; got '", text, "'");
+  return value;
+}
+
+/// The first line of a message of c10d's: its stack traces help nobody here.
+std::string first_line(const std::exception& error) {
+  std::string text = error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, double limit, bool may_serve) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(launch.port);
+  options.isServer = may_serve && launch.rank == 0 && !launch.agent_store;
+  options.waitWorkers = false;
+  options.timeout = milliseconds(static_cast<int64_t>(limit * 1000));
+  auto store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+  return c10::make_intrusive<c10d::PrefixStore>(launch.prefix, store);
+}
+
+Heartbeat::Store heartbeat_store(const Launch& launch, double limit) {
+  auto store = open_store(launch, limit, false);
+  return {[store](const std::string& key, const std::string& value) {
+            store->set(key, std::vector<uint8_t>(value.begin(), value.end()));
+          },
+          [store](const std::string& key) {
+            if (!store->check({key})) return std::string();
+            auto value = store->get(key);
+            return std::string(value.begin(), value.end());
+          }};
+}
+
+class GlooCommunicator : public Communicator {
+ public:
+  explicit GlooCommunicator(const Launch& launch) : launch_(launch) {
+    double join = seconds("RFT_JOIN_SECONDS", 60), silence = seconds("RFT_SILENCE_SECONDS", 20);
+    try {
+      store_ = open_store(launch, join, true);
+      wait_for_all(join);
+      auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(static_cast<int64_t>(join * 1000)));
+      const char* interface = std::getenv("GLOO_SOCKET_IFNAME");  // PyTorch's variable, for hosts with several
+      options->devices.push_back(interface && *interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
+                                                         : c10d::ProcessGroupGloo::createDefaultDevice());
+      group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, static_cast<int>(launch.rank),
+                                                           static_cast<int>(launch.size), options);
+      heartbeat_ = std::make_unique<Heartbeat>(heartbeat_store(launch, join), launch.rank, launch.size, silence);
+    } catch (const c10::Error& error) {
+      run_failed("dist", "rank ", launch.rank, " of ", launch.size, " could not join the others at ", launch.address,
+                 ":", launch.port, " within ", join, " s: ", first_line(error));
+    }
+    wait_ = std::chrono::duration_cast<milliseconds>(kLongestWait);
+  }
+
+  int64_t rank() const override { return launch_.rank; }
+  int64_t size() const override { return launch_.size; }
+
+  void sum(const Tensor& tensor) override {
+    if (!tensor.is_contiguous() || !tensor.is_floating_point())
+      run_failed("dist", "only contiguous floating-point tensors are summed; got ", tensor.toString());
+    bool wide = tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble;
+    std::vector<at::Tensor> all{wide ? tensor.view({-1}) : tensor.view({-1}).to(at::kFloat)};
+    c10d::AllreduceOptions options;
+    options.timeout = wait_;
+    finish([&] { return group_->allreduce(all, options); }, "a sum");
+    if (!wide) tensor.view({-1}).copy_(all[0]);
+  }
+
+  std::vector<std::string> gather(const std::string& mine) override {
+    auto lengths = gather_bytes(at::full({1}, static_cast<int64_t>(mine.size()), at::kLong));
+    int64_t longest = 1;
+    for (const auto& length : lengths) longest = std::max(longest, length.item<int64_t>());
+    at::Tensor padded = at::zeros({longest}, at::kByte);
+    std::memcpy(padded.data_ptr(), mine.data(), mine.size());
+    auto all = gather_bytes(padded);
+    std::vector<std::string> out;
+    for (size_t r = 0; r < all.size(); ++r)
+      out.emplace_back(static_cast<const char*>(all[r].const_data_ptr()),
+                       static_cast<size_t>(lengths[r].item<int64_t>()));
+    return out;
+  }
+
+  void at(const std::string& where) override { heartbeat_->at(where); }
+
+  void leave() override {
+    gather("");
+    heartbeat_->leave(launch_.rank == 0 && !launch_.agent_store);
+  }
+
+ private:
+  /// Names who is missing, which a time limit of Gloo's own would not.
+  void wait_for_all(double limit) {
+    auto key = [](int64_t rank) { return cat("here/", rank); };
+    store_->set(key(launch_.rank), std::vector<uint8_t>{1});
+    std::vector<std::string> keys;
+    for (int64_t r = 0; r < launch_.size; ++r) keys.push_back(key(r));
+    try {
+      store_->wait(keys, milliseconds(static_cast<int64_t>(limit * 1000)));
+    } catch (const c10::Error&) {
+      std::vector<std::string> missing;
+      for (int64_t r = 0; r < launch_.size; ++r)
+        if (!store_->check({key(r)})) missing.push_back(std::to_string(r));
+      run_failed("dist", "of ", launch_.size, " processes (WORLD_SIZE) these did not come within ", limit, " s: rank ",
+                 join(missing, ", "));
+    }
+  }
+
+  std::vector<at::Tensor> gather_bytes(const at::Tensor& mine) {
+    std::vector<std::vector<at::Tensor>> all(1);
+    for (int64_t r = 0; r < launch_.size; ++r) all[0].push_back(at::empty_like(mine));
+    std::vector<at::Tensor> in{mine};
+    c10d::AllgatherOptions options;
+    options.timeout = wait_;
+    finish([&] { return group_->allgather(all, in, options); }, "a gathering");
+    return all[0];
+  }
+
+  template <class Start>
+  void finish(const Start& start, const char* what) {
+    try {
+      start()->wait(wait_);
+    } catch (const c10::Error& error) {
+      failed(what, error);
+    } catch (const std::runtime_error& error) {
+      failed(what, error);
+    }
+  }
+
+  [[noreturn]] void failed(const char* what, const std::exception& error) {
+    run_failed("dist", "rank ", launch_.rank, " lost the others in ", what, ": ", first_line(error));
+  }
+
+  Launch launch_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  std::unique_ptr<Heartbeat> heartbeat_;
+  milliseconds wait_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_processes(const Launch& launch) {
+  if (launch.size <= 1) return nullptr;
+  return std::make_unique<GlooCommunicator>(launch);
+}
+
+}  // namespace rft
