@@ -10,7 +10,7 @@ shift || true
 
 packages=(g++ cmake ninja-build ccache pkg-config python3 python3-pip ca-certificates
   libyaml-cpp-dev libpcre2-dev libutf8proc-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
-  libgtest-dev libcli11-dev libeigen3-dev libpng-dev zlib1g-dev libgif-dev libhdf5-dev libturbojpeg0-dev)
+  libgtest-dev libcli11-dev libcpp-httplib-dev libeigen3-dev libpng-dev zlib1g-dev libgif-dev libhdf5-dev libturbojpeg0-dev)
 
 say() { printf '[bootstrap] %s\n' "$*" >&2; }
 

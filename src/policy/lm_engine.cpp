@@ -1,0 +1,284 @@
+#include "rft/policy/lm_engine.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include "policy/decode_model.h"
+#include "policy/kv_pages.h"
+#include "rft/core/error.h"
+#include "rft/core/rng.h"
+#include "rft/ops/decode_sample.h"
+
+namespace rft {
+namespace {
+
+/// Prompt tokens of one forward pass.
+constexpr int64_t kPrefillTokens = 512;
+/// Tokens of a prompt that attend as one tile.
+constexpr int64_t kTileTokens = 8;
+
+/// A request's prompt, shared by the samples that answer it.
+struct Group {
+  Group(std::shared_ptr<LmRequest> asked, KvPool& pool) : request(std::move(asked)), kv(pool) {
+    const SamplerOptions& o = request->options;
+    sampling = {request->greedy ? 0 : o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty};
+    for (const std::string& stop : o.stop) longest_stop = std::max(longest_stop, stop.size());
+  }
+  std::shared_ptr<LmRequest> request;
+  ops::TokenSampling sampling;
+  size_t longest_stop = 0;
+  KvSequence kv;
+  std::vector<float> logits;  ///< after the prompt's last token; empty until then
+
+  int64_t length() const { return static_cast<int64_t>(request->prompt.size()); }
+  bool ready() const { return !logits.empty(); }
+};
+
+/// A sample in the making.
+struct Slot {
+  Slot(int64_t number, std::shared_ptr<Group> prompt, KvPool& pool, const Tokenizer* tokenizer)
+      : sample(number), group(std::move(prompt)), kv(pool) {
+    if (tokenizer && !group->request->options.stop.empty()) text_decoder.emplace(*tokenizer);
+    if (group->sampling.repetition_penalty != 1) seen = group->request->prompt;
+  }
+  SampledRow& row() { return group->request->rows[static_cast<size_t>(sample)]; }
+
+  int64_t sample;
+  std::shared_ptr<Group> group;
+  KvSequence kv;
+  std::vector<int64_t> seen;  ///< for the repetition penalty
+  std::optional<StreamDecoder> text_decoder;
+  std::string text;
+  bool done = false;
+};
+
+}  // namespace
+
+struct LmEngine::Impl {
+  Impl(const Decoder& decoder, const Tokenizer* given, int64_t size)
+      : model(decoder), pool(model.kv_layout()), tokenizer(given), batch_size(static_cast<size_t>(size)) {}
+
+  void admit();
+  void add_prompts();
+  void add_prompt_tokens(Group& group, int64_t count);
+  void add_rows();
+  void take_logits(const float* logits);
+  void sample(const std::vector<std::pair<Slot*, const float*>>& from);
+  void accept(Slot& slot, const ops::SampledToken& token);
+  bool meets_stop_text(Slot& slot, int64_t id);
+  void retire();
+  bool step();
+
+  DecodeModel model;
+  KvPool pool;
+  const Tokenizer* tokenizer;
+  size_t batch_size;
+
+  std::deque<std::shared_ptr<LmRequest>> waiting;
+  std::shared_ptr<Group> newest;  ///< the group of waiting's first, of whose samples some may run already
+  int64_t next_sample = 0;        ///< of it
+  std::vector<std::shared_ptr<Group>> unready;
+  std::vector<std::unique_ptr<Slot>> slots;
+  DecodeBatch batch;
+  std::vector<Slot*> running;     ///< whose logits the coming forward pass gives, in the order of batch.outputs
+  std::vector<Group*> finishing;  ///< prompts whose last token it holds; their logits follow
+  int64_t tokens = 0;
+};
+
+/// Gives free places to waiting rows, in their order. Rows whose prompt is ready sample their first token at once.
+void LmEngine::Impl::admit() {
+  std::vector<std::pair<Slot*, const float*>> first;
+  while (slots.size() < batch_size && !waiting.empty()) {
+    const std::shared_ptr<LmRequest>& request = waiting.front();
+    if (next_sample == 0) {
+      newest = std::make_shared<Group>(request, pool);
+      unready.push_back(newest);
+    }
+    auto slot = std::make_unique<Slot>(next_sample, newest, pool, tokenizer);
+    if (newest->ready()) first.emplace_back(slot.get(), newest->logits.data());
+    slots.push_back(std::move(slot));
+    if (++next_sample < request->samples) continue;
+    waiting.pop_front();
+    newest.reset(), next_sample = 0;
+  }
+  sample(first);
+  retire();
+}
+
+/// Adds every running row's last token to the batch.
+void LmEngine::Impl::add_rows() {
+  for (const auto& slot : slots) {
+    const std::vector<int64_t>& ids = slot->row().ids;
+    if (ids.empty()) continue;
+    const int64_t prompt = slot->group->length();
+    const KvSequence::Place place = slot->kv.append();
+    ops::AttentionTile tile;
+    tile.token = batch.tokens();
+    tile.visible = prompt + slot->kv.length();
+    slot->group->kv.add_to(tile, prompt);
+    slot->kv.add_to(tile, slot->kv.length());
+    batch.outputs.push_back(batch.tokens());
+    batch.ids.push_back(ids.back());
+    batch.positions.push_back(tile.visible - 1);
+    batch.pages.push_back(place.page);
+    batch.slots.push_back(place.slot);
+    batch.tiles.push_back(std::move(tile));
+    running.push_back(slot.get());
+  }
+}
+
+/// Adds prompt tokens, as many as a pass takes.
+void LmEngine::Impl::add_prompts() {
+  int64_t room = kPrefillTokens;
+  for (const auto& group : unready) {
+    const int64_t count = std::min(room, group->length() - group->kv.length());
+    add_prompt_tokens(*group, count);
+    room -= count;
+    if (group->kv.length() < group->length()) break;
+    batch.outputs.push_back(batch.tokens() - 1);
+    finishing.push_back(group.get());
+  }
+  unready.erase(unready.begin(), unready.begin() + static_cast<int64_t>(finishing.size()));
+}
+
+void LmEngine::Impl::add_prompt_tokens(Group& group, int64_t count) {
+  for (int64_t done = 0; done < count;) {
+    ops::AttentionTile tile;
+    tile.token = batch.tokens();
+    tile.tokens = std::min(kTileTokens, count - done);
+    tile.visible = group.kv.length() + 1;
+    for (int64_t t = 0; t < tile.tokens; ++t) {
+      const int64_t position = group.kv.length();
+      const KvSequence::Place place = group.kv.append();
+      batch.ids.push_back(group.request->prompt[static_cast<size_t>(position)]);
+      batch.positions.push_back(position);
+      batch.pages.push_back(place.page);
+      batch.slots.push_back(place.slot);
+    }
+    group.kv.add_to(tile, group.kv.length());
+    done += tile.tokens;
+    batch.tiles.push_back(std::move(tile));
+  }
+}
+
+/// Samples the running rows' next tokens, and the first ones of rows whose prompt is done.
+void LmEngine::Impl::take_logits(const float* logits) {
+  std::vector<std::pair<Slot*, const float*>> from;
+  for (Slot* slot : running) {
+    from.emplace_back(slot, logits);
+    logits += model.vocab();
+  }
+  for (Group* group : finishing) {
+    group->logits.assign(logits, logits + model.vocab());
+    logits += model.vocab();
+    for (const auto& slot : slots) {
+      if (slot->group.get() == group) from.emplace_back(slot.get(), group->logits.data());
+    }
+  }
+  sample(from);
+}
+
+void LmEngine::Impl::sample(const std::vector<std::pair<Slot*, const float*>>& from) {
+  std::vector<ops::SampledToken> drawn(from.size());
+  const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 15) / (model.vocab() + 4096));
+  at::parallel_for(0, static_cast<int64_t>(from.size()), grain, [&](int64_t first, int64_t last) {
+    for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i) {
+      const auto& [slot, logits] = from[i];
+      const LmRequest& request = *slot->group->request;
+      const auto row = static_cast<uint64_t>(request.options.first_row + slot->sample);
+      const double uniform = Rng(request.seed, row).uniform(slot->row().ids.size());
+      drawn[i] = ops::sample_token(logits, model.vocab(), slot->group->sampling, slot->seen, uniform);
+    }
+  });
+  for (size_t i = 0; i < from.size(); ++i) accept(*from[i].first, drawn[i]);
+}
+
+void LmEngine::Impl::accept(Slot& slot, const ops::SampledToken& token) {
+  LmRequest& request = *slot.group->request;
+  const SamplerOptions& options = request.options;
+  SampledRow& row = slot.row();
+  row.ids.push_back(token.id);
+  row.logp.push_back(token.logp);
+  if (options.entropy) row.entropy.push_back(token.entropy);
+  if (options.repetition_penalty != 1) slot.seen.push_back(token.id);
+  ++tokens;
+  const std::vector<int64_t>& eos = options.eos_ids;
+  if (std::find(eos.begin(), eos.end(), token.id) != eos.end() || meets_stop_text(slot, token.id)) {
+    slot.done = true;
+  } else if (static_cast<int64_t>(row.ids.size()) >= options.max_new_tokens) {
+    slot.done = row.truncated = true;
+  }
+  if (request.on_token && !request.on_token(slot.sample, row, slot.done)) slot.done = true;
+}
+
+bool LmEngine::Impl::meets_stop_text(Slot& slot, int64_t id) {
+  if (!slot.text_decoder) return false;
+  const std::string piece = slot.text_decoder->push(id);
+  const size_t known = slot.text.size(), longest = slot.group->longest_stop;
+  const size_t from = known < longest ? 0 : known - longest + 1;
+  slot.text += piece;
+  for (const std::string& stop : slot.group->request->options.stop) {
+    if (slot.text.find(stop, from) == std::string::npos) continue;
+    slot.row().stop = stop;
+    return true;
+  }
+  return false;
+}
+
+void LmEngine::Impl::retire() {
+  std::erase_if(slots, [](const auto& slot) {
+    if (slot->done) ++slot->group->request->samples_done;
+    return slot->done;
+  });
+}
+
+bool LmEngine::Impl::step() {
+  const c10::InferenceMode inference;
+  admit();
+  batch.clear(), running.clear(), finishing.clear();
+  add_rows();
+  add_prompts();
+  if (batch.tokens() > 0) take_logits(model.forward(batch));
+  retire();
+  return batch.tokens() > 0 || !waiting.empty();
+}
+
+LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size)
+    : impl_(std::make_unique<Impl>(decoder, tokenizer, batch_size)) {}
+LmEngine::~LmEngine() = default;
+
+void LmEngine::add(std::shared_ptr<LmRequest> request) {
+  request->rows.assign(static_cast<size_t>(request->samples), {});
+  request->samples_done = 0;
+  impl_->waiting.push_back(std::move(request));
+}
+
+bool LmEngine::step() { return impl_->step(); }
+int64_t LmEngine::tokens_sampled() const { return impl_->tokens; }
+
+int64_t default_batch_size(const DecoderConfig& config, int64_t max_new_tokens) {
+  const ops::KvLayout layout{config.layers, config.kv_heads, config.head_dim};
+  const int64_t pages = (max_new_tokens + ops::kv_page - 1) / ops::kv_page;
+  return std::clamp<int64_t>((int64_t{2} << 30) / (pages * layout.page_floats() * 4), 1, 64);
+}
+
+void check_request(const LmRequest& request, const DecoderConfig& config, const std::string& where) {
+  const int64_t new_tokens = request.options.max_new_tokens;
+  if (new_tokens < 1) bad_input("sampler", "max_new_tokens must be at least 1; got ", new_tokens);
+  for (const std::string& stop : request.options.stop)
+    if (stop.empty()) bad_input("sampler", "a stop text must not be empty");
+  if (request.prompt.empty()) bad_input(where, "the prompt has no tokens; the model needs at least one to go on from");
+  for (int64_t id : request.prompt)
+    if (id < 0 || id >= config.vocab_size)
+      bad_input(where, "token ids must be in 0 .. ", config.vocab_size - 1, "; got ", id);
+  if (static_cast<int64_t>(request.prompt.size()) + new_tokens > config.max_positions)
+    bad_input(where, "its ", request.prompt.size(), " tokens and max_new_tokens ", new_tokens, " exceed the model's ",
+              config.max_positions, " positions");
+}
+
+}  // namespace rft

@@ -1,0 +1,204 @@
+/// rft serve: OpenAI's API over HTTP, and the service behind it.
+#ifdef RFT_HAS_HTTP
+#include <httplib.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "app/completion_service.h"
+#include "support.h"
+
+namespace rft {
+namespace {
+
+using nlohmann::json;
+using testing::read_file;
+using testing::TempDir;
+using testing::write_file;
+
+class Serve : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto made = testing::rft("data --out " + dir_ / "data" +
+                             " --digits 2 --demonstrations 40 --train 8 --test 8 --hidden-size 32 --layers 1");
+    ASSERT_EQ(made.code, 0) << made.err;
+    write_file(model() + "/chat_template.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}=");
+  }
+  void TearDown() override {
+    if (pid_ > 0) kill(pid_, SIGTERM), waitpid(pid_, nullptr, 0);
+  }
+  std::string model() const { return dir_ / "data/model"; }
+
+  /// Starts a server and waits until it says where it listens.
+  httplib::Client start(const std::string& more = "") {
+    std::string out = dir_ / "out";
+    pid_ = fork();
+    if (pid_ == 0) {
+      std::string command = "exec " + std::string(RFT_PROGRAM) + " serve " + model() + " --name tiny --port 0 " + more +
+                            " >" + out + " 2>" + dir_ / "err";
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    std::string said;
+    for (int i = 0; i < 600 && said.find("/v1") == std::string::npos; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      if (std::filesystem::exists(out)) said = read_file(out);
+    }
+    size_t colon = said.rfind(':');
+    EXPECT_NE(colon, std::string::npos) << read_file(dir_ / "err");
+    port_ = std::stoi(said.substr(colon + 1));
+    return httplib::Client("127.0.0.1", port_);
+  }
+  static json post(httplib::Client& client, const std::string& path, const json& body, int status = 200) {
+    auto answer = client.Post(path, body.is_string() ? body.get<std::string>() : body.dump(), "application/json");
+    EXPECT_TRUE(answer);
+    if (!answer) return {};
+    EXPECT_EQ(answer->status, status) << answer->body;
+    return json::parse(answer->body);
+  }
+  /// The text of a stream's first choice, and whether it ended as it should.
+  static std::string streamed(httplib::Client& client, const std::string& path, const json& body) {
+    auto answer = client.Post(path, body.dump(), "application/json");
+    EXPECT_TRUE(answer);
+    std::string text, line;
+    std::istringstream lines(answer->body);
+    bool done = false;
+    while (std::getline(lines, line)) {
+      if (line.empty()) continue;
+      EXPECT_EQ(line.rfind("data: ", 0), 0u) << line;
+      if (line == "data: [DONE]") {
+        done = true;
+        continue;
+      }
+      auto choice = json::parse(line.substr(6))["choices"][0];
+      text += choice.contains("delta") ? choice["delta"].value("content", "") : choice["text"].get<std::string>();
+    }
+    EXPECT_TRUE(done) << answer->body;
+    return text;
+  }
+
+  TempDir dir_;
+  pid_t pid_ = 0;
+  int port_ = 0;
+};
+
+TEST_F(Serve, GivesTheTextThatGenerateGives) {
+  write_file(dir_ / "in.jsonl", "{\"prompt\": \"1+2=\"}\n");
+  auto made = testing::rft("generate " + model() + " --prompts " + dir_ / "in.jsonl" + " --out " + dir_ / "o.jsonl" +
+                           " --temperature 0 --max-new-tokens 12 --quiet");
+  ASSERT_EQ(made.code, 0) << made.err;
+  auto expected = json::parse(read_file(dir_ / "o.jsonl"));
+  auto client = start();
+  json body{{"model", "tiny"}, {"prompt", "1+2="}, {"max_tokens", 12}, {"temperature", 0}};
+  auto answer = post(client, "/v1/completions", body);
+  EXPECT_EQ(answer["choices"][0]["text"], expected["completion"]);
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], expected["finish_reason"]);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], expected["token_ids"].size());
+  json chat{{"messages", {{{"role", "user"}, {"content", "1+2"}}}}, {"max_tokens", 12}, {"temperature", 0}};
+  EXPECT_EQ(post(client, "/v1/chat/completions", chat)["choices"][0]["message"]["content"], expected["completion"]);
+  body["stream"] = chat["stream"] = true;
+  EXPECT_EQ(streamed(client, "/v1/completions", body), expected["completion"].get<std::string>());
+  EXPECT_EQ(streamed(client, "/v1/chat/completions", chat), expected["completion"].get<std::string>());
+}
+
+TEST_F(Serve, CutsBeforeAStopTextAlsoInAStream) {
+  auto client = start();
+  json body{{"prompt", "1+2="}, {"max_tokens", 20}, {"seed", 4}};
+  std::string whole = post(client, "/v1/completions", body)["choices"][0]["text"];
+  ASSERT_GT(whole.size(), 6u);
+  body["stop"] = {whole.substr(3, 2), "never"};
+  auto answer = post(client, "/v1/completions", body)["choices"][0];
+  std::string cut = whole.substr(0, whole.find(whole.substr(3, 2)));
+  EXPECT_EQ(answer["text"], cut);
+  EXPECT_EQ(answer["finish_reason"], "stop");
+  body["stream"] = true;
+  EXPECT_EQ(streamed(client, "/v1/completions", body), cut);
+}
+
+TEST_F(Serve, AnswersManyAtOnceEachAsIfAlone) {
+  auto client = start("--batch-size 3");
+  auto body = [](int i) {
+    return json{{"prompt", std::to_string(i) + "+1="}, {"max_tokens", 20}, {"seed", i}, {"stream", true}};
+  };
+  std::vector<std::string> alone, together(8);
+  for (int i = 0; i < 8; ++i) alone.push_back(streamed(client, "/v1/completions", body(i)));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i)
+    threads.emplace_back([&, i] {
+      httplib::Client own("127.0.0.1", port_);
+      together[static_cast<size_t>(i)] = streamed(own, "/v1/completions", body(i));
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(together, alone);
+}
+
+TEST_F(Serve, SaysWhatIsWrongAsTheApiDoes) {
+  auto client = start("--api-key secret");
+  EXPECT_EQ(post(client, "/v1/completions", {{"prompt", "1"}}, 401)["error"]["code"], "invalid_api_key");
+  client.set_bearer_token_auth("secret");
+  auto param = [&](const json& body, int status, const std::string& path = "/v1/completions") {
+    auto error = post(client, path, body, status)["error"];
+    EXPECT_FALSE(error["message"].get<std::string>().empty());
+    return error["param"].is_string() ? error["param"].get<std::string>() : "";
+  };
+  EXPECT_EQ(param({{"prompt", "1"}, {"model", "other"}}, 404), "model");
+  EXPECT_EQ(param({{"prompt", "1"}, {"max_tokens", 0}}, 400), "max_tokens");
+  EXPECT_EQ(param({{"prompt", "1"}, {"temperature", -1}}, 400), "temperature");
+  EXPECT_EQ(param({{"prompt", "1"}, {"stop", ""}}, 400), "stop");
+  EXPECT_EQ(param({{"prompt", "1"}, {"logit_bias", {{"5", 1}}}}, 400), "logit_bias");
+  EXPECT_EQ(param({{"prompt", "1"}, {"tempature", 1}}, 400), "tempature");
+  EXPECT_EQ(param({{"prompt", json::array()}}, 400), "prompt");
+  EXPECT_EQ(param({{"prompt", {1, 100000}}}, 400), "prompt");
+  EXPECT_EQ(param({{"prompt", {{{"a", 1}}}}}, 400), "prompt");
+  EXPECT_EQ(param(json::object(), 400), "prompt");
+  EXPECT_EQ(param({{"messages", 3}}, 400, "/v1/chat/completions"), "messages");
+  EXPECT_EQ(param({{"messages", {{{"content", "x"}}}}}, 400, "/v1/chat/completions"), "messages");
+  EXPECT_EQ(param("{\"prompt\": ", 400), "");
+  EXPECT_EQ(param("[1]", 400), "");
+  EXPECT_EQ(param(std::string(1000, '['), 400), "");
+  EXPECT_EQ(post(client, "/v1/completions", {{"prompt", std::string(5000, '1')}}, 400)["error"]["code"],
+            "context_length_exceeded");
+  EXPECT_EQ(post(client, "/v1/nothing", json::object(), 404)["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(post(client, "/v1/completions", std::string(17 << 20, 'x'), 413)["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(json::parse(client.Get("/v1/models")->body)["data"][0]["id"], "tiny");
+  auto more = post(client, "/v1/completions", {{"prompt", "1"}, {"n", 3}, {"logprobs", 0}, {"max_tokens", 2}});
+  EXPECT_EQ(more["choices"].size(), 3u);
+  EXPECT_EQ(more["choices"][2]["logprobs"]["token_logprobs"].size(), 2u);
+}
+
+TEST_F(Serve, WhoHangsUpFreesTheirPlaceAndTooManyAreRefused) {
+  CausalLm::Options options;
+  options.path = model();
+  const CausalLm policy(options);
+  app::CompletionService service(policy, 1, 1000, 1, 0);
+  auto request = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "seed": 1})", false, "tiny");
+  auto first = service.submit(request);
+  first->abandon();
+  auto until_idle = [&] {
+    for (int i = 0; i < 400 && service.active() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return service.active();
+  };
+  EXPECT_EQ(until_idle(), 0);
+  EXPECT_LT(first->usage().completion_tokens, 40);
+  auto many = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "n": 2})", false, "tiny");
+  auto second = service.submit(many);
+  try {
+    service.submit(request);
+    ADD_FAILURE() << "a third sample found a place";
+  } catch (const app::ApiError& error) {
+    EXPECT_EQ(error.status, 429);
+  }
+  second->abandon();
+  EXPECT_EQ(until_idle(), 0);
+  bool ended = false;
+  auto third = service.submit(request);
+  for (int i = 0; i < 100 && !ended; ++i) third->take(ended);
+  EXPECT_TRUE(ended);
+}
+
+}  // namespace
+}  // namespace rft
+#endif
