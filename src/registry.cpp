@@ -53,6 +53,7 @@
 #include "rft/reward/optimal_transport.h"
 #include "rft/reward/regex.h"
 #include "rft/reward/sequence_rewards.h"
+#include "rft/reward/text_encoder_rewards.h"
 #include "rft/reward/text_reward.h"
 #include "rft/reward/vision_rewards.h"
 #include "rft/reward/weighted_sum.h"
@@ -147,6 +148,10 @@ void register_rewards() {
                         "Ouyang et al. 2022, arXiv:2203.02155; Lightman et al. 2023, arXiv:2305.20050");
   table.add<SequenceClassifierReward>("sequence_classifier", "what a classifier or regressor says of a sequence",
                                       "transformers' EsmForSequenceClassification");
+  table.add<TextClassifierReward>("text_classifier", "what a classifier says of a text: its sentiment, how toxic it is",
+                                  "transformers' AutoModelForSequenceClassification of BERT, RoBERTa, DistilBERT");
+  table.add<TextSimilarity>("text_similarity", "how alike the completion and a column of the dataset are in meaning",
+                            "Sentence-BERT, Reimers & Gurevych 2019, arXiv:1908.10084");
   table.add<VendiReward>("vendi", "how much more diverse a picture makes the samples",
                          "DRAGON, arXiv:2504.15217; Friedman & Dieng 2023, arXiv:2210.02410");
   table.add<WeightedSum>("weighted_sum", "the weighted sum of several rewards", "TRL reward_weights");
