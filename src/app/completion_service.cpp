@@ -96,7 +96,7 @@ std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
   }
   ticket->open_ = static_cast<int64_t>(request.prompts.size()) * request.n;
   std::lock_guard lock(mutex_);
-  if (active_ >= batch_size_ + most_waiting_)
+  if (active_ + ticket->open_ > batch_size_ + most_waiting_)
     throw ApiError{429, cat("there are ", active_.load(), " samples in the making; try again later"),
                    "rate_limit_error"};
   active_ += ticket->open_;

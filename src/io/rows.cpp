@@ -29,6 +29,7 @@ constexpr int kMaxDepth = 64;
 constexpr size_t kMaxFileBytes = size_t{64} << 30;
 
 struct Row {
+  std::shared_ptr<const std::string> file;
   int64_t line;                               // from 1; of an HDF5 file the episode's number
   std::string text;                           // as it stood in the file
   Json value;                                 // an object
@@ -85,15 +86,16 @@ std::string as_text(const Json& value) { return value.is_string() ? value.get<st
 }  // namespace
 
 struct Rows::Impl {
-  std::string file;
+  std::shared_ptr<const std::string> file;
   std::vector<std::shared_ptr<const Row>> rows;
+  std::vector<int64_t> sizes;
 
   void add(int64_t line, std::string_view text) {
     if (text.ends_with('\r')) text.remove_suffix(1);
     if (blank(text)) return;
     if (line == 1 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-    Json value = parse_row(text, cat(file, ":", line));
-    rows.push_back(std::make_shared<const Row>(Row{line, std::string(text), std::move(value)}));
+    Json value = parse_row(text, cat(*file, ":", line));
+    rows.push_back(std::make_shared<const Row>(Row{file, line, std::string(text), std::move(value)}));
   }
 
   const Row& at(int64_t i) const {
@@ -103,7 +105,8 @@ struct Rows::Impl {
   }
 
   std::string where(int64_t i) const {
-    return at(i).arrays.empty() ? cat(file, ":", at(i).line) : cat(file, ":episode_", at(i).line);
+    const Row& row = at(i);
+    return cat(*row.file, row.arrays.empty() ? ":" : ":episode_", row.line);
   }
 
   const Json& value(int64_t i, const std::string& column) const {
@@ -129,31 +132,45 @@ struct Rows::Impl {
   }
 };
 
-Rows Rows::load(const std::string& file) {
-  refuse_other_formats(file);
+namespace {
+
+void read_episodes(const std::string& file, std::vector<std::shared_ptr<const Row>>& rows) {
+  auto name = std::make_shared<const std::string>(file);
+  for (auto& episode : read_hdf5_episodes(file)) {
+    Json value{{"episode", episode.number}, {"terminated", episode.terminated}};
+    rows.push_back(
+        std::make_shared<const Row>(Row{name, episode.number, value.dump(), value, std::move(episode.arrays)}));
+  }
+}
+
+}  // namespace
+
+Rows Rows::load(const std::string& file) { return load(std::vector<std::string>{file}); }
+
+Rows Rows::load(const std::vector<std::string>& files) {
   auto impl = std::make_shared<Impl>();
-  impl->file = file;
-  if (file.ends_with(".hdf5") || file.ends_with(".h5")) {
-    for (auto& episode : read_hdf5_episodes(file)) {
-      Json value{{"episode", episode.number}, {"terminated", episode.terminated}};
-      impl->rows.push_back(
-          std::make_shared<const Row>(Row{episode.number, value.dump(), value, std::move(episode.arrays)}));
+  if (files.empty()) run_failed("Rows", "there is no file to read");
+  for (const std::string& file : files) {
+    refuse_other_formats(file);
+    impl->file = std::make_shared<const std::string>(file);
+    size_t before = impl->rows.size();
+    bool episodes = file.ends_with(".hdf5") || file.ends_with(".h5");
+    if (episodes) {
+      read_episodes(file, impl->rows);
+    } else if (file.ends_with(".parquet")) {
+      int64_t row = 0;
+      if (!file_exists(file)) read_text(file);  // says so in the words of every other file
+      for_parquet_rows(file, [&](std::string_view text) { impl->add(++row, text); });
+    } else {
+      std::string content = read_text(file, kMaxFileBytes);
+      if (file.ends_with(".gz")) content = gunzip(content, file, kMaxFileBytes);
+      for_lines(content, [&](int64_t line, std::string_view text) { impl->add(line, text); });
     }
-    if (impl->rows.empty()) bad_input(file, "a dataset must hold at least one episode; got none");
-    Rows out;
-    out.impl_ = std::move(impl);
-    return out;
+    impl->sizes.push_back(static_cast<int64_t>(impl->rows.size() - before));
+    if (impl->sizes.back() == 0)
+      bad_input(file, "a dataset must hold at least one ", episodes ? "episode" : "row", "; got none");
   }
-  if (file.ends_with(".parquet")) {
-    int64_t row = 0;
-    if (!file_exists(file)) read_text(file);  // says so in the words of every other file
-    for_parquet_rows(file, [&](std::string_view text) { impl->add(++row, text); });
-  } else {
-    std::string content = read_text(file, kMaxFileBytes);
-    if (file.ends_with(".gz")) content = gunzip(content, file, kMaxFileBytes);
-    for_lines(content, [&](int64_t line, std::string_view text) { impl->add(line, text); });
-  }
-  if (impl->rows.empty()) bad_input(file, "a dataset must hold at least one row; got none");
+  impl->file = std::make_shared<const std::string>(files[0]);
   Rows out;
   out.impl_ = std::move(impl);
   return out;
@@ -161,9 +178,10 @@ Rows Rows::load(const std::string& file) {
 
 Rows Rows::parse(const std::vector<std::string>& lines, const std::string& name) {
   auto impl = std::make_shared<Impl>();
-  impl->file = name;
+  impl->file = std::make_shared<const std::string>(name);
   for (size_t i = 0; i < lines.size(); ++i) impl->add(static_cast<int64_t>(i) + 1, lines[i]);
   if (impl->rows.empty()) bad_input(name, "a dataset must hold at least one row; got none");
+  impl->sizes = {static_cast<int64_t>(impl->rows.size())};
   Rows out;
   out.impl_ = std::move(impl);
   return out;
@@ -171,7 +189,9 @@ Rows Rows::parse(const std::vector<std::string>& lines, const std::string& name)
 
 int64_t Rows::size() const { return impl_ ? static_cast<int64_t>(impl_->rows.size()) : 0; }
 
-const std::string& Rows::file() const { return impl_->file; }
+const std::string& Rows::file() const { return *impl_->file; }
+
+const std::vector<int64_t>& Rows::file_sizes() const { return impl_->sizes; }
 
 std::string Rows::where(int64_t i) const { return impl_->where(i); }
 

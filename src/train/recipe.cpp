@@ -89,6 +89,9 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   for (const char* key : {"policy", "objective"})
     if (get(key).is_null()) bad_input(place.place(), "the block '", key, "' is missing");
   stage.data = read_options<DataOptions>(get("data"));
+  if (!stage.data.weights.empty() && stage.data.weights.size() != stage.data.rows().size())
+    bad_input(get("data").place(), "data.weights must have a number for each file, ", stage.data.rows().size(),
+              "; got ", stage.data.weights.size());
   stage.train = read_options<TrainOptions>(get("train"));
   registry<Policy>().resolve(stage.policy);
   auto objective = make_objective(stage);
@@ -220,7 +223,9 @@ Recipe Recipe::from(const Config& config) {
 
 void Recipe::check_files() const {
   for (const auto& stage : stages) {
-    for (const auto& file : {stage.data.rows(), stage.data.eval})
+    auto files = stage.data.rows();
+    files.push_back(stage.data.eval);
+    for (const auto& file : files)
       if (!file.empty() && !std::filesystem::is_regular_file(file)) bad_input("data", "there is no file '", file, "'");
     if (&stage != &stages.front()) continue;
     const Config* path = stage.policy.find("path");

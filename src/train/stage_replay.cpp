@@ -28,7 +28,7 @@ void StageTrainer::open_replay(bool given) {
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
   Experience decisions = decisions_of(actor_->transitions(rows));
-  if (decisions.rows() == 0) bad_input(config_.data.rows(), "the rows hold no decision that can be learned from");
+  if (decisions.rows() == 0) bad_input(config_.data.rows()[0], "the rows hold no decision that can be learned from");
   given_ = std::make_unique<Replay>(decisions.rows());
   given_->add(decisions);
 }

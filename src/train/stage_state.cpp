@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rft/core/error.h"
+#include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/train/checkpoint.h"
 #include "train/stage_trainer.h"
@@ -58,7 +59,7 @@ void StageTrainer::load(const std::string& directory) {
   bool pending = false;
   try {
     if (json.at("data").get<std::string>() != fingerprint_)
-      bad_input(config_.data.rows(), "these are not the rows that the checkpoint ", directory,
+      bad_input(join(config_.data.rows(), ", "), "these are not the rows that the checkpoint ", directory,
                 " was trained on; restore them or start anew");
     steps_ = json.at("stage_step"), rollouts_ = json.at("rollouts"), tokens_ = json.at("tokens");
     update_ = json.at("update"), updates_ = json.at("updates"), skipped_ = json.at("skipped");

@@ -109,7 +109,7 @@ void StageTrainer::read_rows() {
   if (config_.rollout.given_answers) gold_ = policy_->demonstrations(rows);
   bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
   if (single && needs_.data == Needs::Data::demonstrations) data_ = actor_->decisions(data_);
-  cursor_ = RowCursor(contexts_in(data_, needs_), config_.data.shuffle, mix(seed_, kOrder));
+  order_rows(rows);
   if (config_.data.eval.empty()) return;
   Rows held_out = Rows::load(config_.data.eval);
   if (reward_)
@@ -121,6 +121,18 @@ void StageTrainer::read_rows() {
   Tensor first = at::arange(limit, at::kLong);
   bool pairs = judges && needs_.data == Needs::Data::pairs;
   eval_ = eval_.select(pairs ? at::cat({first, first.add(held_out.size())}) : first);
+}
+
+void StageTrainer::order_rows(const Rows& rows) {
+  int64_t contexts = contexts_in(data_, needs_);
+  uint64_t seed = mix(seed_, kOrder);
+  if (config_.data.weights.empty()) {
+    cursor_ = RowCursor(contexts, config_.data.shuffle, seed);
+    return;
+  }
+  if (contexts != rows.size())
+    bad_input("data.weights", "rows that are cut into decisions can't be weighed by their files");
+  cursor_ = RowCursor(rows.file_sizes(), config_.data.weights, config_.data.shuffle, seed);
 }
 
 void StageTrainer::enter_worlds() {

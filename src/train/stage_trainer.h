@@ -52,6 +52,7 @@ class StageTrainer {
   void next_batch(Metrics& metrics);
   void next_rollout(Metrics& metrics);
   void read_rows();
+  void order_rows(const Rows& rows);
   void enter_worlds();
   void open_replay(bool given);
   Experience decisions_of(Experience batch) const;

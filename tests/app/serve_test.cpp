@@ -173,29 +173,25 @@ TEST_F(Serve, WhoHangsUpFreesTheirPlaceAndTooManyAreRefused) {
   CausalLm::Options options;
   options.path = model();
   const CausalLm policy(options);
-  app::CompletionService service(policy, 1, 1000, 1, 0);
-  auto request = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "seed": 1})", false, "tiny");
-  auto first = service.submit(request);
+  app::CompletionService service(policy, 1, 1000, 63, 0);
+  // One sample after another: whoever leaves at once has most of them before them.
+  auto many = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "n": 64})", false, "tiny");
+  auto first = service.submit(many);
   first->abandon();
-  auto until_idle = [&] {
-    for (int i = 0; i < 400 && service.active() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return service.active();
-  };
-  EXPECT_EQ(until_idle(), 0);
-  EXPECT_LT(first->usage().completion_tokens, 40);
-  auto many = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "n": 2})", false, "tiny");
-  auto second = service.submit(many);
+  for (int i = 0; i < 2000 && service.active() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(service.active(), 0);
+  EXPECT_LT(first->usage().completion_tokens, 64 * 40);
+  auto more = app::read_request(R"({"prompt": "1+2=", "n": 65})", false, "tiny");
   try {
-    service.submit(request);
-    ADD_FAILURE() << "a third sample found a place";
+    service.submit(more);
+    ADD_FAILURE() << "the 65th sample found a place";
   } catch (const app::ApiError& error) {
     EXPECT_EQ(error.status, 429);
   }
-  second->abandon();
-  EXPECT_EQ(until_idle(), 0);
+  auto one = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "seed": 1})", false, "tiny");
+  auto last = service.submit(one);
   bool ended = false;
-  auto third = service.submit(request);
-  for (int i = 0; i < 100 && !ended; ++i) third->take(ended);
+  for (int i = 0; i < 600 && !ended; ++i) last->take(ended);
   EXPECT_TRUE(ended);
 }
 

@@ -73,6 +73,31 @@ std::string steady_metrics(const std::string& run) {
 
 std::string weights(const std::string& run) { return read_file(run + "/final/model.safetensors"); }
 
+TEST(Train, MixesSeveralFilesAndResumesInTheMiddle) {
+  Task task;
+  std::string recipe = task.output("mix.yaml");
+  write_file(recipe, "run: {name: mix, seed: 1, threads: 1, output: " + task.output("x") +
+                         "}\npolicy: {type: causal_lm, path: " + task.data("model") + "}\ndata: {train: [" +
+                         task.data("sft.jsonl") + ", " + task.data("gold.jsonl") + "], weights: [1, 3]}\n" +
+                         "objective: {type: sft}\ntrain: {steps: 6, batch_size: 8, checkpoint_every: 2, " +
+                         "optimizer: {lr: 1.0e-3}}\n");
+  auto train = [&](const std::string& run, const std::string& rest) {
+    return testing::rft("train " + recipe + " --quiet run.output=" + task.output(run) + " " + rest);
+  };
+  ASSERT_EQ(train("whole", "").code, 0);
+  ASSERT_EQ(train("cut", "").code, 0);
+  fs::remove_all(task.output("cut") + "/final");
+  fs::remove_all(task.output("cut") + "/checkpoints/step-6");
+  Ran resumed = train("cut", "--resume");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(weights(task.output("whole")), weights(task.output("cut")));
+  EXPECT_EQ(train("even", "data.weights=[1,1]").code, 0);
+  EXPECT_NE(weights(task.output("whole")), weights(task.output("even")));
+  Ran wrong = train("wrong", "data.weights=[1]");
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_NE(wrong.err.find("data.weights must have a number for each file, 2; got 1"), std::string::npos) << wrong.err;
+}
+
 TEST(Train, WritesTheRunDirectory) {
   Task task;
   Ran ran = task.train("a");

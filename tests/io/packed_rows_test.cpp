@@ -68,6 +68,24 @@ std::string packed(const std::string& text) {
   return testing::read_file(file);
 }
 
+TEST(Rows, OfSeveralFilesKnowTheirPlaces) {
+  TempDir dir;
+  write_file(dir / "a.jsonl", "{\"n\": 1}\n\n{\"n\": 2}\n");
+  write_file(dir / "b.jsonl.gz", packed("{\"n\": 3}\n"));
+  Rows rows = Rows::load(std::vector<std::string>{dir / "a.jsonl", dir / "b.jsonl.gz"});
+  ASSERT_EQ(rows.size(), 3);
+  EXPECT_EQ(rows.where(1), dir / "a.jsonl" + ":3");
+  EXPECT_EQ(rows.where(2), dir / "b.jsonl.gz" + ":1");
+  EXPECT_EQ(rows.select({2}).where(0), dir / "b.jsonl.gz" + ":1");
+  EXPECT_EQ(rows.file_sizes(), (std::vector<int64_t>{2, 1}));
+  write_file(dir / "c.jsonl", "{\"n\": 1}\n{\"n\": }\n");
+  EXPECT_EQ(message_of([&] { Rows::load(std::vector<std::string>{dir / "a.jsonl", dir / "c.jsonl"}); })
+                .find("[" + dir / "c.jsonl" + ":2:"),
+            0u);
+  write_file(dir / "empty.jsonl", "\n");
+  EXPECT_THROW(Rows::load(std::vector<std::string>{dir / "a.jsonl", dir / "empty.jsonl"}), UserError);
+}
+
 TEST(GzippedRows, AreReadAsPlainOnes) {
   TempDir dir;
   std::string lines;

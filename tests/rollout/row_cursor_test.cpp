@@ -29,6 +29,31 @@ TEST(RowCursor, GoesOnFromItsPositionAlone) {
   EXPECT_EQ(all, head);
 }
 
+TEST(RowCursor, MixesPartsInTheirSharesAndGoesOnFromItsPositionAlone) {
+  auto make = [] { return RowCursor({100, 5, 20}, {3, 1, 0.5}, true, 9); };
+  RowCursor whole = make(), first = make(), second = make();
+  auto all = whole.next(450);
+  for (size_t n : {9u, 45u, 450u}) {
+    std::vector<double> counts(3);
+    for (size_t i = 0; i < n; ++i) ++counts[all[i] < 100 ? 0 : all[i] < 105 ? 1 : 2];
+    EXPECT_NEAR(counts[0], static_cast<double>(n) * 3 / 4.5, 1.0);
+    EXPECT_NEAR(counts[1], static_cast<double>(n) / 4.5, 1.0);
+  }
+  std::vector<int64_t> small;
+  for (int64_t row : all)
+    if (row >= 100 && row < 105) small.push_back(row);
+  for (size_t epoch = 0; epoch + 5 <= small.size(); epoch += 5)
+    EXPECT_EQ(
+        std::set<int64_t>(small.begin() + static_cast<int64_t>(epoch), small.begin() + static_cast<int64_t>(epoch) + 5)
+            .size(),
+        5u);
+  auto head = first.next(200);
+  second.set_position(first.position());
+  auto tail = second.next(250);
+  head.insert(head.end(), tail.begin(), tail.end());
+  EXPECT_EQ(all, head);
+}
+
 TEST(RowCursor, KeepsTheFilesOrderWhereAsked) {
   RowCursor cursor(3, false, 1);
   EXPECT_EQ(cursor.next(5), (std::vector<int64_t>{0, 1, 2, 0, 1}));

@@ -15,11 +15,16 @@ class Rows {
   /// numbers are its rows', from 1; a null there is a column that the row lacks. Throws UserError with file:line where
   /// a row does not parse, is not an object, or nests deeper than 64; and where the file is missing or holds no rows.
   static Rows load(const std::string& file);
+  /// The rows of several files, one after another.
+  static Rows load(const std::vector<std::string>& files);
   /// Rows from JSON texts; `name` stands for the file in messages.
   static Rows parse(const std::vector<std::string>& lines, const std::string& name = "<text>");
 
   int64_t size() const;
+  /// The first one's.
   const std::string& file() const;
+  /// Of load()'s files, how many rows each has.
+  const std::vector<int64_t>& file_sizes() const;
   /// "file:line" of row i.
   std::string where(int64_t i) const;
   /// Row i as JSON text.

@@ -1,5 +1,6 @@
 #pragma once
-/// Which rows come next: every row once an epoch, in an order that depends on the seed and the epoch alone.
+/// Which rows come next: every row once an epoch, in an order that depends on the seed and the epoch alone; or parts of
+/// the rows in given shares, each part's every row once before any again.
 #include <cstdint>
 #include <vector>
 
@@ -7,22 +8,34 @@ namespace rft {
 
 class RowCursor {
  public:
-  RowCursor(int64_t rows, bool shuffle, uint64_t seed) : rows_(rows), shuffle_(shuffle), seed_(seed) {}
+  RowCursor(int64_t rows, bool shuffle, uint64_t seed) : RowCursor({rows}, {1.0}, shuffle, seed) {}
+  /// Rows in parts of these `sizes`, one after another; of any stretch of n draws a part has n * weight / sum of
+  /// weights, to within one.
+  RowCursor(std::vector<int64_t> sizes, std::vector<double> weights, bool shuffle, uint64_t seed);
 
   /// The next `count` row indices; epochs follow each other without a gap.
   std::vector<int64_t> next(int64_t count);
   /// Rows handed out so far, over all epochs: all there is to save.
   int64_t position() const { return position_; }
-  void set_position(int64_t position) { position_ = position; }
+  void set_position(int64_t position);
   double epoch() const { return static_cast<double>(position_) / static_cast<double>(rows_); }
 
  private:
-  int64_t rows_;
+  struct Part {
+    int64_t first, size;
+    double share;
+    uint64_t seed;
+    int64_t drawn = 0;
+    int64_t ordered_epoch = -1;
+    std::vector<int64_t> order = {};
+  };
+  Part& next_part();
+  int64_t next_of(Part& part);
+
+  std::vector<Part> parts_;
+  int64_t rows_ = 0;
   bool shuffle_;
-  uint64_t seed_;
   int64_t position_ = 0;
-  int64_t ordered_epoch_ = -1;
-  std::vector<int64_t> order_;
 };
 
 /// 0 .. n-1 in a seeded random order.

@@ -22,17 +22,25 @@ struct RunOptions {
 };
 
 struct DataOptions {
-  std::string prompts, train, eval;
+  std::vector<std::string> prompts, train;
+  std::string eval;
+  std::vector<double> weights;
   bool shuffle = true;
   int64_t eval_rows = 0;
   void visit(OptionVisitor& v) {
-    v.option("prompts", prompts, "rows to train on (.jsonl)");
-    v.option("train", train, "another name for `prompts`, for rows that hold completions or pairs; give one of the two");
+    v.option("prompts", prompts, "rows to train on: a file, or several (.jsonl, .jsonl.gz, .parquet)");
+    v.option("train", train,
+             "another name for `prompts`, for rows that hold completions or pairs; give one of the two");
+    v.option(
+        "weights", weights,
+        "of several files, how often rows of each come, relative to each other; without it every row comes once an "
+        "epoch",
+        above(0));
     v.option("eval", eval, "held-out rows, answered greedily and scored every train.eval_every steps (.jsonl)");
     v.option("shuffle", shuffle, "a new order every epoch, from run.seed; false: the file's order");
     v.option("eval_rows", eval_rows, "use only the first so many rows of eval; 0 = all", at_least(0).in("rows"));
   }
-  const std::string& rows() const { return prompts.empty() ? train : prompts; }
+  const std::vector<std::string>& rows() const { return prompts.empty() ? train : prompts; }
 };
 
 struct RolloutOptions {
