@@ -11,8 +11,7 @@ namespace rft::app {
 /// One choice of an answer: its text as far as it is sure.
 struct CompletionService::Choice {
   int64_t number;
-  std::vector<std::string> stop;
-  size_t longest_stop = 0;
+  size_t longest_stop;
   StreamDecoder decoder;
   std::string held;  ///< what may still turn out to be the beginning of a stop text
   std::vector<std::string> tokens;
@@ -61,6 +60,8 @@ std::vector<int64_t> CompletionService::encode(const ApiRequest& request, const 
 std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
   auto ticket = std::make_shared<Ticket>();
   uint64_t seed = request.seed.value_or(next_seed_++);
+  size_t longest_stop = 0;
+  for (const auto& stop : request.options.stop) longest_stop = std::max(longest_stop, stop.size());
   std::vector<std::shared_ptr<LmRequest>> made;
   for (size_t p = 0; p < request.prompts.size(); ++p) {
     auto one = std::make_shared<LmRequest>();
@@ -78,17 +79,8 @@ std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
     }
     ticket->usage_.prompt_tokens += static_cast<int64_t>(one->prompt.size());
     auto choices = std::make_shared<std::vector<Choice>>();
-    for (int64_t k = 0; k < request.n; ++k) {
-      size_t longest = 0;
-      for (const auto& stop : request.options.stop) longest = std::max(longest, stop.size());
-      choices->push_back({static_cast<int64_t>(p) * request.n + k,
-                          request.options.stop,
-                          longest,
-                          StreamDecoder(policy_.tokenizer()),
-                          {},
-                          {},
-                          {}});
-    }
+    for (int64_t k = 0; k < request.n; ++k)
+      choices->push_back({one->options.first_row + k, longest_stop, StreamDecoder(policy_.tokenizer()), {}, {}, {}});
     one->on_token = [this, ticket, choices](int64_t k, const SampledRow& row, bool done) {
       return token_made(*ticket, (*choices)[static_cast<size_t>(k)], row, done);
     };

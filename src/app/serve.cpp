@@ -79,11 +79,19 @@ class Api {
     auto ticket = service_.submit(*request);
     auto said = std::make_shared<ApiAnswer>(ApiAnswer{
         *request, cat(chat ? "chatcmpl-" : "cmpl-", ++answers_, "-", started_), arguments_.name, std::time(nullptr)});
-    // Both kinds are written piece by piece: so it shows when whoever asked has hung up, and their places become free.
+    // Both kinds are written piece by piece: so it shows when whoever asked has hung up.
     if (request->stream)
       stream(request, ticket, said, out);
     else
       whole(request, ticket, said, out);
+  }
+
+  /// False, which ends the connection, where whoever asked has gone: their places become free.
+  static bool hand_over(httplib::DataSink& sink, const std::string& text, bool ended, Ticket& ticket) {
+    bool there = sink.is_writable() && (text.empty() || sink.write(text.data(), text.size()));
+    if (!there) ticket.abandon();
+    if (there && ended) sink.done();
+    return there;
   }
 
   static void stream(std::shared_ptr<ApiRequest> request, std::shared_ptr<Ticket> ticket,
@@ -100,10 +108,7 @@ class Api {
       } catch (const ApiError& error) {
         events = "data: " + error.json() + "\n\n", ended = true;
       }
-      bool there = sink.is_writable() && (events.empty() || sink.write(events.data(), events.size()));
-      if (!there) ticket->abandon();
-      if (there && ended) sink.done();
-      return there;
+      return hand_over(sink, events, ended, *ticket);
     });
   }
 
@@ -124,10 +129,7 @@ class Api {
       } catch (const ApiError& error) {
         text = error.json(), ended = true;
       }
-      bool there = sink.is_writable() && (text.empty() || sink.write(text.data(), text.size()));
-      if (!there) ticket->abandon();
-      if (there && ended) sink.done();
-      return there;
+      return hand_over(sink, text, ended, *ticket);
     });
   }
 

@@ -14,6 +14,12 @@ ModelConfig::ModelConfig(const std::string& json, std::string where) : where_(st
   if (json_.is_discarded() || !json_.is_object()) bad_input(where_, "this is not a JSON object");
 }
 
+ModelConfig ModelConfig::of(nlohmann::json object, std::string where) {
+  ModelConfig out;
+  out.json_ = std::move(object), out.where_ = std::move(where);
+  return out;
+}
+
 const nlohmann::json& ModelConfig::raw(const char* key) {
   static const nlohmann::json none;
   known_.insert(key);
@@ -91,11 +97,16 @@ void ModelConfig::only(const char* key, const std::vector<nlohmann::json>& allow
 
 void ModelConfig::ignore(const std::vector<const char*>& keys) { known_.insert(keys.begin(), keys.end()); }
 
+std::vector<std::string> ModelConfig::unknown() const {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : json_.items())
+    if (!key.starts_with("_") && !known_.count(key) && !value.is_null()) out.push_back(key);
+  return out;
+}
+
 void ModelConfig::finish() const {
-  for (const auto& [key, value] : json_.items()) {
-    if (key.starts_with("_") || known_.count(key) || value.is_null()) continue;
-    bad_input(where_, "the field `", key, "` is not known, and might change what is computed; got ", value.dump());
-  }
+  for (const auto& key : unknown())
+    bad_input(where_, "the field `", key, "` is not known, and might change what is computed; got ", json_[key].dump());
 }
 
 }  // namespace rft

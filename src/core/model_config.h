@@ -12,6 +12,8 @@ namespace rft {
 class ModelConfig {
  public:
   ModelConfig(const std::string& json, std::string where);
+  /// Of what is parsed already, an object.
+  static ModelConfig of(nlohmann::json object, std::string where);
 
   /// A missing or null field is `missing`.
   int64_t integer(const char* key, int64_t missing);
@@ -30,13 +32,18 @@ class ModelConfig {
   void only(const char* key, const std::vector<nlohmann::json>& allowed = {});
   /// Fields that change nothing that is computed here. All names that start with "_" are.
   void ignore(const std::vector<const char*>& keys);
-  /// Throws where a field was neither read nor ignored.
+  /// The fields that were neither read nor ignored, and are not null.
+  std::vector<std::string> unknown() const;
+  /// Throws where there is one.
   void finish() const;
 
   [[noreturn]] void refuse(const char* key, const std::string& rule) const;
   const std::string& where() const { return where_; }
+  const nlohmann::json& json() const { return json_; }
 
  private:
+  ModelConfig() = default;
+
   nlohmann::json json_;
   std::string where_;
   std::set<std::string> known_;

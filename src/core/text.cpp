@@ -42,6 +42,17 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
   return out;
 }
 
+std::vector<std::string> split(std::string_view text, char at) {
+  std::vector<std::string> out{""};
+  for (char c : text) {
+    if (c == at)
+      out.emplace_back();
+    else
+      out.back() += c;
+  }
+  return out;
+}
+
 std::string suggestion(std::string_view given, const std::vector<std::string>& candidates) {
   std::string near = nearest(given, candidates);
   return near.empty() ? "; known: " + join(candidates, ", ") : "; did you mean '" + near + "'?";

@@ -12,19 +12,24 @@
 namespace rft {
 namespace {
 
-/// What the families call their parts.
-struct BertFamily {
-  const char *name, *prefix, *layer, *query, *key, *value, *out, *attention_norm, *up, *down, *output_norm;
+/// What a family calls the parts of its layers.
+struct BertNames {
+  const char *layer, *query, *key, *value, *out, *attention_norm, *up, *down, *output_norm;
 };
-constexpr BertFamily kFamilies[] = {
-    {"Bert", "bert", "encoder.layer.", "attention.self.query", "attention.self.key", "attention.self.value",
-     "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"},
-    {"Roberta", "roberta", "encoder.layer.", "attention.self.query", "attention.self.key", "attention.self.value",
-     "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"},
-    {"XLMRoberta", "roberta", "encoder.layer.", "attention.self.query", "attention.self.key", "attention.self.value",
-     "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"},
-    {"DistilBert", "distilbert", "transformer.layer.", "attention.q_lin", "attention.k_lin", "attention.v_lin",
-     "attention.out_lin", "sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"}};
+struct BertFamily {
+  const char *name, *prefix;
+  const BertNames& names;
+};
+constexpr BertNames kBert{"encoder.layer.",       "attention.self.query",   "attention.self.key",
+                          "attention.self.value", "attention.output.dense", "attention.output.LayerNorm",
+                          "intermediate.dense",   "output.dense",           "output.LayerNorm"};
+constexpr BertNames kDistilBert{"transformer.layer.", "attention.q_lin",   "attention.k_lin",
+                                "attention.v_lin",    "attention.out_lin", "sa_layer_norm",
+                                "ffn.lin1",           "ffn.lin2",          "output_layer_norm"};
+constexpr BertFamily kFamilies[] = {{"Bert", "bert", kBert},
+                                    {"Roberta", "roberta", kBert},
+                                    {"XLMRoberta", "roberta", kBert},
+                                    {"DistilBert", "distilbert", kDistilBert}};
 
 struct BertShape {
   int64_t vocab = 0, width = 0, layers = 0, heads = 0, inner = 0, positions = 0, types = 0;
@@ -91,12 +96,6 @@ BertShape read_shape(ModelConfig& c, const Architecture& architecture) {
   return s;
 }
 
-/// transformers' versions write norms' tensors under either name.
-Norm norm_of(const WeightSource& source, const std::string& name, int64_t width) {
-  source.rename(name + ".gamma", name + ".weight"), source.rename(name + ".beta", name + ".bias");
-  return source.norm(name, width);
-}
-
 class Bert : public SentenceEncoder {
  public:
   Bert(const std::string& json, const WeightSource& source, const std::string& where)
@@ -110,7 +109,7 @@ class Bert : public SentenceEncoder {
     const BertFamily& family = architecture_.family;
     WeightSource body = source.has(family.prefix) ? source.in(family.prefix) : source;
     take_embeddings(body.in("embeddings"));
-    for (int64_t i = 0; i < shape_.layers; ++i) take_layer(body.in(cat(family.layer, i)));
+    for (int64_t i = 0; i < shape_.layers; ++i) take_layer(body.in(cat(family.names.layer, i)));
     take_head(source, body);
     weights_ = source.finish();
   }
@@ -152,16 +151,16 @@ class Bert : public SentenceEncoder {
     word_ = at.embedding("word_embeddings", shape_.vocab, shape_.width);
     position_ = at.embedding("position_embeddings", shape_.positions, shape_.width);
     if (shape_.types > 0) type_ = at.embedding("token_type_embeddings", shape_.types, shape_.width);
-    norm_ = norm_of(at, "LayerNorm", shape_.width);
+    norm_ = norm_of_either_name(at, "LayerNorm", shape_.width);
   }
 
   void take_layer(const WeightSource& at) {
-    const BertFamily& f = architecture_.family;
+    const BertNames& f = architecture_.family.names;
     int64_t width = shape_.width;
-    layers_.push_back({at.linear(f.query, width, width), at.linear(f.key, width, width),
-                       at.linear(f.value, width, width), at.linear(f.out, width, width),
-                       at.linear(f.up, width, shape_.inner), at.linear(f.down, shape_.inner, width),
-                       norm_of(at, f.attention_norm, width), norm_of(at, f.output_norm, width)});
+    layers_.push_back(
+        {at.linear(f.query, width, width), at.linear(f.key, width, width), at.linear(f.value, width, width),
+         at.linear(f.out, width, width), at.linear(f.up, width, shape_.inner), at.linear(f.down, shape_.inner, width),
+         norm_of_either_name(at, f.attention_norm, width), norm_of_either_name(at, f.output_norm, width)});
   }
 
   void take_head(const WeightSource& source, const WeightSource& body) {

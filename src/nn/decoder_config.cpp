@@ -14,7 +14,6 @@ namespace rft {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int64_t kLargest = int64_t{1} << 28;  // products of two sizes stay far from overflow
 constexpr int64_t kMostExperts = 1 << 18;
 constexpr int kMaxDepth = 64;
 
@@ -84,7 +83,7 @@ DecoderConfig DecoderConfig::from_json(const std::string& text, const std::strin
   if (config.layers * config.experts.count > kMostExperts)
     bad_input(where, "a model may have at most ", kMostExperts, " experts in all its layers; got ",
               config.layers * config.experts.count);
-  if (config.heads * config.head_dim > kLargest)
+  if (config.heads * config.head_dim > ConfigFields::kLargest)
     bad_input(where, "the heads are too large: ", config.heads, " of ", config.head_dim);
   if (config.heads % config.kv_heads)
     bad_input(where, "num_attention_heads must be a multiple of num_key_value_heads; got ", config.heads, " and ",

@@ -41,21 +41,23 @@ void alike(const ConfigFields& in, DecoderConfig& config, int64_t window = 0) {
   config.kinds.assign(static_cast<size_t>(config.layers), LayerKind{.window = window});
 }
 
-/// `slides(i)` where config.json has no layer_types. A window that no row fills is no window.
+/// Which layers slide: `slides(i)` where config.json has no layer_types. A window that no row fills is no window.
 template <class Slides>
-void read_layer_types(const ConfigFields& in, DecoderConfig& config, int64_t window, Slides slides) {
+std::vector<bool> read_layer_types(const ConfigFields& in, DecoderConfig& config, int64_t window, Slides slides) {
   alike(in, config);
   bool listed = in.has("layer_types");
   const Json& types = listed ? in.raw("layer_types") : Json::array();
   if (listed && (!types.is_array() || types.size() != config.kinds.size()))
     bad_input(in.where(), "'layer_types' must name the kind of each of the ", config.layers, " layers");
+  std::vector<bool> sliding;
   for (size_t i = 0; i < config.kinds.size(); ++i) {
     if (listed && types[i] != "full_attention" && types[i] != "sliding_attention")
       bad_input(in.where(), "'layer_types'[", i, "] must be full_attention or sliding_attention; got ",
                 types[i].dump());
-    bool sliding = listed ? types[i] == "sliding_attention" : slides(i);
-    if (sliding && window > 0 && window < config.max_positions) config.kinds[i].window = window;
+    sliding.push_back(listed ? types[i] == "sliding_attention" : slides(i));
+    if (sliding[i] && window > 0 && window < config.max_positions) config.kinds[i].window = window;
   }
+  return sliding;
 }
 
 int64_t window_of(const ConfigFields& in, int64_t fallback = 0) {
@@ -93,10 +95,10 @@ void read_qwen(const ConfigFields& in, DecoderConfig& config) {
   read_rope(in, config);
 }
 
-void read_experts(const ConfigFields& in, DecoderConfig& config, const char* count, int64_t count_fallback) {
+void read_experts(const ConfigFields& in, DecoderConfig& config, int64_t count, int64_t per_token) {
   Experts& experts = config.experts;
-  experts.count = in.size("num_experts", in.size("num_local_experts", in.size(count, count_fallback)));
-  experts.per_token = in.size("num_experts_per_tok", config.model_type == "mixtral" ? 2 : 8);
+  experts.count = in.size("num_experts", in.size("num_local_experts", count));
+  experts.per_token = in.size("num_experts_per_tok", per_token);
   if (experts.count > 4096) bad_input(in.where(), "a layer may have at most 4096 experts; got ", experts.count);
   if (experts.per_token > experts.count)
     bad_input(in.where(), "'num_experts_per_tok' must be at most the ", experts.count, " experts; got ",
@@ -108,19 +110,19 @@ void read_experts(const ConfigFields& in, DecoderConfig& config, const char* cou
 void read_mixtral(const ConfigFields& in, DecoderConfig& config) {
   read_common(in, config);
   config.norm_eps = in.positive("rms_norm_eps", 1e-5);
-  read_experts(in, config, "num_local_experts", 8);
+  read_experts(in, config, 8, 2);
   config.experts.intermediate_size = config.intermediate_size;
   if (in.number("router_jitter_noise", 0) != 0) bad_input(in.where(), "'router_jitter_noise' must be 0");
   alike(in, config, window_of(in));
   for (LayerKind& kind : config.kinds) kind.experts = true;
-  read_rope(in, config);
+  read_rope(in, config, 1e6);
 }
 
 void read_qwen3_moe(const ConfigFields& in, DecoderConfig& config) {
   read_common(in, config);
   config.qkv_bias = config.out_bias = in.flag("attention_bias", false);
   config.qk_norm = true;
-  read_experts(in, config, "num_experts", 128);
+  read_experts(in, config, 128, 8);
   config.experts.intermediate_size = in.size("moe_intermediate_size", 768);
   config.experts.normalise = in.flag("norm_topk_prob", false);
   int64_t step = in.size("decoder_sparse_step", 1);
@@ -153,16 +155,12 @@ void read_gemma(const ConfigFields& in, DecoderConfig& config) {
   };
   config.attention_softcap = cap("attn_logit_softcapping", third ? 0 : 50);
   config.logit_softcap = cap("final_logit_softcapping", third ? 0 : 30);
-  in.has("attn_logit_softcapping"), in.has("final_logit_softcapping");
   in.only("use_bidirectional_attention", false);
   auto pattern = static_cast<size_t>(in.size("sliding_window_pattern", third ? 6 : 2));
-  read_layer_types(in, config, window_of(in, 4096), [&](size_t i) { return (i + 1) % pattern != 0; });
-  if (third) {  // the angles go by the kind of layer, whether a row fills the window or not
-    const Json types = in.has("layer_types") ? in.raw("layer_types") : Json();
-    for (size_t i = 0; i < config.kinds.size(); ++i)
-      config.kinds[i].local_rope = types.is_array() ? types[i] == "sliding_attention" : (i + 1) % pattern != 0;
-  }
-  read_rope(in, config);
+  auto sliding = read_layer_types(in, config, window_of(in, 4096), [&](size_t i) { return (i + 1) % pattern != 0; });
+  // The angles go by the kind of layer, whether a row fills the window or not.
+  for (size_t i = 0; third && i < config.kinds.size(); ++i) config.kinds[i].local_rope = sliding[i];
+  read_rope(in, config, third ? 1e6 : 1e4);
 }
 
 void read_phi3(const ConfigFields& in, DecoderConfig& config) {
@@ -205,7 +203,7 @@ void read_smollm3(const ConfigFields& in, DecoderConfig& config) {
   read_layer_types(in, config, window, [&](size_t i) { return !turns[i]; });
   for (size_t i = 0; i < turns.size(); ++i) config.kinds[i].rope = turns[i];
   in.ignore({"max_window_layers", "pretraining_tp"});
-  read_rope(in, config);
+  read_rope(in, config, 2e6);
 }
 
 void read_gpt2(const ConfigFields& in, DecoderConfig& config) {

@@ -77,7 +77,8 @@ RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::Ten
   out.local_angles = angles_of(config.local_rotary, out.positions, options);
   for (const LayerKind& kind : config.kinds) {
     int64_t window = kind.window < T ? kind.window : 0;
-    if (window || config.attention_softcap > 0) out.visible.try_emplace(window, visible_positions(T, window));
+    bool masked = window || config.attention_softcap > 0;
+    if (masked && !out.visible.count(window)) out.visible[window] = visible_positions(T, window);
   }
   return out;
 }
@@ -181,22 +182,25 @@ class LayerForward {
 };
 
 /// body(inputs), kept or computed again in the backward pass.
-Tensor run(BodyOfMany body, const std::vector<Tensor>& inputs, bool checkpoint) {
+Tensor kept_or_recomputed(BodyOfMany body, const std::vector<Tensor>& inputs, bool checkpoint) {
   return checkpoint && at::GradMode::is_enabled() ? recompute_in_backward(std::move(body), inputs) : body(inputs);
 }
 
 }  // namespace
 
-Tensor Decoder::forward(const Packed& rows, const Forward& options) const {
-  return forward_balanced(rows, options).hidden;
-}
+Tensor Decoder::forward(const Packed& rows, const Forward& options) const { return run(rows, options, nullptr); }
 
 Decoder::Balanced Decoder::forward_balanced(const Packed& rows, const Forward& options) const {
+  ExpertUse use;
+  Tensor hidden = run(rows, options, &use);
+  return {hidden, use.balance()};
+}
+
+Tensor Decoder::run(const Packed& rows, const Forward& options, ExpertUse* use) const {
   auto layout = std::make_shared<RowLayout>(lay_out(rows, config_, weights_.token_embedding.options()));
   Tensor x = at::embedding(weights_.token_embedding, rows.ids);
   if (config_.embedding_scale != 1) x = x.mul(at::scalar_tensor(config_.embedding_scale, x.options()));
   if (!config_.rope) x = x.add(at::embedding(weights_.position_embedding, layout->positions));
-  ExpertUse use;
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     // The recomputation runs in the backward pass, when `layout` here is gone: it keeps its own share of it.
     const DecoderLayer& layer = weights_.layers[i];
@@ -208,17 +212,18 @@ Decoder::Balanced Decoder::forward_balanced(const Packed& rows, const Forward& o
         auto forward = with();
         return forward.finished(layer, forward.attended(layer, in[0]), {});
       };
-      x = run(whole, {x}, options.checkpoint);
+      x = kept_or_recomputed(whole, {x}, options.checkpoint);
       continue;
     }
-    x = run([with, &layer](const std::vector<Tensor>& in) { return with().attended(layer, in[0]); }, {x},
-            options.checkpoint);
+    x = kept_or_recomputed([with, &layer](const std::vector<Tensor>& in) { return with().attended(layer, in[0]); }, {x},
+                           options.checkpoint);
     Tensor routing = with().routing(layer, x);  // outside the recomputed parts: every choice is made once
-    use.add(routing, config_.experts.per_token);
-    x = run([with, &layer](const std::vector<Tensor>& in) { return with().finished(layer, in[0], in[1]); },
-            {x, routing}, options.checkpoint);
+    if (use) use->add(routing, config_.experts.per_token);
+    x = kept_or_recomputed(
+        [with, &layer](const std::vector<Tensor>& in) { return with().finished(layer, in[0], in[1]); }, {x, routing},
+        options.checkpoint);
   }
-  return {apply(weights_.final_norm, x, config_), use.balance()};
+  return apply(weights_.final_norm, x, config_);
 }
 
 }  // namespace rft

@@ -118,11 +118,6 @@ Rotary rotary_of(const RopeSettings& rope, DecoderConfig& config) {
             "' is not implemented; known: default, linear, dynamic, llama3, yarn, longrope");
 }
 
-double default_theta(const std::string& family) {
-  if (family == "gemma3_text" || family == "mixtral") return 1e6;
-  return family == "smollm3" ? 2e6 : 1e4;
-}
-
 Json settings(const ConfigFields& in) {
   bool now = in.has("rope_parameters"), before = in.has("rope_scaling");
   Json rope = now ? in.raw("rope_parameters") : before ? in.raw("rope_scaling") : Json::object();
@@ -151,10 +146,10 @@ Rotary read_one(const ConfigFields& in, const Json& rope, double theta, DecoderC
 
 }  // namespace
 
-void read_rope(const ConfigFields& in, DecoderConfig& config) {
+void read_rope(const ConfigFields& in, DecoderConfig& config, double family_theta) {
   if (config.head_dim % 2) bad_input(in.where(), "head_dim must be even; got ", config.head_dim);
   Json rope = settings(in);
-  double theta = in.positive("rope_theta", default_theta(config.model_type));
+  double theta = in.positive("rope_theta", family_theta);
   double local = in.positive("rope_local_base_freq", 10000.0);
   bool local_layers = std::any_of(config.kinds.begin(), config.kinds.end(), [](auto& kind) { return kind.local_rope; });
   in.ignore({"partial_rotary_factor", "original_max_position_embeddings", "rope_scaling"});

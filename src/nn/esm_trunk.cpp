@@ -10,16 +10,6 @@
 #include "rft/ops/rotary.h"
 
 namespace rft {
-namespace {
-
-/// transformers' versions write norms' tensors under either name.
-Norm norm_of(const WeightSource& source, const std::string& name, int64_t width) {
-  source.rename(name + ".gamma", name + ".weight"), source.rename(name + ".beta", name + ".bias");
-  return source.norm(name, width);
-}
-
-}  // namespace
-
 EsmShape read_esm_shape(ModelConfig& c) {
   EsmShape s;
   s.vocab = c.integer("vocab_size", 0), s.width = c.integer("hidden_size", s.width);
@@ -46,13 +36,14 @@ EsmTrunk::EsmTrunk(const WeightSource& source, const EsmShape& shape) : shape_(s
   WeightSource esm = source.in("esm"), embeddings = esm.in("embeddings"), encoder = esm.in("encoder");
   embeddings.ignore("position_ids");
   embedding_ = embeddings.tensor("word_embeddings.weight", {shape.vocab, shape.width}, Init::uniform, 2500);
-  if (shape.norm_before) first_norm_ = norm_of(embeddings, "layer_norm", shape.width);
+  if (shape.norm_before) first_norm_ = norm_of_either_name(embeddings, "layer_norm", shape.width);
   encoder.ignore("layer.*"), esm.ignore("rotary_embeddings");  // tables that newer versions write
   for (int64_t i = 0; i < shape.layers; ++i) {
     WeightSource at = encoder.in(cat("layer.", i)), attention = at.in("attention"), self = attention.in("self");
     self.ignore("rotary_embeddings");
     Layer layer;
-    layer.before = norm_of(attention, "LayerNorm", shape.width), layer.after = norm_of(at, "LayerNorm", shape.width);
+    layer.before = norm_of_either_name(attention, "LayerNorm", shape.width),
+    layer.after = norm_of_either_name(at, "LayerNorm", shape.width);
     layer.query = self.linear("query", shape.width, shape.width);
     layer.key = self.linear("key", shape.width, shape.width);
     layer.value = self.linear("value", shape.width, shape.width);
@@ -61,7 +52,7 @@ EsmTrunk::EsmTrunk(const WeightSource& source, const EsmShape& shape) : shape_(s
     layer.down = at.linear("output.dense", shape.inner, shape.width);
     layers_.push_back(std::move(layer));
   }
-  last_norm_ = norm_of(encoder, "emb_layer_norm_after", shape.width);
+  last_norm_ = norm_of_either_name(encoder, "emb_layer_norm_after", shape.width);
   // A head for contact maps, which every ESM directory carries and nothing here uses.
   Tensor scores = at::zeros({1, shape.layers * shape.heads});
   esm.buffer("contact_head.regression.weight", scores), esm.buffer("contact_head.regression.bias", at::zeros({1}));

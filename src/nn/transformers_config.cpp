@@ -67,6 +67,11 @@ void ignore_general_fields(ModelConfig& config) {
   config.only("pruned_heads", {nlohmann::json::object()});
 }
 
+Norm norm_of_either_name(const WeightSource& source, const std::string& name, int64_t width) {
+  source.rename(name + ".gamma", name + ".weight"), source.rename(name + ".beta", name + ".bias");
+  return source.norm(name, width);
+}
+
 std::vector<std::string> label_names(ModelConfig& config) {
   const auto& names = config.raw("id2label");
   std::vector<std::string> out;

@@ -248,11 +248,12 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   }
   bool rollout = needs.data == Needs::Data::rollout;
   double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
-  auto [hidden, balance] =
-      decoder.forward_balanced(layout.packed, {.adapters = adapters, .checkpoint = options_.gradient_checkpointing});
+  Decoder::Forward how{.adapters = adapters, .checkpoint = options_.gradient_checkpointing};
   double balance_weight = options_.router_aux_weight.value_or(decoder.config().experts.balance_weight);
-  if (balance.defined() && balance_weight > 0 && at::GradMode::is_enabled())
-    out.auxiliary = balance.mul(balance_weight);
+  bool balances = balance_weight > 0 && at::GradMode::is_enabled();
+  auto [hidden, balance] = balances ? decoder.forward_balanced(layout.packed, how)
+                                    : Decoder::Balanced{decoder.forward(layout.packed, how), {}};
+  if (balance.defined()) out.auxiliary = balance.mul(balance_weight);
   Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
   auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy,
                                  decoder.config().logit_softcap);

@@ -277,10 +277,8 @@ const float* DecodeModel::forward(const DecodeBatch& batch) {
   }
   grow(logits_, outputs * vocab());
   ops::decode_linear(normed_.data(), dim, outputs, head_, nullptr, logits_.data(), vocab());
-  if (const auto cap = static_cast<float>(config_.logit_softcap); cap > 0) {
-    for (int64_t i = 0; i < outputs * vocab(); ++i) {
-      logits_[static_cast<size_t>(i)] = cap * std::tanh(logits_[static_cast<size_t>(i)] / cap);
-    }
+  if (config_.logit_softcap > 0) {
+    at::from_blob(logits_.data(), {outputs, vocab()}).div_(config_.logit_softcap).tanh_().mul_(config_.logit_softcap);
   }
   return logits_.data();
 }

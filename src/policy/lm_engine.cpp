@@ -87,7 +87,7 @@ struct LmEngine::Impl {
   DecodeBatch batch;
   std::vector<Slot*> running;     ///< whose logits the coming forward pass gives, in the order of batch.outputs
   std::vector<Group*> finishing;  ///< prompts whose last token it holds; their logits follow
-  int64_t tokens = 0;
+  int64_t tokens = 0, done = 0;
 };
 
 /// Gives free places to waiting rows, in their order. Rows whose prompt is ready sample their first token at once.
@@ -231,10 +231,7 @@ bool LmEngine::Impl::meets_stop_text(Slot& slot, int64_t id) {
 }
 
 void LmEngine::Impl::retire() {
-  std::erase_if(slots, [](const auto& slot) {
-    if (slot->done) ++slot->group->request->samples_done;
-    return slot->done;
-  });
+  done += static_cast<int64_t>(std::erase_if(slots, [](const auto& slot) { return slot->done; }));
 }
 
 bool LmEngine::Impl::step() {
@@ -254,12 +251,12 @@ LmEngine::~LmEngine() = default;
 
 void LmEngine::add(std::shared_ptr<LmRequest> request) {
   request->rows.assign(static_cast<size_t>(request->samples), {});
-  request->samples_done = 0;
   impl_->waiting.push_back(std::move(request));
 }
 
 bool LmEngine::step() { return impl_->step(); }
 int64_t LmEngine::tokens_sampled() const { return impl_->tokens; }
+int64_t LmEngine::samples_done() const { return impl_->done; }
 
 int64_t default_batch_size(const DecoderConfig& config, int64_t max_new_tokens) {
   const ops::KvLayout layout{config.layers, config.kv_heads, config.head_dim};

@@ -22,12 +22,8 @@ std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tok
       decoder, tokenizer,
       options.batch_size > 0 ? options.batch_size : default_batch_size(decoder.config(), options.max_new_tokens));
   for (const auto& request : requests) engine.add(request);
-  while (engine.step()) {
-    if (!progress) continue;
-    int64_t done = 0;
-    for (const auto& request : requests) done += request->samples_done;
-    progress(done, engine.tokens_sampled());
-  }
+  while (engine.step())
+    if (progress) progress(engine.samples_done(), engine.tokens_sampled());
   std::vector<SampledRow> rows;
   for (const auto& request : requests)
     for (SampledRow& row : request->rows) rows.push_back(std::move(row));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "reward/labels.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/text.h"
@@ -89,12 +90,7 @@ SequenceClassifierReward::SequenceClassifierReward(Options options) : options_(s
     bad_input("sequence_classifier.score",
               "a model with one number goes with score: value, one with classes with the others; got ", options_.score,
               " and a model of ", labels.size());
-  if (labels.size() == 1) return;
-  auto found = std::find(labels.begin(), labels.end(), options_.target);
-  if (found == labels.end())
-    bad_input("sequence_classifier.target", "must be one of the model's labels; got '", options_.target, "'",
-              suggestion(options_.target, labels));
-  label_ = found - labels.begin();
+  if (labels.size() > 1) label_ = label_index(labels, options_.target, "sequence_classifier.target");
 }
 
 Rewards SequenceClassifierReward::score(const Experience& batch) {

@@ -26,15 +26,37 @@ Json read_json(const std::string& file) {
   return json;
 }
 
+/// A text of an object, "" where it has none.
+std::string field(const Json& object, const char* name) {
+  bool there = object.is_object() && object.contains(name) && object[name].is_string();
+  return there ? object[name].get<std::string>() : "";
+}
+
+/// cls, mean or max, by the file of a Pooling module.
+std::string pooling_of(const std::string& file) {
+  Json pooling = read_json(file);
+  std::vector<std::string> on;
+  if (std::string mode = field(pooling, "pooling_mode"); !mode.empty()) on.push_back(mode);
+  for (auto [key, name] : {std::pair{"pooling_mode_cls_token", "cls"},
+                           {"pooling_mode_mean_tokens", "mean"},
+                           {"pooling_mode_max_tokens", "max"},
+                           {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len"},
+                           {"pooling_mode_weightedmean_tokens", "weightedmean"},
+                           {"pooling_mode_lasttoken", "lasttoken"}})
+    if (pooling.contains(key) && pooling[key] == true) on.push_back(name);
+  bool known = on.size() == 1 && (on[0] == "cls" || on[0] == "mean" || on[0] == "max");
+  if (!known) bad_input(file, "must pool by exactly one of cls, mean and max");
+  return on[0];
+}
+
 }  // namespace
 
 TextEncoderModel::TextEncoderModel(const std::string& directory) {
-  std::string transformer = directory;
-  if (file_exists(directory + "/modules.json")) {
-    Json modules = read_json(directory + "/modules.json");
-    if (modules.is_array() && !modules.empty() && modules[0].is_object() && !modules[0].value("path", "").empty())
-      transformer = path_inside(directory, modules[0].value("path", ""), directory + "/modules.json");
-  }
+  std::string list = directory + "/modules.json", transformer = directory;
+  Json modules = file_exists(list) ? read_json(list) : Json::array();
+  if (!modules.empty())
+    if (std::string path = field(modules.front(), "path"); !path.empty())
+      transformer = path_inside(directory, path, list);
   std::string file = transformer + "/config.json";
   if (!file_exists(file)) bad_input(transformer, "this is not a Hugging Face model directory: there is no config.json");
   tokenizer_ = Tokenizer::load(transformer);
@@ -48,42 +70,21 @@ TextEncoderModel::TextEncoderModel(const std::string& directory) {
     if (json.contains("max_seq_length") && json["max_seq_length"].is_number_integer())
       longest_ = std::clamp<int64_t>(json["max_seq_length"], 1, longest_);
   }
-  if (file_exists(directory + "/modules.json")) read_modules(directory);
-}
-
-void TextEncoderModel::read_modules(const std::string& directory) {
-  std::string file = directory + "/modules.json";
-  for (const Json& module : read_json(file)) {
-    std::string type = module.is_object() ? module.value("type", "") : "";
-    std::string kind = type.substr(type.rfind('.') + 1);
-    if (kind == "Transformer") continue;
-    if (kind == "Normalize") {
+  for (const Json& module : modules) {
+    std::string type = field(module, "type"), kind = type.substr(type.rfind('.') + 1);
+    if (kind == "Pooling")
+      pooling_ = pooling_of(path_inside(directory, field(module, "path"), list) + "/config.json");
+    else if (kind == "Normalize")
       normalize_ = true;
-      continue;
-    }
-    if (kind != "Pooling")
-      bad_input(file, "the module '", type, "' is not known; known: Transformer, Pooling, Normalize");
-    std::string place = path_inside(directory, module.value("path", ""), file) + "/config.json";
-    Json pooling = read_json(place);
-    std::vector<std::string> on;
-    if (pooling.contains("pooling_mode") && pooling["pooling_mode"].is_string()) on.push_back(pooling["pooling_mode"]);
-    for (auto [key, name] : {std::pair{"pooling_mode_cls_token", "cls"},
-                             {"pooling_mode_mean_tokens", "mean"},
-                             {"pooling_mode_max_tokens", "max"},
-                             {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len"},
-                             {"pooling_mode_weightedmean_tokens", "weightedmean"},
-                             {"pooling_mode_lasttoken", "lasttoken"}})
-      if (pooling.contains(key) && pooling[key] == true) on.push_back(name);
-    bool known = on.size() == 1 && (on[0] == "cls" || on[0] == "mean" || on[0] == "max");
-    if (!known) bad_input(place, "must pool by exactly one of cls, mean and max");
-    pooling_ = on[0];
+    else if (kind != "Transformer")
+      bad_input(list, "the module '", type, "' is not known; known: Transformer, Pooling, Normalize");
   }
 }
 
 /// Ids with the special ones around them, the text cut so that all have room.
-std::vector<int64_t> TextEncoderModel::cut(const std::string& text, int64_t longest) const {
+std::vector<int64_t> TextEncoderModel::cut(const std::string& text) const {
   auto whole = tokenizer_.encode(text);
-  auto over = static_cast<int64_t>(whole.size()) - longest;
+  auto over = static_cast<int64_t>(whole.size()) - longest_;
   if (over <= 0) return whole;
   auto plain = tokenizer_.encode(text, false);
   auto begin = std::search(whole.begin(), whole.end(), plain.begin(), plain.end());
@@ -136,7 +137,7 @@ Tensor TextEncoderModel::pooled(const Tensor& ids, const Tensor& mask) const {
 
 Tensor TextEncoderModel::embed(const std::vector<std::string>& texts) const {
   std::vector<std::vector<int64_t>> rows;
-  for (const auto& text : texts) rows.push_back(cut(text, longest_));
+  for (const auto& text : texts) rows.push_back(cut(text));
   if (rows.empty()) return at::zeros({0, encoder_->width()});
   return batched(rows, [&](const Tensor& ids, const Tensor& mask) { return pooled(ids, mask); });
 }

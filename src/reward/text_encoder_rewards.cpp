@@ -2,13 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 
+#include "reward/labels.h"
 #include "reward/per_row.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
-#include "rft/core/text.h"
 
 namespace rft {
 
@@ -26,12 +25,8 @@ TextClassifierReward::TextClassifierReward(Options options) : options_(std::move
   const auto& labels = model_.labels();
   if (labels.empty())
     bad_input("text_classifier.path", "'", options_.path, "' has no head that classifies (ForSequenceClassification)");
-  if (labels.size() == 1 && options_.label.empty()) return;
-  auto found = std::find(labels.begin(), labels.end(), options_.label);
-  if (found == labels.end())
-    bad_input("text_classifier.label", "must be one of the model's labels; got '", options_.label, "'",
-              suggestion(options_.label, labels));
-  label_ = found - labels.begin();
+  if (labels.size() > 1 || !options_.label.empty())
+    label_ = label_index(labels, options_.label, "text_classifier.label");
 }
 
 Rewards TextClassifierReward::score(const Experience& batch) {

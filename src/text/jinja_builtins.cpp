@@ -17,17 +17,6 @@ using Filter = Value (*)(const Arguments& a);
 using Test = bool (*)(const Arguments& a);
 constexpr char kWhere[] = "chat template";
 
-std::vector<std::string> split(const std::string& text, char at) {
-  std::vector<std::string> out{""};
-  for (char c : text) {
-    if (c == at)
-      out.emplace_back();
-    else
-      out.back() += c;
-  }
-  return out;
-}
-
 const Value& self(const Arguments& a) { return a.positional.at(0); }
 const Value& argument(const Arguments& a, size_t place, const char* name) {
   const Value* found = a.find(place, name);

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <sstream>
 
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
@@ -78,6 +77,13 @@ Evaluation evaluate(Policy& policy, const Experience& micro, const Needs& needs,
       micro, needs, [&](const Experience& sample) { return reward_of_sample(options.reward, sample, metrics); });
 }
 
+/// Rows of micro-batches that this process computed, with the other processes', in the batch's order.
+Tensor in_batch_order(const std::vector<Tensor>& mine, const std::vector<Tensor>& parts, Communicator* processes) {
+  Tensor all = mine.empty() ? Tensor() : concat_rows(mine);
+  if (processes) all = gather_rows(*processes, all);
+  return all.defined() ? all.index_select(0, at::cat(parts).argsort()) : all;
+}
+
 /// The whole batch evaluated without gradients, in the same micro-batches; rows in the batch's order.
 Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& needs, const std::vector<Tensor>& parts,
                           Communicator* processes) {
@@ -88,14 +94,8 @@ Evaluation evaluate_whole(Policy& policy, const Experience& batch, const Needs& 
     logps.push_back(now.logp);
     if (now.entropy.defined()) entropies.push_back(now.entropy);
   }
-  Tensor order = at::cat(parts).argsort();
-  auto whole = [&](const std::vector<Tensor>& mine) {
-    Tensor all = mine.empty() ? Tensor() : concat_rows(mine);
-    if (processes) all = gather_rows(*processes, all);
-    return all.defined() ? all.index_select(0, order) : all;
-  };
   Evaluation out;
-  out.logp = whole(logps), out.entropy = whole(entropies);
+  out.logp = in_batch_order(logps, parts, processes), out.entropy = in_batch_order(entropies, parts, processes);
   return out;
 }
 
@@ -112,10 +112,8 @@ void add_mismatched(Policy& policy, Experience& batch, const Needs& needs, const
   at::NoGradGuard no_grad;
   std::vector<Tensor> ref;
   for (const Tensor& rows : share_of_parts(parts, processes)) ref.push_back(policy.ref_logp(other.select(rows), only));
-  Tensor all = ref.empty() ? Tensor() : concat_rows(ref);
-  if (processes) all = gather_rows(*processes, all);
   batch.extra.set(extra::kl_logp, evaluate_whole(policy, other, only, parts, processes).logp);
-  batch.extra.set(extra::kl_ref_logp, all.index_select(0, at::cat(parts).argsort()));
+  batch.extra.set(extra::kl_ref_logp, in_batch_order(ref, parts, processes));
   batch.extra.set(extra::kl_mask, other.mask);
 }
 
@@ -159,13 +157,6 @@ bool add_gradient(Pass& pass, Policy& policy, Objective& objective, const Experi
 }
 
 constexpr char kField = '\x1e';
-
-std::vector<std::string> split(const std::string& text, char at) {
-  std::vector<std::string> out;
-  std::istringstream in(text + at);
-  for (std::string part; std::getline(in, part, at);) out.push_back(part);
-  return out;
-}
 
 /// Adds up what all processes found, gradients too, unless one of them has a problem.
 void agree(Pass& pass, Optimizer& optimizer, Communicator& processes) {

@@ -8,7 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "support.h"
+#include "tiny_task.h"
 
 namespace rft {
 namespace {
@@ -19,42 +19,17 @@ using testing::TempDir;
 using testing::write_file;
 
 /// A tiny task and a recipe of two stages on it.
-class Task {
+class Task : public testing::TinyTask {
  public:
   Task() {
-    Ran made = testing::rft("data --out " + dir_ / "data" +
-                            " --seed 3 --hidden-size 32 --layers 1 --demonstrations 300 --train 100 --test 20");
-    EXPECT_EQ(made.code, 0) << made.err;
-    write_file(recipe(), R"(
-run: {name: tiny, seed: 5, threads: 1, output: )" +
-                             dir_ / "run" + R"(}
-policy: {type: causal_lm, path: )" +
-                             dir_ / "data/model" + R"(}
-rollout: {group_size: 4, max_new_tokens: 16}
-reward:
-  - {type: math_answer}
-  - {type: length, form: linear, scale: 50, weight: 0.5}
-stages:
-  - objective: {type: sft}
-    data: {train: )" + dir_ / "data/sft.jsonl" +
-                             R"(}
-    train: {steps: 8, batch_size: 16, checkpoint_every: 3, optimizer: {lr: 1.0e-3}}
-  - objective: {type: grpo, kl_weight: 0.01}
-    data: {prompts: )" + dir_ / "data/train.jsonl" +
-                             ", eval: " + dir_ / "data/test.jsonl" + R"(}
-    rollout: {group_size: 4, max_new_tokens: 16, batch_size: 32}
-    train: {steps: 12, batch_size: 16, iterations: 2, eval_every: 5, checkpoint_every: 2, optimizer: {lr: 1.0e-3}}
-)");
+    two_stages("recipe.yaml", "threads: 1, ", "steps: 8, batch_size: 16, checkpoint_every: 3, optimizer: {lr: 1.0e-3}",
+               "batch_size: 32",
+               "steps: 12, batch_size: 16, iterations: 2, eval_every: 5, checkpoint_every: 2, optimizer: {lr: 1.0e-3}");
   }
-  std::string recipe() const { return dir_ / "recipe.yaml"; }
-  std::string data(const std::string& name) const { return dir_ / ("data/" + name); }
-  std::string output(const std::string& name) const { return dir_ / name; }
+  std::string recipe() const { return output("recipe.yaml"); }
   Ran train(const std::string& run, const std::string& more = "") const {
     return testing::rft("train " + recipe() + " run.output=" + output(run) + " " + more + " --quiet");
   }
-
- private:
-  TempDir dir_;
 };
 
 /// metrics.jsonl without what depends on the clock and the machine.

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "rft/io/safetensors.h"
-#include "support.h"
+#include "tiny_task.h"
 
 namespace rft {
 namespace {
@@ -86,42 +86,18 @@ class Processes {
 };
 
 /// A tiny language model, and recipes on it.
-class Task {
+class Task : public testing::TinyTask {
  public:
-  Task() {
-    auto made = testing::rft("data --out " + dir_ / "data" +
-                             " --seed 3 --hidden-size 32 --layers 1 --demonstrations 300 --train 100 --test 20");
-    EXPECT_EQ(made.code, 0) << made.err;
-  }
-  std::string operator/(const std::string& name) const { return dir_ / name; }
-
+  std::string operator/(const std::string& name) const { return output(name); }
   std::string recipe(const std::string& name, const std::string& blocks) const {
-    write_file(dir_ / name, "run: {name: tiny, seed: 5, output: " + dir_ / "run" + "}\n" +
-                                "policy: {type: causal_lm, path: " + dir_ / "data/model" + "}\n" + blocks);
-    return dir_ / name;
+    return TinyTask::recipe(name, "", blocks);
   }
   std::string sft_and_grpo() const {
-    return recipe("two.yaml", R"(
-rollout: {group_size: 4, max_new_tokens: 16}
-reward:
-  - {type: math_answer}
-  - {type: length, form: linear, scale: 50, weight: 0.5}
-stages:
-  - objective: {type: sft}
-    data: {train: )" + dir_ / "data/sft.jsonl" +
-                                  R"(}
-    train: {steps: 8, batch_size: 18, checkpoint_every: 4, optimizer: {lr: 1.0e-3}}
-  - objective: {type: grpo, kl_weight: 0.01}
-    data: {prompts: )" + dir_ / "data/train.jsonl" +
-                                  ", eval: " + dir_ / "data/test.jsonl" + R"(}
-    rollout: {group_size: 4, max_new_tokens: 16, batch_size: 36}
-    train: {steps: 8, batch_size: 18, micro_batch_size: 5, iterations: 2, eval_every: 4, checkpoint_every: 2,
-      optimizer: {lr: 1.0e-3}}
-)");
+    return two_stages("two.yaml", "", "steps: 8, batch_size: 18, checkpoint_every: 4, optimizer: {lr: 1.0e-3}",
+                      "batch_size: 36",
+                      "steps: 8, batch_size: 18, micro_batch_size: 5, iterations: 2, eval_every: 4, "
+                      "checkpoint_every: 2, optimizer: {lr: 1.0e-3}");
   }
-
- private:
-  TempDir dir_;
 };
 
 void run(int64_t size, const std::string& recipe, const std::string& output, const std::string& more = "") {

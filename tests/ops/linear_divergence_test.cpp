@@ -42,6 +42,27 @@ TEST(LinearDivergence, EqualsTrls) {
   }
 }
 
+TEST(LinearDivergence, CapsEachModelsLogits) {
+  at::Generator g = at::detail::createCPUGenerator(5);
+  auto noise = [&](std::vector<int64_t> shape) { return at::randn(shape, g, at::TensorOptions().dtype(at::kDouble)); };
+  Tensor hidden = noise({7, 6}).set_requires_grad(true), weight = noise({50, 6}).set_requires_grad(true);
+  Tensor ref_hidden = noise({7, 4}), ref_weight = noise({50, 4}), up = noise({7});
+  auto capped = [](const Tensor& h, const Tensor& w, double cap) {
+    Tensor logits = h.matmul(w.t());
+    return at::log_softmax((cap > 0 ? logits.div(cap).tanh().mul(cap) : logits).div(0.8), 1);
+  };
+  for (const auto& divergence : kAll)
+    for (auto [cap, ref_cap] : {std::pair{1.5, 0.0}, {0.0, 2.0}, {1.5, 2.0}}) {
+      Tensor tiled = ops::linear_divergence(hidden, weight, ref_hidden, ref_weight, divergence, 0.8, cap, ref_cap);
+      Tensor held =
+          ops::divergence_of(capped(hidden, weight, cap), capped(ref_hidden, ref_weight, ref_cap), divergence);
+      EXPECT_TRUE(tiled.allclose(held, 1e-12, 1e-12));
+      auto a = torch::autograd::grad({tiled.mul(up).sum()}, {hidden, weight});
+      auto b = torch::autograd::grad({held.mul(up).sum()}, {hidden, weight});
+      for (int i : {0, 1}) EXPECT_TRUE(a[i].allclose(b[i], 1e-10, 1e-10));
+    }
+}
+
 TEST(LinearDivergence, HasTheValueAndGradientOfLogitsThatAreHeld) {
   at::Generator g = at::detail::createCPUGenerator(3);
   auto noise = [&](std::vector<int64_t> shape) { return at::randn(shape, g, at::TensorOptions().dtype(at::kDouble)); };

@@ -29,7 +29,7 @@ class Communicator {
   virtual void leave() = 0;
 };
 
-/// How processes find each other: torchrun's variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; where
+/// How processes find each other: torchrun's variables RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; where
 /// they are not set, Slurm's (SLURM_PROCID, SLURM_NTASKS, the first host of SLURM_STEP_NODELIST) or Open MPI's
 /// (OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE) in their place.
 struct Launch {

@@ -89,6 +89,8 @@ struct DecoderLayer {
   std::vector<ExpertLayer> experts;
 };
 
+class ExpertUse;
+
 /// The weights, shared by the trainer and the sampler.
 struct DecoderWeights {
   Tensor token_embedding;     ///< [V, D]
@@ -140,6 +142,9 @@ class Decoder {
   Balanced forward_balanced(const Packed& rows, const Forward& options) const;
 
  private:
+  /// forward(), counting into `use` where that is not null.
+  Tensor run(const Packed& rows, const Forward& options, ExpertUse* use) const;
+
   DecoderConfig config_;
   DecoderWeights weights_;
 };

@@ -21,10 +21,8 @@ struct LmRequest {
   /// once (whoever asked has gone). May be empty.
   std::function<bool(int64_t k, const SampledRow& row, bool done)> on_token;
 
-  /// Where the samples are made; whole once the request is finished.
+  /// Where the samples are made.
   std::vector<SampledRow> rows = {};
-  bool finished() const { return samples_done == samples; }
-  int64_t samples_done = 0;
 };
 
 /// Throws UserError naming `where` for a prompt that is empty, holds an id outside the vocabulary, or leaves no room
@@ -45,6 +43,7 @@ class LmEngine {
   /// nothing to do. Throws RunError where logits are not finite.
   bool step();
   int64_t tokens_sampled() const;
+  int64_t samples_done() const;  ///< of all requests
 
  private:
   struct Impl;

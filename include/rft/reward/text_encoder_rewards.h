@@ -26,8 +26,7 @@ class TextEncoderModel {
   const std::vector<std::string>& labels() const { return encoder_->labels(); }
 
  private:
-  void read_modules(const std::string& directory);
-  std::vector<int64_t> cut(const std::string& text, int64_t longest) const;
+  std::vector<int64_t> cut(const std::string& text) const;
   template <class Judge>
   Tensor batched(const std::vector<std::vector<int64_t>>& rows, const Judge& judge) const;
   Tensor pooled(const Tensor& ids, const Tensor& mask) const;
@@ -36,7 +35,7 @@ class TextEncoderModel {
   std::unique_ptr<SentenceEncoder> encoder_;
   std::string pooling_ = "mean";  ///< cls, mean or max
   bool normalize_ = false;
-  int64_t longest_ = 0;
+  int64_t longest_ = 0;  ///< ids of a text that is embedded
 };
 
 /// What a classifier (AutoModelForSequenceClassification of a bidirectional encoder) says of the completion, or of
