@@ -26,10 +26,16 @@ Tensor centre(const Tensor& x, int64_t size) {
 }  // namespace
 
 Tensor ImageInput::operator()(const Tensor& images) const {
+  return normalise(centre(resize(take(images), size, crop), size));
+}
+
+Tensor ImageInput::take(const Tensor& images) const {
   if (images.dim() != 4 || !images.numel() || (images.size(1) != 3 && images.size(1) != 1))
     bad_input("images", "they must be [N, 3, H, W] or [N, 1, H, W]; got ", images.sizes());
-  Tensor x = channels == 1 ? images.mean(1, true) : images;
-  x = centre(resize(x, size, crop), size);
+  return channels == 1 ? images.mean(1, true) : images;
+}
+
+Tensor ImageInput::normalise(const Tensor& x) const {
   auto constant = [&](const std::vector<double>& values) {
     return at::tensor(values, at::kDouble).to(x.options()).view({1, -1, 1, 1});
   };

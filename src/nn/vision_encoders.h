@@ -13,6 +13,11 @@ struct ImageInput {
 
   /// images [N, 3 or 1, H, W] in [0, 1] -> [N, channels, size, size], resized (bicubic, antialiased) and normalised.
   Tensor operator()(const Tensor& images) const;
+  /// images [N, 3 or 1, H, W] -> [N, channels, H, W]: the mean over channels where there is one. Throws UserError for
+  /// another shape.
+  Tensor take(const Tensor& images) const;
+  /// x [N, channels, h, w] less `mean`, over `std`.
+  Tensor normalise(const Tensor& x) const;
 };
 
 /// image_mean and image_std of `preprocessor_json`, or these where it is "".
