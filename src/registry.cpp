@@ -45,6 +45,7 @@
 #include "rft/policy/mlp_actor.h"
 #include "rft/policy/recurrent_actor.h"
 #include "rft/policy/text_scorer.h"
+#include "rft/reward/dense_rewards.h"
 #include "rft/reward/distribution_rewards.h"
 #include "rft/reward/exact_match.h"
 #include "rft/reward/image_rewards.h"
@@ -121,6 +122,8 @@ void register_rewards() {
   table.add<ClipSimilarity>("clip_similarity", "how well a picture goes with a text, by CLIP",
                             "CLIPScore, Hessel et al. 2021, arXiv:2104.08718");
   table.add<ColourTarget>("colour_target", "how near a picture's mean colour is to another", "");
+  table.add<DepthConsistency>("depth_consistency", "how well a picture's depth follows the condition, by a depth model",
+                              "ControlNet++, Li et al. 2024, arXiv:2404.07987");
   table.add<DragonReward>("dragon", "how near the patches of one picture are to those of a reference set",
                           "DRAGON, Bai et al. 2025, arXiv:2504.15217");
   table.add<EdgeConsistency>("edge_consistency", "how well a picture's edges follow the condition",
@@ -146,6 +149,9 @@ void register_rewards() {
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
   table.add<TextReward>("reward_model", "what a reward model says of prompt and completion, or of its steps",
                         "Ouyang et al. 2022, arXiv:2203.02155; Lightman et al. 2023, arXiv:2305.20050");
+  table.add<SegmentationConsistency>("segmentation_consistency",
+                                     "how well a picture's segmentation follows the condition, by a segmentation model",
+                                     "ControlNet++, Li et al. 2024, arXiv:2404.07987");
   table.add<SequenceClassifierReward>("sequence_classifier", "what a classifier or regressor says of a sequence",
                                       "transformers' EsmForSequenceClassification");
   table.add<TextClassifierReward>("text_classifier", "what a classifier says of a text: its sentiment, how toxic it is",

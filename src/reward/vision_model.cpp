@@ -7,11 +7,19 @@
 #include "rft/io/hf_directory.h"
 
 namespace rft {
+namespace {
+
+/// "" where the directory has none.
+std::string preprocessor_config(const std::string& directory) {
+  std::string file = directory + "/preprocessor_config.json";
+  return file_exists(file) ? read_text(file) : "";
+}
+
+}  // namespace
 
 std::string model_config(const std::string& directory, const std::string& where) {
   std::string file = directory + "/config.json";
-  if (!file_exists(file))
-    bad_input(where, "there is no model directory '", directory, "' (with a config.json)");
+  if (!file_exists(file)) bad_input(where, "there is no model directory '", directory, "' (with a config.json)");
   return read_text(file);
 }
 
@@ -28,9 +36,15 @@ std::map<std::string, Tensor> tower_tensors(const std::string& directory, const 
 }
 
 std::unique_ptr<VisionEncoder> load_vision_encoder(const std::string& directory, const std::string& where) {
-  std::string config = model_config(directory, where), preprocessor = directory + "/preprocessor_config.json";
-  return make_vision_encoder(config, file_exists(preprocessor) ? read_text(preprocessor) : "",
+  std::string config = model_config(directory, where);
+  return make_vision_encoder(config, preprocessor_config(directory),
                              WeightSource(tower_tensors(directory, "vision"), at::kFloat, directory), directory);
+}
+
+std::unique_ptr<DensePredictor> load_dense_predictor(const std::string& directory, const std::string& where) {
+  std::string config = model_config(directory, where);
+  return make_dense_predictor(config, preprocessor_config(directory),
+                              WeightSource(load_hf_tensors(directory), at::kFloat, directory), directory);
 }
 
 Tensor encode(const VisionEncoder& model, const Tensor& images, int64_t batch_size,

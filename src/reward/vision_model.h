@@ -5,6 +5,7 @@
 #include <string>
 
 #include "rft/core/options.h"
+#include "rft/nn/dense_predictor.h"
 #include "rft/nn/vision_encoder.h"
 
 namespace rft {
@@ -16,6 +17,9 @@ std::map<std::string, Tensor> tower_tensors(const std::string& directory, const 
 
 /// The image tower of a CLIP directory, or a ViT, frozen, in float32.
 std::unique_ptr<VisionEncoder> load_vision_encoder(const std::string& directory, const std::string& where);
+
+/// A segmentation or depth model, frozen, in float32.
+std::unique_ptr<DensePredictor> load_dense_predictor(const std::string& directory, const std::string& where);
 
 /// One of the model's outputs for images [N, 3, H, W], computed `batch_size` images at a time, with their graph.
 Tensor encode(const VisionEncoder& model, const Tensor& images, int64_t batch_size,
