@@ -9,6 +9,7 @@
 #include "rft/credit/reward_to_go.h"
 #include "rft/env/classic.h"
 #include "rft/env/hypergrid.h"
+#include "rft/env/outcome_conditioned.h"
 #include "rft/env/point_mass.h"
 #include "rft/env/robots.h"
 #include "rft/objective/a2po.h"
@@ -113,6 +114,12 @@ void register_environments() {
   table.add<Pusher>("pusher", "an arm pushes a cylinder to a place", "Gymnasium Pusher-v5");
   table.add<Reacher>("reacher", "a two-jointed arm reaches for a point", "Gymnasium Reacher-v5");
   table.add<Walker2d>("walker2d", "a two-legged robot walks in the plane", "Gymnasium Walker2d-v5");
+}
+
+void register_wrappers() {
+  auto& table = registry<EnvironmentWrapper>();
+  table.add<OutcomeConditioned>("outcome_conditioned", "asks for the object that an episode shall make",
+                                "OC-GFN, Pan et al. 2024, arXiv:2310.03419");
 }
 
 void register_rewards() {
@@ -268,8 +275,8 @@ void register_selectors() {
 
 void register_builtins() {
   static const bool once = [] {
-    register_policies(), register_environments(), register_rewards(), register_objectives(), register_credits(),
-        register_selectors();
+    register_policies(), register_environments(), register_wrappers(), register_rewards(), register_objectives(),
+        register_credits(), register_selectors();
     return true;
   }();
   (void)once;

@@ -73,7 +73,7 @@ void run(const Arguments& arguments) {
   std::vector<Tensor> frames;
   int64_t at = 0;
   auto show = [&](const Environment& environment) {
-    auto* rendered = dynamic_cast<const Rendered*>(&environment);
+    auto* rendered = dynamic_cast<const Rendered*>(&environment.unwrapped());
     if (rendered && at++ % arguments.every == 0) frames.push_back(rendered->render(kHeight, kWidth));
   };
   Acting acting{.greedy = arguments.greedy, .transitions = true, .raw = true};

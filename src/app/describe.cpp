@@ -78,8 +78,13 @@ std::string table_markdown(const std::vector<OptionInfo>& options) {
 }  // namespace
 
 std::vector<DescribedSlot> all_slots() {
-  return {described<Policy>("policies"), described<RewardModel>("rewards"), described<Objective>("objectives"),
-          described<Credit>("credits"),  described<Selector>("selectors"),  described<Environment>("environments")};
+  return {described<Policy>("policies"),
+          described<RewardModel>("rewards"),
+          described<Objective>("objectives"),
+          described<Credit>("credits"),
+          described<Selector>("selectors"),
+          described<Environment>("environments"),
+          described<EnvironmentWrapper>("wrappers")};
 }
 
 std::vector<std::string> slot_kinds() {

@@ -183,6 +183,11 @@ const std::vector<Method>& methods() {
        "policy: {type: flow_actor}\nobjective: {type: ppo}", "half_cheetah_reinflow.yaml"},
       {"Control", "GFlowNet", "arXiv:2201.13259", "balance of flows: objects in proportion to reward",
        "objective: {type: gflownet}", "hypergrid.yaml"},
+      {"Control", "OC-GFN", "arXiv:2310.03419",
+       "a GFlowNet pre-trained to make the outcome it is asked for, then fine-tuned to a reward",
+       "environment: {type: hypergrid, wrappers: [{type: outcome_conditioned, asked: 0.75}]}\nrollout: {hindsight: "
+       "0.5}\nobjective: {type: gflownet, balance: subtb}",
+       "hypergrid_oc_gfn.yaml"},
   };
   return all;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "env/canvas.h"
+#include "env/draws.h"
 #include "rft/core/error.h"
 
 namespace rft {
@@ -30,13 +31,23 @@ void Hypergrid::place(Draws&) {
 }
 
 void Hypergrid::observe(std::span<double> out) const {
-  std::fill(out.begin(), out.end(), 0.0);
   auto side = static_cast<size_t>(options_.side), D = now_.size();
-  for (size_t d = 0; d < D; ++d) {
-    out[d * side + static_cast<size_t>(now_[d])] = 1;
-    out[D * side + d] = now_[d] + 1 < static_cast<double>(options_.side) ? 1 : 0;
-  }
+  name_made(out.first(D * side));
+  for (size_t d = 0; d < D; ++d) out[D * side + d] = now_[d] + 1 < static_cast<double>(options_.side) ? 1 : 0;
   out[D * side + D] = 1;
+}
+
+void Hypergrid::name_made(std::span<double> name) const {
+  std::fill(name.begin(), name.end(), 0.0);
+  auto side = static_cast<size_t>(options_.side);
+  for (size_t d = 0; d < now_.size(); ++d) name[d * side + static_cast<size_t>(now_[d])] = 1;
+}
+
+void Hypergrid::name_any(uint64_t seed, std::span<double> name) const {
+  std::fill(name.begin(), name.end(), 0.0);
+  Draws draws(seed);
+  for (int64_t d = 0; d < options_.dimensions; ++d)
+    name[static_cast<size_t>(d * options_.side + draws.below(options_.side))] = 1;
 }
 
 double Hypergrid::reward_of(std::span<const double> x) const {

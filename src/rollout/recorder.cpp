@@ -6,12 +6,13 @@
 #include <cmath>
 #include <cstring>
 
+#include "rft/core/error.h"
 #include "rft/core/extra.h"
 
 namespace rft {
 
-Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what)
-    : rows_(rows), steps_(steps), width_(spec.observation), what_(what) {
+Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what, bool looks_back)
+    : rows_(rows), steps_(steps), width_(spec.observation), what_(what), looks_back_(looks_back) {
   observation_ = at::zeros({rows, steps, width_}, at::kFloat);
   logp_ = at::zeros({rows, steps}, at::kFloat), reward_ = at::zeros({rows, steps}, at::kFloat);
   mask_ = at::zeros({rows, steps}, at::kBool), last_ = at::zeros({rows, steps}, at::kBool);
@@ -42,7 +43,8 @@ void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const Te
     for (size_t i = 0; i < places.size(); ++i) copy_row(into, places[i].row * steps_ + places[i].step, source, i);
   };
   put(observation_, decisions.observation), put(action_, decisions.action), put(logp_, decisions.logp);
-  if (what_.raw) put(raw_, raw), put(command_, decisions.command);
+  if (what_.raw || looks_back_) put(raw_, raw);
+  if (what_.raw) put(command_, decisions.command);
   put(step_logp_, decisions.step_logp), put(value_, decisions.value);
   bool* mask = mask_.data_ptr<bool>();
   for (const auto& place : places) mask[place.row * steps_ + place.step] = true;
@@ -64,6 +66,15 @@ void Recorder::duration(RecordPlace at, int64_t steps) {
 void Recorder::backward_logp(RecordPlace at, double value) {
   if (!backward_.defined()) backward_ = at::zeros({rows_, steps_}, at::kFloat);
   backward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
+}
+
+void Recorder::hindsight(RecordPlace at, int64_t first, const std::vector<double>& outcome, double reward) {
+  auto width = static_cast<int64_t>(outcome.size());
+  Tensor name = at::tensor(outcome, at::kDouble);
+  raw_[at.row].narrow(0, 0, at.step + 1).narrow(1, first, width).copy_(name);
+  if (what_.transitions) next_observation_[at.row].narrow(0, 0, at.step + 1).narrow(1, first, width).copy_(name);
+  this->reward(at, reward);
+  seen_again_.push_back(at.row);
 }
 
 void Recorder::next_observation(RecordPlace at, const double* observation) {
@@ -122,6 +133,24 @@ void Recorder::set_values(Experience& out, Actor& actor, int64_t steps) const {
   out.extra.set(extra::next_value, next);
 }
 
+/// Rows whose observations hindsight() changed, as the actor would have seen them, and how likely it finds what was
+/// decided there.
+void Recorder::judge_again(Experience& out, Actor& actor) const {
+  if (step_logp_.defined())
+    bad_input("rollout.hindsight", "a policy that makes an action in several steps can't be told afterwards what was ",
+              "asked for; use gaussian, categorical or deterministic");
+  Tensor rows = at::tensor(seen_again_, at::kLong);
+  const int64_t N = rows.numel(), T = out.steps();
+  Tensor raw = raw_.index_select(0, rows).narrow(1, 0, T).reshape({N * T, width_});
+  std::vector<uint64_t> keys(static_cast<size_t>(N * T));  // greedily: nothing is drawn
+  Tensor seen = actor.act(raw, keys, /*greedy=*/true, /*learn=*/false).observation;
+  Tensor all = out.context.tensor(extra::observation).index_copy(0, rows, seen.view({N, T, width_}));
+  out.context.set(extra::observation, all);
+  Experience again = out.select(rows);
+  Tensor logp = actor.evaluate(again, {}).logp.masked_fill(again.mask.logical_not(), 0);
+  out.logp = out.logp.index_copy(0, rows, logp);
+}
+
 Experience Recorder::finish(Actor& actor, int64_t steps) const {
   auto first = [&](const Tensor& x) { return x.narrow(1, 0, steps).contiguous(); };
   Experience out;
@@ -132,6 +161,7 @@ Experience Recorder::finish(Actor& actor, int64_t steps) const {
   if (step_logp_.defined()) out.extra.set(extra::step_logp, first(step_logp_));
   if (duration_.defined()) out.extra.set(extra::duration, first(duration_));
   if (memory_.defined()) out.context.set(extra::memory, memory_);
+  if (!seen_again_.empty()) judge_again(out, actor);
   if (what_.critic) set_values(out, actor, steps);
   if (what_.transitions) {
     out.extra.set(extra::next_observation, first(next_observation_));

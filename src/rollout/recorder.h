@@ -16,7 +16,8 @@ struct RecordPlace {
 
 class Recorder {
  public:
-  Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what);
+  /// `looks_back`: hindsight() may be called.
+  Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, const Acting& what, bool looks_back = false);
   /// Decision i was made at places[i], where raw [N, D] was observed, by an agent that remembered memory[i]; `memory`
   /// is undefined for actors without.
   void decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
@@ -26,6 +27,9 @@ class Recorder {
   void duration(RecordPlace at, int64_t steps);
   /// Log-probability of undoing the decision at `at`.
   void backward_logp(RecordPlace at, double value);
+  /// The episode that ends with the decision at `at` is recorded as if `outcome` had stood in each of its observations
+  /// from number `first` on, and that decision had been worth `reward`; to be called after its other columns.
+  void hindsight(RecordPlace at, int64_t first, const std::vector<double>& outcome, double reward);
   /// What followed the decision at `at`; observation [D].
   void next_observation(RecordPlace at, const double* observation);
   /// The episode ended by itself with the decision at `at`.
@@ -41,14 +45,17 @@ class Recorder {
   Experience finish(Actor& actor, int64_t steps) const;
 
  private:
+  void judge_again(Experience& out, Actor& actor) const;
   void set_values(Experience& out, Actor& actor, int64_t steps) const;
   void follows(RecordPlace at, const double* observation, const float* memory);
   Tensor values_after(Actor& actor) const;
 
   int64_t rows_, steps_, width_, memory_width_ = 0;
   Acting what_;
+  bool looks_back_;
   Tensor observation_, action_, logp_, step_logp_, value_, reward_, duration_, mask_, last_, dropped_, backward_;
   Tensor next_observation_, terminated_, raw_, command_;  ///< where they are asked for
+  std::vector<int64_t> seen_again_;                       ///< rows whose observations hindsight() changed
   Tensor memory_;                                         ///< [rows, M] before a row's first decision
   std::vector<RecordPlace> cut_;                          ///< where an episode goes on unseen, or was cut off
   std::vector<double> following_;                         ///< the observations there, [cut_.size() * D]

@@ -52,6 +52,11 @@ void WorldsOptions::visit(OptionVisitor& v) {
            "numbers of an observation, counted from 0, that agents see as 0: a task that takes memory (cart_pole's "
            "velocities are 1 and 3)",
            at_least(0));
+  v.option(
+      "hindsight", hindsight,
+      "share of the episodes that were asked for an outcome (outcome_conditioned) that are recorded as if asked for "
+      "what they came to",
+      between(0, 1));
   v.option("normalize_reward", normalize_reward,
            "divide rewards by the running deviation of their discounted sum, within +-10");
   v.option("reward_gamma", reward_gamma,
@@ -69,7 +74,8 @@ void WorldsOptions::visit(OptionVisitor& v) {
 
 struct Worlds::World {
   std::unique_ptr<Environment> environment;
-  const Reversible* reversible = nullptr;  ///< `environment`, where it is one
+  const Reversible* reversible = nullptr;    ///< `environment`, where it is one
+  const Conditioned* conditioned = nullptr;  ///< the same
   int64_t index = 0;
   std::vector<double> observation, action, reward, returns, discounted;
   std::vector<double> step_reward;               ///< of one of a chunk's actions
@@ -86,6 +92,7 @@ Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const 
     auto world = std::make_unique<World>();
     world->environment = make();
     world->reversible = dynamic_cast<const Reversible*>(world->environment.get());
+    world->conditioned = dynamic_cast<const Conditioned*>(world->environment.get());
     world->index = i;
     const EnvironmentSpec& spec = world->environment->spec();
     if (i == 0) spec_ = chunked(spec, options_.chunk, world->reversible);
@@ -96,6 +103,10 @@ Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const 
         world->discounted.resize(agents);
     worlds_.push_back(std::move(world));
   }
+  if (options_.hindsight > 0 && (!worlds_.front()->conditioned || options_.steps))
+    bad_input("rollout.hindsight",
+              "must be 0 but for whole episodes (no rollout.steps) of an environment that asks for ",
+              "outcomes (wrappers: [{type: outcome_conditioned}]); got ", options_.hindsight, " in '", spec_.name, "'");
   for (double number : options_.hide)
     if (number != std::floor(number) || number >= static_cast<double>(spec_.observation))
       bad_input("rollout.hide", "'", spec_.name, "' observes numbers 0 to ", spec_.observation - 1, "; got ", number);
@@ -181,6 +192,15 @@ void Worlds::count_failure(World& world) {
   if (failures_++ == 0) log::warn(cat("an episode is dropped, its simulation broke down: ", world.failure));
 }
 
+/// Records the episode that has ended as if it had been asked for what it came to, where the dice say so.
+void Worlds::look_back(const World& world, uint64_t seed, const Acting& acting, Recorder& recorder) const {
+  constexpr uint64_t kHindsight = 0x68696e64;
+  if (acting.greedy || options_.hindsight <= 0) return;
+  if (Rng(mix(mix(seed, kHindsight), static_cast<uint64_t>(world.row))).uniform(0) >= options_.hindsight) return;
+  if (auto seen = world.conditioned->hindsight())
+    recorder.hindsight({world.row, world.step}, seen->first, seen->outcome, seen->reward);
+}
+
 void Worlds::report(Metrics& metrics) {
   auto mean = [&](const char* name, const std::vector<double>& values) {
     double sum = 0;
@@ -262,6 +282,7 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
     }
     for (int64_t a = 0; a < A && !failed; ++a)
       recorder.next_observation({world->row + a, world->step}, world->observation.data() + a * spec().observation);
+    if (!failed && world->terminated) look_back(*world, seed, acting, recorder);
     ++world->step;
     if (!failed && !world->terminated && !out_of_time) continue;
     for (int64_t a = 0; a < A; ++a) {
@@ -311,7 +332,11 @@ Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, ui
   const int64_t A = spec().agents, episodes = starts * group_size;
   if (time_limit() <= 0)
     bad_input("rollout.max_steps", "'", spec().name, "' has no time limit of its own: whole episodes need one");
-  Recorder recorder(episodes * A, (time_limit() + options_.chunk - 1) / options_.chunk, spec(), acting);
+  if (options_.hindsight > 0 && actor.memory() > 0)
+    bad_input("rollout.hindsight", "a policy that remembers can't be told afterwards what was asked for; got ",
+              options_.hindsight);
+  Recorder recorder(episodes * A, (time_limit() + options_.chunk - 1) / options_.chunk, spec(), acting,
+                    options_.hindsight > 0);
   int64_t next = 0, longest = 0;
   auto begin_episode = [&](World& world) {
     auto of = static_cast<uint64_t>(next / group_size);

@@ -12,6 +12,9 @@ namespace {
 const std::vector<std::string> kStageKeys = {"policy", "environment", "data",      "rollout", "reward",
                                              "credit", "select",      "objective", "train"};
 
+/// In an environment's block: what is put around it, the innermost first.
+const char* const kWrappers = "wrappers";
+
 void reject_unknown_keys(const Config& node, const std::vector<std::string>& known) {
   if (!node.is_map()) bad_input(node.place(), "expected a map of blocks");
   for (const auto& [key, value] : node.items())
@@ -135,6 +138,16 @@ Config resolved_reward(const Config& reward) {
   return out;
 }
 
+Config resolved_environment(const Config& block) {
+  Config out = registry<Environment>().resolve(block, {kWrappers});
+  const Config* wrappers = block.find(kWrappers);
+  if (!wrappers) return out;
+  Config list = Config::list();
+  for (const auto& [key, item] : wrappers->items()) list.append(registry<EnvironmentWrapper>().resolve(item));
+  out.set(kWrappers, list);
+  return out;
+}
+
 template <class T>
 Config written(const T& options) {
   Config out = Config::map();
@@ -167,7 +180,7 @@ Config resolved_rollout(const StageConfig& stage) {
 Config resolved_stage(const StageConfig& stage) {
   Config out = Config::map();
   out.set("policy", registry<Policy>().resolve(stage.policy));
-  if (!stage.environment.is_null()) out.set("environment", registry<Environment>().resolve(stage.environment));
+  if (!stage.environment.is_null()) out.set("environment", resolved_environment(stage.environment));
   out.set("data", written(stage.data));
   out.set("rollout", resolved_rollout(stage));
   if (!stage.reward.is_null()) out.set("reward", resolved_reward(stage.reward));
@@ -279,7 +292,13 @@ std::unique_ptr<Selector> make_selector(const StageConfig& stage) {
 }
 
 std::unique_ptr<Environment> make_environment(const StageConfig& stage) {
-  return registry<Environment>().make(stage.environment);
+  auto world = registry<Environment>().make(stage.environment, {kWrappers});
+  const Config* wrappers = stage.environment.find(kWrappers);
+  if (!wrappers) return world;
+  if (!wrappers->is_list()) bad_input(wrappers->place(), "expected a list of blocks {type, ...}");
+  for (const auto& [key, block] : wrappers->items())
+    world = registry<EnvironmentWrapper>().make(block)->around(std::move(world));
+  return world;
 }
 
 std::unique_ptr<Worlds> make_worlds(const StageConfig& stage, uint64_t seed) {

@@ -317,7 +317,7 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
   int64_t limit = config_.worlds.max_steps.value_or(eval_worlds_->spec().max_steps);
   int64_t at = 0, every = std::max<int64_t>(limit / kFrames, 1);
   auto show = [&](const Environment& environment) {
-    auto* rendered = dynamic_cast<const Rendered*>(&environment);
+    auto* rendered = dynamic_cast<const Rendered*>(&environment.unwrapped());
     if (rendered && steps_ == total_ && at++ % every == 0)
       frames.push_back(rendered->render(kFrameHeight, kFrameWidth));
   };

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -128,6 +129,69 @@ TEST(Worlds, EpisodesOfAGroupHaveOneStart) {
   EXPECT_TRUE(a.extra.tensor(extra::last).sum(1).eq(1).all().item<bool>());
   // Rewards are 1 a step, and the last step is the last one with a decision.
   EXPECT_TRUE(a.reward.sum(1).eq(a.mask.sum(1)).all().item<bool>());
+}
+
+/// A 3 x 3 grid that asks for an object in every episode.
+Worlds asking(const std::string& yaml) {
+  register_builtins();
+  auto make = [] {
+    auto inner = registry<Environment>().make(Config::parse("{type: hypergrid, side: 3}"));
+    return registry<EnvironmentWrapper>()
+        .make(Config::parse("{type: outcome_conditioned, asked: 1}"))
+        ->around(std::move(inner));
+  };
+  return Worlds(make, read_options<WorldsOptions>(Config::parse(yaml)), 1);
+}
+
+/// An actor whose choices depend on what it observes.
+std::unique_ptr<Actor> heeding(const EnvironmentSpec& world) {
+  Needs needs;
+  needs.value = true;
+  auto out = std::make_unique<CategoricalActor>(CategoricalActor::Options{});
+  out->enter(world, needs, 3);
+  at::manual_seed(1);
+  for (auto& parameter : out->parameters())
+    if (parameter.name.ends_with("weight")) parameter.value.detach().normal_();
+  return out;
+}
+
+TEST(Worlds, HindsightRecordsEpisodesAsIfAskedForWhatTheyMade) {
+  Worlds plain = asking("{environments: 4}"), told = asking("{environments: 4, hindsight: 1}");
+  auto actor = heeding(plain.spec()), twin = heeding(plain.spec());
+  Metrics metrics;
+  Experience a = plain.episodes(*twin, 16, 1, 5, {.critic = true, .raw = true}, metrics);
+  Metrics after;
+  Experience b = told.episodes(*actor, 16, 1, 5, {.critic = true, .raw = true}, after);
+  // It was done alike: what differs is what was asked for, what it is worth, and how likely it is found.
+  EXPECT_TRUE(a.action.equal(b.action));
+  EXPECT_EQ(metrics.mean("episode/return"), after.mean("episode/return"));
+  EXPECT_LT(a.reward.sum().item<float>(), 16);
+  EXPECT_TRUE(b.reward.sum(1).eq(1).all().item<bool>());
+  EXPECT_FALSE(a.logp.allclose(b.logp));
+  Tensor raw = b.extra.tensor(extra::raw_observation);
+  for (int64_t i = 0; i < 16; ++i) {
+    int64_t T = b.mask[i].sum().item<int64_t>();
+    Tensor made = raw[i][T - 1].narrow(0, 0, 6);  // where it stood when it stopped
+    EXPECT_TRUE(raw[i].narrow(0, 0, T).narrow(1, 6, 6).eq(made).all().item<bool>());
+  }
+  Needs judged;
+  judged.value = true;
+  at::NoGradGuard no_grad;
+  Evaluation now = actor->evaluate(b, judged);
+  EXPECT_TRUE(now.logp.masked_select(b.mask).allclose(b.logp.masked_select(b.mask), 0, 1e-5));
+  EXPECT_TRUE(now.value.allclose(b.extra.tensor(extra::old_value), 0, 1e-5));
+  // An evaluation tells the truth.
+  Experience greedy = told.episodes(*actor, 16, 1, 5, {.greedy = true}, after);
+  EXPECT_LT(greedy.reward.sum().item<float>(), 16);
+}
+
+TEST(Worlds, HindsightNeedsEpisodesThatWereAskedForSomething) {
+  for (const char* yaml : {"{environments: 1, hindsight: 0.5}", "{environments: 1, hindsight: 0.5, steps: 4}"}) {
+    std::string message = testing::message_of<UserError>([&] { counters(yaml, 3, 3); });
+    EXPECT_NE(message.find("rollout.hindsight"), std::string::npos) << message;
+  }
+  std::string message = testing::message_of<UserError>([] { asking("{hindsight: 0.5, steps: 4}"); });
+  EXPECT_NE(message.find("no rollout.steps"), std::string::npos) << message;
 }
 
 TEST(Worlds, AResumedOneGoesOnBitForBit) {

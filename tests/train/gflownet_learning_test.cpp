@@ -1,67 +1,9 @@
 // A GFlowNet ends in every cell of a hypergrid with the probability of its reward over the sum of all.
-#include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
-
-#include <cmath>
-
 #include "control_runs.h"
-#include "rft/core/extra.h"
-#include "rft/env/hypergrid.h"
-#include "rft/policy/actor.h"
+#include "hypergrid_distance.h"
 
 namespace rft {
 namespace {
-
-constexpr int64_t kSide = 8;
-
-/// [side * side, 3]: the probability of each choice in each cell, by the policy in `directory`.
-Tensor choices_of(const std::string& directory, const Hypergrid& grid) {
-  auto policy = registry<Policy>().make(Config::parse(
-      "{type: categorical, hidden: [64, 64], activation: relu, normalize_observations: false, path: " + directory +
-      "}"));
-  auto& actor = dynamic_cast<Actor&>(*policy);
-  actor.enter(grid.spec(), {}, 0);
-  int64_t D = grid.spec().observation, N = kSide * kSide;
-  Tensor seen = at::zeros({N, D});
-  for (int64_t i = 0; i < kSide; ++i)
-    for (int64_t j = 0; j < kSide; ++j) {
-      Tensor one = seen[i * kSide + j];
-      one[i].fill_(1), one[kSide + j].fill_(1);
-      one[2 * kSide].fill_(i + 1 < kSide), one[2 * kSide + 1].fill_(j + 1 < kSide), one[2 * kSide + 2].fill_(1);
-    }
-  at::NoGradGuard no_grad;
-  std::vector<Tensor> out;
-  for (int64_t choice = 0; choice < 3; ++choice) {
-    Experience batch;
-    batch.context.set(extra::observation, seen.unsqueeze(1));
-    batch.action = at::full({N, 1, 1}, choice, at::kLong), batch.mask = at::ones({N, 1}, at::kBool);
-    out.push_back(actor.evaluate(batch, {}).logp.squeeze(1).exp().to(at::kDouble));
-  }
-  return at::stack(out, 1);
-}
-
-/// The sum over cells of |the probability to end there - its reward's share|, exactly.
-double distance(const std::string& directory) {
-  Hypergrid grid({.dimensions = 2, .side = kSide});
-  Tensor p = choices_of(directory, grid).contiguous();
-  auto at = p.accessor<double, 2>();
-  std::vector<double> arrives(kSide * kSide, 0), ends(kSide * kSide), reward(kSide * kSide);
-  arrives[0] = 1;
-  double total = 0;
-  for (int64_t i = 0; i < kSide; ++i)
-    for (int64_t j = 0; j < kSide; ++j) {
-      int64_t cell = i * kSide + j;
-      auto here = static_cast<size_t>(cell);
-      if (i + 1 < kSide) arrives[here + kSide] += arrives[here] * at[cell][0];
-      if (j + 1 < kSide) arrives[here + 1] += arrives[here] * at[cell][1];
-      ends[here] = arrives[here] * at[cell][2];
-      double x[] = {static_cast<double>(i), static_cast<double>(j)};
-      total += reward[here] = grid.reward_of(x);
-    }
-  double sum = 0;
-  for (size_t i = 0; i < ends.size(); ++i) sum += std::abs(ends[i] - reward[i] / total);
-  return sum;
-}
 
 TEST(GFlowNet, EndsWhereTheRewardIsInItsProportion) {
   register_builtins();
@@ -77,10 +19,58 @@ objective: {type: gflownet, balance: )") +
 train: {batch_size: 32, log_every: 500, samples_every: 0, checkpoint_every: 0, optimizer: {lr: 5.0e-3},
         schedule: {type: cosine}, steps: )" +
                             std::to_string(steps) + "}\n");
-    double off = distance(dir / (std::string(balance) + "/final"));
+    testing::GridReader policy(dir / (std::string(balance) + "/final"), {}, false);
+    double off = policy.distance(policy.read().choice);
     std::printf("%s: L1 distance %.4f after %d steps\n", balance, off, steps);
     EXPECT_LT(off, 0.02) << balance;
   }
+}
+
+const char* const kTrain =
+    "train: {batch_size: 64, log_every: 500, samples_every: 0, checkpoint_every: 0, optimizer: {lr: LR},\n"
+    "        schedule: {type: SCHEDULE}, steps: STEPS}\n"
+    "policy: {type: categorical, hidden: [64, 64], activation: relu, normalize_observations: false, path: 'PATH'}\n";
+
+/// A run on the 8 x 8 grid with this wrapper; gives where its policy is.
+std::string grid_run(const testing::TempDir& dir, const std::string& name, const std::string& wrapper,
+                     const std::string& rest, std::vector<std::pair<std::string, std::string>> train) {
+  std::string recipe = kTrain;
+  for (const auto& [key, value] : train) recipe.replace(recipe.find(key), key.size(), value);
+  testing::run_recipe(dir, name,
+                      "environment: {type: hypergrid, side: 8, wrappers: [{type: outcome_conditioned, " + wrapper +
+                          "}]}\n" + rest + recipe);
+  return dir / (name + "/final");
+}
+
+TEST(GFlowNet, PreTrainedOnOutcomesItMakesWhatItIsAskedForAndTakesToARewardFaster) {
+  register_builtins();
+  testing::TempDir dir;
+  std::string known = grid_run(dir, "outcomes", "asked: 0.75",
+                               "rollout: {environments: 32, eval_episodes: 8, hindsight: 0.5}\n"
+                               "objective: {type: gflownet, balance: subtb, reward_floor: 1.0e-4}\n",
+                               {{"LR", "5.0e-3"}, {"SCHEDULE", "cosine"}, {"STEPS", "1500"}, {"PATH", ""}});
+  testing::GridReader asked(known, {}, true);
+  double reached = 0, even = 0;
+  for (int64_t y = 0; y < 64; ++y) reached += asked.ends(asked.read(y).choice)[y].item<double>() / 64;
+  even = asked.ends(asked.read().choice).sub(1.0 / 64).abs().sum().item<double>();
+  double extracted = asked.distance(asked.marginal());
+  std::printf("reaches %.3f; asked for nothing %.3f from even; marginal over outcomes, L1 %.3f\n", reached, even,
+              extracted);
+  EXPECT_GT(reached, 0.95);
+  EXPECT_LT(even, 0.1);
+  EXPECT_LT(extracted, 0.1);
+
+  auto off_after = [&](const std::string& name, const std::string& steps, const std::string& path) {
+    std::string tuned = grid_run(dir, name, "asked: 0, own_reward: true",
+                                 "rollout: {environments: 32, eval_episodes: 8}\nobjective: {type: gflownet}\n",
+                                 {{"LR", "1.0e-3"}, {"SCHEDULE", "constant"}, {"STEPS", steps}, {"PATH", path}});
+    testing::GridReader policy(tuned, {}, true);
+    return policy.distance(policy.read().choice);
+  };
+  double tuned = off_after("tuned", "100", known), scratch = off_after("scratch", "200", "");
+  std::printf("L1 distance %.3f after 100 steps from it, %.3f after 200 from nothing\n", tuned, scratch);
+  EXPECT_LT(tuned, 0.12);
+  EXPECT_GT(scratch, 0.12);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #pragma once
 /// Environment: a world that answers actions with observations and rewards.
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +31,8 @@ class Environment {
   virtual std::vector<double> state() const = 0;
   /// Throws UserError where `state` is not one of this kind of environment.
   virtual void set_state(const std::vector<double>& state) = 0;
+  /// Itself, or what it is wrapped around: the world that can be looked at.
+  virtual const Environment& unwrapped() const { return *this; }
 };
 
 /// An environment that can show itself.
@@ -45,6 +49,41 @@ class Reversible {
   virtual ~Reversible() = default;
   /// Log-probability, nats, of undoing the last step() as it was done, where all ways back are equally likely.
   virtual double backward_logp() const = 0;
+};
+
+/// An environment whose episodes make an object that can be named.
+class Makes {
+ public:
+  virtual ~Makes() = default;
+  /// Numbers of a name. No object's are all 0.
+  virtual int64_t name_size() const = 0;
+  /// Writes the name [name_size()] of the object as it stands now; after an episode's end, of what was made.
+  virtual void name_made(std::span<double> name) const = 0;
+  /// Writes the name of an object that an episode can make; every one is equally likely over the seeds.
+  virtual void name_any(uint64_t seed, std::span<double> name) const = 0;
+};
+
+/// An environment that asks for an outcome, and can tell what to write into the record of an episode so that it is one
+/// in which what came of it had been asked for (hindsight experience replay, Andrychowicz et al. 2017,
+/// arXiv:1707.01495).
+class Conditioned {
+ public:
+  virtual ~Conditioned() = default;
+  struct Hindsight {
+    int64_t first = 0;            ///< number of an observation from which on
+    std::vector<double> outcome;  ///< these stand in every observation,
+    double reward = 0;            ///< and what the episode's last step is worth then
+  };
+  /// Of the episode that has just ended; nothing where no outcome was asked for.
+  virtual std::optional<Hindsight> hindsight() const = 0;
+};
+
+/// Makes another environment of one.
+class EnvironmentWrapper {
+ public:
+  virtual ~EnvironmentWrapper() = default;
+  /// Throws UserError where `inner` is not of a kind that it can be put around.
+  virtual std::unique_ptr<Environment> around(std::unique_ptr<Environment> inner) const = 0;
 };
 
 }  // namespace rft

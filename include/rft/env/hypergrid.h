@@ -10,7 +10,7 @@ namespace rft {
 /// [dimensions * side], and which choices are allowed [dimensions + 1]. The reward comes at the stop:
 ///   R(x) = base + edge * prod_d [0.25 < |x_d / (side - 1) - 0.5|] + peak * prod_d [0.3 < |x_d / (side - 1) - 0.5| <
 ///   0.4]
-class Hypergrid : public FlatWorld, public Reversible {
+class Hypergrid : public FlatWorld, public Reversible, public Makes {
  public:
   struct Options {
     int64_t dimensions = 2, side = 8;
@@ -20,6 +20,10 @@ class Hypergrid : public FlatWorld, public Reversible {
   explicit Hypergrid(Options options);
   Tensor render(int64_t height, int64_t width) const override;
   double backward_logp() const override { return backward_logp_; }
+  /// A name is the coordinates, one-hot.
+  int64_t name_size() const override { return options_.dimensions * options_.side; }
+  void name_made(std::span<double> name) const override;
+  void name_any(uint64_t seed, std::span<double> name) const override;
   /// R of an object, [dimensions] coordinates.
   double reward_of(std::span<const double> x) const;
 

@@ -10,8 +10,9 @@
 ///   db     mean_t d_t^2                                      detailed balance; Bengio et al. 2023, arXiv:2111.09266
 ///   subtb  sum_{i<j} l^(j-i) (sum_{i<=t<j} d_t)^2 / sum_{i<j} l^(j-i)    Madan et al. 2023, arXiv:2209.12782
 /// and the loss the sum over the rows that have a reward, by the rows of the whole optimizer batch. The critic is log
-/// F, and where what is observed says which outcome is wanted, log F is conditional on it (OC-GFN, Pan et al. 2023,
-/// arXiv:2310.03419). Metrics, means over rows: flow_loss, log_z (log F(s_0)), log_reward.
+/// F, and where what is observed says which outcome is wanted, log F is conditional on it (OC-GFN, Pan et al. 2024,
+/// arXiv:2310.03419; env/outcome_conditioned.h): then with db or subtb, since tb says nothing of the flow inside.
+/// Metrics, means over rows: flow_loss, log_z (log F(s_0)), log_reward.
 #include "rft/core/options.h"
 #include "rft/objective/objective.h"
 

@@ -32,6 +32,7 @@ struct WorldsOptions {
   std::optional<int64_t> steps, max_steps;
   int64_t chunk = 1;
   std::vector<double> hide;
+  double hindsight = 0;
   bool normalize_reward = false;
   double reward_gamma = 0.99;
   std::string learn_from = "auto";
@@ -79,6 +80,7 @@ class Worlds : public Stateful {
                 const Acting& acting, Recorder& recorder);
   std::vector<World*> decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, const Acting& acting,
                              Recorder& recorder);
+  void look_back(const World& world, uint64_t seed, const Acting& acting, Recorder& recorder) const;
   void report(Metrics& metrics);
   void normalize(World& world);
   void count_failure(World& world);
