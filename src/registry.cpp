@@ -11,6 +11,7 @@
 #include "rft/env/hypergrid.h"
 #include "rft/env/outcome_conditioned.h"
 #include "rft/env/point_mass.h"
+#include "rft/env/privileged_actions.h"
 #include "rft/env/robots.h"
 #include "rft/objective/a2po.h"
 #include "rft/objective/bradley_terry.h"
@@ -109,6 +110,7 @@ void register_environments() {
   table.add<Hypergrid>("hypergrid", "a walk over a grid whose end is an object with a reward",
                        "Bengio et al. 2021, arXiv:2106.04399");
   table.add<InvertedPendulum>("inverted_pendulum", "a cart balances a pole", "Gymnasium InvertedPendulum-v5");
+  table.add<MountainCar>("mountain_car", "an engine rocks a car up a hill", "Gymnasium MountainCarContinuous-v0");
   table.add<Pendulum>("pendulum", "a torque swings a pendulum up", "Gymnasium Pendulum-v1");
   table.add<PointMass>("point_mass", "points accelerate to their goals in the plane; one or several agents", "");
   table.add<Pusher>("pusher", "an arm pushes a cylinder to a place", "Gymnasium Pusher-v5");
@@ -120,6 +122,8 @@ void register_wrappers() {
   auto& table = registry<EnvironmentWrapper>();
   table.add<OutcomeConditioned>("outcome_conditioned", "asks for the object that an episode shall make",
                                 "OC-GFN, Pan et al. 2024, arXiv:2310.03419");
+  table.add<PrivilegedActions>("privileged_actions", "virtual forces and weaker constraints, less and less over a run",
+                               "Mao et al. 2025, arXiv:2502.15442");
 }
 
 void register_rewards() {

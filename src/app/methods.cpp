@@ -181,6 +181,11 @@ const std::vector<Method>& methods() {
        "policy: {type: diffusion_actor}\nobjective: {type: ppo, clip_base: 0.001}", "half_cheetah_dppo.yaml"},
       {"Control", "ReinFlow", "arXiv:2505.22094", "PPO of a flow actor with learned noise",
        "policy: {type: flow_actor}\nobjective: {type: ppo}", "half_cheetah_reinflow.yaml"},
+      {"Control", "Privileged actions", "arXiv:2502.15442",
+       "PPO with virtual forces and weaker constraints, annealed to nothing",
+       "environment: {type: mountain_car, wrappers: [{type: privileged_actions, force: 1, slack: 0, anneal_steps: "
+       "150000}]}\nobjective: {type: ppo}",
+       "mountain_car_privileged.yaml"},
       {"Control", "GFlowNet", "arXiv:2201.13259", "balance of flows: objects in proportion to reward",
        "objective: {type: gflownet}", "hypergrid.yaml"},
       {"Control", "OC-GFN", "arXiv:2310.03419",

@@ -61,6 +61,40 @@ Tensor CartPole::render(int64_t height, int64_t width) const {
   return canvas.picture();
 }
 
+void MountainCar::Options::visit(OptionVisitor& v) {
+  v.option("goal_velocity", goal_velocity, "speed that it must have at the goal");
+}
+
+MountainCar::MountainCar(Options options) : FlatWorld({}, 2), options_(options) {
+  spec_.name = "mountain_car", spec_.observation = 2, spec_.max_steps = 999;
+  spec_.action.low = {-1}, spec_.action.high = {1};
+}
+
+void MountainCar::place(Draws& draws) { now_ = {draws.uniform(-0.6, -0.4), 0}; }
+void MountainCar::observe(std::span<double> out) const { std::copy(now_.begin(), now_.end(), out.begin()); }
+
+bool MountainCar::advance(std::span<const double> action, std::span<double> reward) {
+  constexpr double kPower = 0.0015, kSlope = 0.0025, kLeft = -1.2, kRight = 0.6, kFastest = 0.07, kGoal = 0.45;
+  double engines = std::clamp(action[0], -1.0, 1.0) + force_;
+  double pull = kSlope * (1 - slack_) * std::cos(3 * now_[0]);
+  double speed = std::clamp(now_[1] + engines * kPower - pull, -kFastest, kFastest);
+  double x = std::clamp(now_[0] + speed, kLeft, kRight);
+  if (x == kLeft && speed < 0) speed = 0;
+  now_ = {x, speed};
+  bool there = x >= kGoal && speed >= options_.goal_velocity;
+  reward[0] = (there ? 100 : 0) - 0.1 * action[0] * action[0];
+  return there;
+}
+
+Tensor MountainCar::render(int64_t height, int64_t width) const {
+  Canvas canvas(height, width, {-0.3, 0.5}, 0.9);
+  auto ground = [](double x) { return 0.45 * std::sin(3 * x) + 0.1; };
+  for (double x = -1.2; x < 0.6; x += 0.05) canvas.line({x, ground(x)}, {x + 0.05, ground(x + 0.05)}, 0.02, kDark);
+  canvas.line({0.45, ground(0.45)}, {0.45, ground(0.45) + 0.3}, 0.02, kRed);
+  canvas.disc({now_[0], ground(now_[0]) + 0.06}, 0.06, kJoint);
+  return canvas.picture();
+}
+
 void Pendulum::Options::visit(OptionVisitor& v) {
   v.option("gravity", gravity, "acceleration downwards", unit("m/s^2"));
 }
@@ -79,7 +113,8 @@ bool Pendulum::advance(std::span<const double> action, std::span<double> reward)
   double torque = std::clamp(action[0], -2.0, 2.0), angle = now_[0], speed = now_[1];
   double off = normalized_angle(angle);
   reward[0] = -(off * off + 0.1 * speed * speed + 0.001 * torque * torque);
-  speed = std::clamp(speed + (1.5 * options_.gravity * std::sin(angle) + 3 * torque) * 0.05, -8.0, 8.0);
+  double gravity = options_.gravity * (1 - slack_), turning = torque + 2 * force_;
+  speed = std::clamp(speed + (1.5 * gravity * std::sin(angle) + 3 * turning) * 0.05, -8.0, 8.0);
   now_ = {angle + speed * 0.05, speed};
   return false;
 }

@@ -14,6 +14,8 @@ struct Simulation::Impl {
   std::unique_ptr<mjData, void (*)(mjData*)> data{nullptr, mj_deleteData};
   int frame_skip = 1;
   bool contact_forces = false;
+  double force[3] = {0, 0, 0}, lift = 0;  ///< of assist()
+  void apply_assistance();
   std::string name;
 };
 

@@ -37,6 +37,8 @@ void Robot::reset_to(std::span<const double> qpos, std::span<const double> qvel,
   observe(observation);
 }
 
+void Robot::assist(std::span<const double> force, double slack) { simulation_->assist(force, slack); }
+
 bool Robot::step(std::span<const double> action, std::span<double> observation, std::span<double> reward) {
   double start = before();
   simulation_->step(action);

@@ -93,9 +93,26 @@ void Simulation::watch_contact_forces() { impl_->contact_forces = true; }
 void Simulation::reset() { mj_resetData(impl_->model.get(), impl_->data.get()); }
 void Simulation::forward() { mj_forward(impl_->model.get(), impl_->data.get()); }
 
+void Simulation::assist(std::span<const double> force, double lift) {
+  for (size_t i = 0; i < 3; ++i) impl_->force[i] = force[i];
+  impl_->lift = lift;
+}
+
+/// Writes the forces of assist(); the model is shared, so its gravity stays as it is.
+void Simulation::Impl::apply_assistance() {
+  const mjModel* m = model.get();
+  double weight = 0, up = mju_norm3(m->opt.gravity);
+  for (int body = 1; body < m->nbody; ++body) {
+    weight += m->body_mass[body] * up;
+    for (int i = 0; i < 3; ++i) data->xfrc_applied[6 * body + i] = -lift * m->body_mass[body] * m->opt.gravity[i];
+  }
+  for (int i = 0; i < 3; ++i) data->xfrc_applied[6 + i] += force[i] * weight;
+}
+
 void Simulation::step(std::span<const double> action) {
   const mjModel* model = impl_->model.get();
   mjData* data = impl_->data.get();
+  impl_->apply_assistance();
   std::copy(action.begin(), action.end(), data->ctrl);
   for (int i = 0; i < impl_->frame_skip; ++i) mj_step(model, data);
   // Where numbers break down MuJoCo starts over on its own, and only counts it.
@@ -154,6 +171,7 @@ std::span<const double> Simulation::contact_forces() const { return {}; }
 void Simulation::watch_contact_forces() {}
 void Simulation::reset() {}
 void Simulation::forward() {}
+void Simulation::assist(std::span<const double>, double) {}
 void Simulation::step(std::span<const double>) {}
 std::vector<double> Simulation::state() const { return {}; }
 void Simulation::set_state(const std::vector<double>&) {}

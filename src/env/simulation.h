@@ -42,6 +42,9 @@ class Simulation {
   /// Everything as at the start, then kinematics after the caller has changed qpos and qvel.
   void reset();
   void forward();
+  /// In every step() from now on `force` [3] times the robot's weight pulls at the first body, and gravity at all of
+  /// them by a share of `lift` less.
+  void assist(std::span<const double> force, double lift);
   /// Holds `action` [actuators()] for frame_skip substeps. Throws RunError where the simulation breaks down.
   void step(std::span<const double> action);
 

@@ -6,19 +6,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "rft/core/error.h"
-#include "rft/core/extra.h"
-#include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rollout/recorder.h"
+#include "rollout/world.h"
 
 namespace rft {
 namespace {
-
-/// Normalised rewards are kept within this, as VecNormalize does.
-constexpr double kRewardBound = 10;
 
 /// The world in which a decision is `chunk` actions.
 EnvironmentSpec chunked(EnvironmentSpec spec, int64_t chunk, bool reversible) {
@@ -72,20 +67,6 @@ void WorldsOptions::visit(OptionVisitor& v) {
            "stop the run when a simulation breaks down; false: drop the episode and count it (episode/failed)");
 }
 
-struct Worlds::World {
-  std::unique_ptr<Environment> environment;
-  const Reversible* reversible = nullptr;    ///< `environment`, where it is one
-  const Conditioned* conditioned = nullptr;  ///< the same
-  int64_t index = 0;
-  std::vector<double> observation, action, reward, returns, discounted;
-  std::vector<double> step_reward;               ///< of one of a chunk's actions
-  std::vector<float> memory;                     ///< what its agents remember, one after another
-  int64_t elapsed = 0, episode = 0, lasted = 0;  ///< steps; `lasted` of the last decision
-  bool terminated = false;
-  std::string failure;                   ///< of the last step, "" where it went well
-  int64_t row = 0, step = 0, began = 0;  ///< where its next decision is recorded; where the episode began there
-};
-
 Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const WorldsOptions& options, uint64_t seed)
     : options_(options), seed_(seed) {
   for (int64_t i = 0; i < options_.environments; ++i) {
@@ -93,6 +74,7 @@ Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const 
     world->environment = make();
     world->reversible = dynamic_cast<const Reversible*>(world->environment.get());
     world->conditioned = dynamic_cast<const Conditioned*>(world->environment.get());
+    world->annealed = dynamic_cast<Annealed*>(world->environment.get());
     world->index = i;
     const EnvironmentSpec& spec = world->environment->spec();
     if (i == 0) spec_ = chunked(spec, options_.chunk, world->reversible);
@@ -114,6 +96,8 @@ Worlds::Worlds(const std::function<std::unique_ptr<Environment>()>& make, const 
 
 Worlds::~Worlds() = default;
 
+void Worlds::anneal() { anneals_ = worlds_.front()->annealed != nullptr; }
+
 int64_t Worlds::rows() const { return options_.environments * spec().agents; }
 int64_t Worlds::time_limit() const { return options_.max_steps.value_or(spec().max_steps); }
 
@@ -123,11 +107,6 @@ void Worlds::start(World& world) {
   std::fill(world.returns.begin(), world.returns.end(), 0.0);
   std::fill(world.discounted.begin(), world.discounted.end(), 0.0);
   std::fill(world.memory.begin(), world.memory.end(), 0.0f);
-}
-
-/// What agent `a` remembers.
-const float* Worlds::remembered(const World& world, int64_t a) const {
-  return world.memory.data() + a * static_cast<int64_t>(world.memory.size()) / spec().agents;
 }
 
 /// Carries out a decision [agents * action.size()], to its end or the episode's. `reward` is that of the decision.
@@ -174,33 +153,6 @@ void Worlds::step(const std::vector<World*>& active, const Tensor& command) {
   });
 }
 
-void Worlds::normalize(World& world) {
-  if (!options_.normalize_reward) return;
-  for (size_t a = 0; a < world.reward.size(); ++a) {
-    world.discounted[a] =
-        world.discounted[a] * std::pow(options_.reward_gamma, static_cast<double>(world.lasted)) + world.reward[a];
-    returns_.add({&world.discounted[a], 1});
-    double scaled = world.reward[a] / std::sqrt(returns_.variance[0] + 1e-8);
-    world.reward[a] = std::clamp(scaled, -kRewardBound, kRewardBound);
-  }
-}
-
-void Worlds::count_failure(World& world) {
-  if (options_.stop_on_failure)
-    run_failed("environment", "the simulation in environment ", world.index, " broke down at step ", world.elapsed,
-               " of its episode: ", world.failure);
-  if (failures_++ == 0) log::warn(cat("an episode is dropped, its simulation broke down: ", world.failure));
-}
-
-/// Records the episode that has ended as if it had been asked for what it came to, where the dice say so.
-void Worlds::look_back(const World& world, uint64_t seed, const Acting& acting, Recorder& recorder) const {
-  constexpr uint64_t kHindsight = 0x68696e64;
-  if (acting.greedy || options_.hindsight <= 0) return;
-  if (Rng(mix(mix(seed, kHindsight), static_cast<uint64_t>(world.row))).uniform(0) >= options_.hindsight) return;
-  if (auto seen = world.conditioned->hindsight())
-    recorder.hindsight({world.row, world.step}, seen->first, seen->outcome, seen->reward);
-}
-
 void Worlds::report(Metrics& metrics) {
   auto mean = [&](const char* name, const std::vector<double>& values) {
     double sum = 0;
@@ -209,92 +161,9 @@ void Worlds::report(Metrics& metrics) {
       metrics.add(name, sum / static_cast<double>(values.size()), static_cast<double>(values.size()));
   };
   mean("episode/return", finished_returns_), mean("episode/length", finished_lengths_);
+  if (anneals_) metrics.add("assistance", left_);
   if (failures_) metrics.add("episode/failed", static_cast<double>(failures_));
   finished_returns_.clear(), finished_lengths_.clear(), failures_ = 0;
-}
-
-/// What the agents of the active worlds decide, recorded at `places`.
-Decisions Worlds::ask(Actor& actor, const std::vector<World*>& active, const std::vector<RecordPlace>& places,
-                      uint64_t seed, const Acting& acting, Recorder& recorder) {
-  const int64_t count = static_cast<int64_t>(active.size()) * spec().agents, width = actor.memory();
-  std::vector<uint64_t> keys;
-  for (const auto& place : places)
-    keys.push_back(mix(mix(seed, static_cast<uint64_t>(place.row)), static_cast<uint64_t>(place.step)));
-  Tensor raw = at::empty({count, spec().observation}, at::kDouble);
-  double* to = raw.data_ptr<double>();
-  for (World* world : active) to = std::copy(world->observation.begin(), world->observation.end(), to);
-  if (width == 0) {
-    Decisions out = acting.uniform ? actor.random(raw, keys) : actor.act(raw, keys, acting.greedy, !acting.greedy);
-    recorder.decisions(out, raw, {}, places);
-    return out;
-  }
-  Tensor memory = at::empty({count, width}, at::kFloat);
-  float* into = memory.data_ptr<float>();
-  for (World* world : active) {
-    world->memory.resize(static_cast<size_t>(spec().agents * width));
-    into = std::copy(world->memory.begin(), world->memory.end(), into);
-  }
-  Decisions out = actor.act_from(memory, raw, keys, acting.greedy, /*learn=*/!acting.greedy);
-  Tensor after = out.memory.contiguous();
-  const float* from = after.const_data_ptr<float>();
-  for (World* world : active) {
-    std::copy_n(from, world->memory.size(), world->memory.begin());
-    from += world->memory.size();
-  }
-  recorder.decisions(out, raw, memory, places);
-  return out;
-}
-
-/// One decision of every active world, recorded. Returns the worlds whose episode ended, in order; their last
-/// observations are still there.
-std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World*>& active, uint64_t seed,
-                                           const Acting& acting, Recorder& recorder) {
-  const int64_t A = spec().agents;
-  std::vector<RecordPlace> places;
-  for (World* world : active)
-    for (int64_t a = 0; a < A; ++a) places.push_back({world->row + a, world->step});
-  Decisions decisions = ask(actor, active, places, seed, acting, recorder);
-  const double* told = decisions.command.const_data_ptr<double>();
-  if (!std::all_of(told, told + decisions.command.numel(), [](double x) { return std::isfinite(x); }))
-    run_failed("policy", "an action is not a finite number, in one of the environments after ", active.front()->elapsed,
-               " steps; the weights or the standard deviation have broken down");
-  step(active, decisions.command);
-  std::vector<World*> ended;
-  for (World* world : active) {
-    bool out_of_time = time_limit() > 0 && world->elapsed >= time_limit();
-    bool failed = !world->failure.empty();
-    if (failed) {
-      count_failure(*world);
-      for (int64_t a = 0; a < A; ++a) recorder.dropped(world->row + a, world->began, world->step);
-    } else {
-      if (world->terminated || out_of_time) {
-        double sum = 0;
-        for (double value : world->returns) sum += value;
-        finished_returns_.push_back(sum / static_cast<double>(A));
-        finished_lengths_.push_back(static_cast<double>(world->elapsed));
-      }
-      normalize(*world);
-      for (int64_t a = 0; a < A; ++a) {
-        recorder.reward({world->row + a, world->step}, world->reward[a]);
-        if (options_.chunk > 1) recorder.duration({world->row + a, world->step}, world->lasted);
-      }
-      if (world->reversible) recorder.backward_logp({world->row, world->step}, world->reversible->backward_logp());
-    }
-    for (int64_t a = 0; a < A && !failed; ++a)
-      recorder.next_observation({world->row + a, world->step}, world->observation.data() + a * spec().observation);
-    if (!failed && world->terminated) look_back(*world, seed, acting, recorder);
-    ++world->step;
-    if (!failed && !world->terminated && !out_of_time) continue;
-    for (int64_t a = 0; a < A; ++a) {
-      RecordPlace at{world->row + a, world->step - 1};
-      if (world->terminated || failed)
-        recorder.terminated(at);
-      else
-        recorder.out_of_time(at, world->observation.data() + a * spec().observation, remembered(*world, a));
-    }
-    ended.push_back(world);
-  }
-  return ended;
 }
 
 Experience Worlds::segments(Actor& actor, uint64_t seed, const Acting& acting, Metrics& metrics) {
@@ -365,52 +234,6 @@ Experience Worlds::episodes(Actor& actor, int64_t starts, int64_t group_size, ui
   out.group = at::arange(starts, at::kLong).repeat_interleave(group_size * A);
   report(metrics);
   return out;
-}
-
-State Worlds::state() const {
-  State out;
-  if (!started_) return out;
-  for (const auto& world : worlds_) {
-    std::string name = cat("world.", world->index, ".");
-    std::vector<double> progress{static_cast<double>(world->elapsed), static_cast<double>(world->episode)};
-    for (const auto* part : {&world->returns, &world->discounted})
-      progress.insert(progress.end(), part->begin(), part->end());
-    out[name + "environment"] = at::tensor(world->environment->state(), at::kDouble);
-    out[name + "observation"] = at::tensor(world->observation, at::kDouble);
-    out[name + "progress"] = at::tensor(progress, at::kDouble);
-    if (!world->memory.empty()) out[name + "memory"] = at::tensor(world->memory, at::kFloat);
-  }
-  out["returns"] = at::tensor({returns_.mean[0], returns_.variance[0], returns_.count}, at::kDouble);
-  return out;
-}
-
-void Worlds::load_state(const State& state) {
-  if (state.empty()) return;
-  auto numbers = [&](const std::string& name, int64_t size) {
-    auto found = state.find(name);
-    if (found == state.end() || (size >= 0 && found->second.numel() != size))
-      bad_input("checkpoint", "the environments' '", name,
-                "' is missing or does not fit: was the number of environments", " changed?");
-    const double* data = found->second.const_data_ptr<double>();
-    return std::vector<double>(data, data + found->second.numel());
-  };
-  for (auto& world : worlds_) {
-    std::string name = cat("world.", world->index, ".");
-    size_t agents = world->reward.size();
-    world->environment->set_state(numbers(name + "environment", -1));
-    world->observation = numbers(name + "observation", static_cast<int64_t>(world->observation.size()));
-    if (auto found = state.find(name + "memory"); found != state.end()) {
-      const float* memory = found->second.const_data_ptr<float>();
-      world->memory.assign(memory, memory + found->second.numel());
-    }
-    auto progress = numbers(name + "progress", static_cast<int64_t>(2 + 2 * agents));
-    world->elapsed = static_cast<int64_t>(progress[0]), world->episode = static_cast<int64_t>(progress[1]);
-    std::copy_n(progress.begin() + 2, agents, world->returns.begin());
-    std::copy_n(progress.begin() + 2 + static_cast<int64_t>(agents), agents, world->discounted.begin());
-  }
-  auto returns = numbers("returns", 3);
-  returns_.mean[0] = returns[0], returns_.variance[0] = returns[1], returns_.count = returns[2];
-  started_ = true;
 }
 
 }  // namespace rft

@@ -137,6 +137,7 @@ void StageTrainer::order_rows(const Rows& rows) {
 
 void StageTrainer::enter_worlds() {
   worlds_ = make_worlds(config_, mix(seed_, kWorlds));
+  worlds_->anneal();
   eval_worlds_ = make_worlds(config_, mix(seed_, kEvaluation));
   actor_ = &dynamic_cast<Actor&>(*policy_);
   actor_->enter(worlds_->spec(), needs_, mix(seed_, kWeights));

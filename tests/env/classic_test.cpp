@@ -36,13 +36,18 @@ TEST_P(Classic, EqualsGymnasium) {
   std::vector<double> observation(static_cast<size_t>(world->spec().observation));
   world->reset(0, observation);
   world->set_state(numbers(states[0]));
+  // Gymnasium keeps this one's state in float32.
+  bool rounded = GetParam() == "mountain_car";
+  double tolerance = rounded ? 6e-8 : 1e-9;
   for (size_t t = 0; t < actions.size(); ++t) {
     double reward = 0;
+    if (rounded) world->set_state(numbers(states[static_cast<int64_t>(t)]));
     bool ended = world->step({&actions[t], 1}, observation, {&reward, 1});
     ASSERT_NEAR(reward, rewards[t], 1e-9) << "step " << t;
     ASSERT_EQ(ended, ends[t] != 0) << "step " << t;
     auto now = world->state(), expected = numbers(states[static_cast<int64_t>(t) + 1]);
-    for (size_t i = 0; i < now.size(); ++i) ASSERT_NEAR(now[i], expected[i], 1e-9) << "step " << t << " number " << i;
+    for (size_t i = 0; i < now.size(); ++i)
+      ASSERT_NEAR(now[i], expected[i], tolerance) << "step " << t << " number " << i;
   }
 }
 
@@ -61,7 +66,7 @@ TEST_P(Classic, DrawsItself) {
   EXPECT_FALSE(before.equal(dynamic_cast<Rendered&>(*world).render(48, 64)));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Classic, ::testing::Values("cart_pole", "pendulum", "acrobot"),
+INSTANTIATE_TEST_SUITE_P(All, Classic, ::testing::Values("cart_pole", "pendulum", "acrobot", "mountain_car"),
                          [](const auto& task) { return task.param; });
 
 TEST(PointMass, AgentsSeeEachOtherAndArePaidTheirDistance) {
@@ -74,9 +79,9 @@ TEST(PointMass, AgentsSeeEachOtherAndArePaidTheirDistance) {
   EXPECT_FALSE(world->step(std::vector<double>{0, 0, 0, 5}, observation, reward));  // clipped to 1
   EXPECT_NEAR(reward[0], 0, 1e-12);
   EXPECT_NEAR(reward[1], -(1 - 0.01), 1e-12);
-  EXPECT_NEAR(observation[5], 1.01, 1e-12);   // from 0 to 1
+  EXPECT_NEAR(observation[5], 1.01, 1e-12);    // from 0 to 1
   EXPECT_NEAR(observation[11], -1.01, 1e-12);  // and back
-  EXPECT_NEAR(observation[7], 0.1, 1e-12);    // its speed
+  EXPECT_NEAR(observation[7], 0.1, 1e-12);     // its speed
   world->set_state({0, 0, 0, 0, 0, 0, 0, 0.1, 0, 0, 0, 0.1});
   world->step(std::vector<double>(4, 0.0), observation, reward);
   EXPECT_NEAR(reward[0], -0.5, 1e-12);

@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 from safetensors.numpy import save_file
 
-TASKS = {"cart_pole": ("CartPole-v1", 60), "pendulum": ("Pendulum-v1", 200), "acrobot": ("Acrobot-v1", 300)}
+TASKS = {"cart_pole": ("CartPole-v1", 60), "pendulum": ("Pendulum-v1", 200), "acrobot": ("Acrobot-v1", 300),
+         "mountain_car": ("MountainCarContinuous-v0", 400)}
 
 
 def main():
@@ -24,9 +25,11 @@ def main():
                 told = action
             else:
                 action = rng.uniform(-3, 3)
+                if name == "mountain_car":  # rocks, so that it gets there
+                    action = rng.uniform(0.3, 1.5) * (1 if env.state[1] >= 0 else -1)
                 told = np.array([action])
             _, reward, terminated, _, _ = env.step(told)
-            states.append(np.array(env.state, dtype=np.float64))
+            states.append(np.array(env.state, dtype=np.float64))  # of mountain_car rounded to float32 at every step
             actions.append(float(action)), rewards.append(float(reward)), ends.append(terminated)
             if terminated:
                 break

@@ -20,15 +20,18 @@ class CartPole : public FlatWorld {
   bool advance(std::span<const double> action, std::span<double> reward) override;
 };
 
-/// Pendulum-v1: a torque swings a pendulum up and holds it there.
-class Pendulum : public FlatWorld {
+/// MountainCarContinuous-v0: an engine too weak for the slope gets a car up a hill by rocking it (Moore 1990). Help is
+/// a second engine (`force` 1: as strong as its own), and a slope that pulls less by `slack`.
+class MountainCar : public FlatWorld, public Assisted {
  public:
   struct Options {
-    double gravity = 10;
+    double goal_velocity = 0;
     void visit(OptionVisitor& v);
   };
-  explicit Pendulum(Options options);
+  explicit MountainCar(Options options);
   Tensor render(int64_t height, int64_t width) const override;
+  int64_t force_size() const override { return 1; }
+  void assist(std::span<const double> force, double slack) override { force_ = force[0], slack_ = slack; }
 
  protected:
   void place(Draws& draws) override;
@@ -37,6 +40,30 @@ class Pendulum : public FlatWorld {
 
  private:
   Options options_;
+  double force_ = 0, slack_ = 0;
+};
+
+/// Pendulum-v1: a torque swings a pendulum up and holds it there. Help is a second torque (`force` 1: as strong as the
+/// strongest of its own), and gravity that is less by `slack`.
+class Pendulum : public FlatWorld, public Assisted {
+ public:
+  struct Options {
+    double gravity = 10;
+    void visit(OptionVisitor& v);
+  };
+  explicit Pendulum(Options options);
+  Tensor render(int64_t height, int64_t width) const override;
+  int64_t force_size() const override { return 1; }
+  void assist(std::span<const double> force, double slack) override { force_ = force[0], slack_ = slack; }
+
+ protected:
+  void place(Draws& draws) override;
+  void observe(std::span<double> out) const override;
+  bool advance(std::span<const double> action, std::span<double> reward) override;
+
+ private:
+  Options options_;
+  double force_ = 0, slack_ = 0;
 };
 
 /// Acrobot-v1: torques at the elbow of two links swing their end above a line (Sutton 1996).

@@ -78,6 +78,28 @@ class Conditioned {
   virtual std::optional<Hindsight> hindsight() const = 0;
 };
 
+/// An environment in which a policy can be helped while it learns, beyond what it will be able to do (privileged
+/// actions, Mao et al. 2025, arXiv:2502.15442).
+class Assisted {
+ public:
+  virtual ~Assisted() = default;
+  /// Numbers of a virtual force.
+  virtual int64_t force_size() const = 0;
+  /// Of every step() from now on: `force` [force_size()] acts beside the agent's actions, in units that the
+  /// environment says, and what constrains the task gives way by `slack`, from 0 (nothing) to 1 (all of it). With zeros
+  /// it is the task itself, bit for bit. Not part of state().
+  virtual void assist(std::span<const double> force, double slack) = 0;
+};
+
+/// An environment that changes over a run.
+class Annealed {
+ public:
+  virtual ~Annealed() = default;
+  /// Says that so many steps were taken so far, in all environments of the run together; returns how much of the change
+  /// is left, from 1 down to 0. An environment that is never told is as it will be at the end.
+  virtual double progress(int64_t steps) = 0;
+};
+
 /// Makes another environment of one.
 class EnvironmentWrapper {
  public:

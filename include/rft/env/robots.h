@@ -13,9 +13,13 @@ class Draws;
 class Simulation;
 
 /// What all tasks share: a task says how an episode starts, what is observed and what a step is worth.
-class Robot : public Environment, public Rendered {
+/// Help is a force on the model's first body (a runner's torso), [3] along x, y and z, of which 1 is the robot's
+/// weight; and weights that are less by `slack`.
+class Robot : public Environment, public Rendered, public Assisted {
  public:
   ~Robot() override;
+  int64_t force_size() const override { return 3; }
+  void assist(std::span<const double> force, double slack) override;
   const EnvironmentSpec& spec() const override { return spec_; }
   void reset(uint64_t seed, std::span<double> observation) override;
   bool step(std::span<const double> action, std::span<double> observation, std::span<double> reward) override;

@@ -54,6 +54,9 @@ class Worlds : public Stateful {
   const WorldsOptions& options() const { return options_; }
   /// Rows that segments() gives, environments times agents.
   int64_t rows() const;
+  /// What is done here from now on is a run's learning: environments that change over a run (Annealed) are told of
+  /// every step, and state() holds how many there were. Without this call they are as at the run's end.
+  void anneal();
 
   /// The next options.steps decisions of every agent, [rows(), steps]: an episode may begin or end anywhere in a row,
   /// and its group is the row. What an episode did in this segment before its simulation broke down is masked.
@@ -80,6 +83,9 @@ class Worlds : public Stateful {
                 const Acting& acting, Recorder& recorder);
   std::vector<World*> decide(Actor& actor, const std::vector<World*>& active, uint64_t seed, const Acting& acting,
                              Recorder& recorder);
+  void progress(const std::vector<World*>& active);
+  bool record(World& world, uint64_t seed, const Acting& acting, Recorder& recorder);
+  void record_rewards(World& world, bool ended, Recorder& recorder);
   void look_back(const World& world, uint64_t seed, const Acting& acting, Recorder& recorder) const;
   void report(Metrics& metrics);
   void normalize(World& world);
@@ -91,6 +97,9 @@ class Worlds : public Stateful {
   std::vector<std::unique_ptr<World>> worlds_;
   RunningMoments returns_{1};  ///< of the discounted rewards, for normalize_reward
   bool started_ = false;
+  bool anneals_ = false;
+  int64_t taken_ = 0;  ///< steps of all environments since anneal()
+  double left_ = 0;    ///< what is left of the change
   // Since the last report.
   std::vector<double> finished_returns_, finished_lengths_;
   int64_t failures_ = 0;
