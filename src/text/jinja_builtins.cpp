@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <map>
 
@@ -423,6 +425,21 @@ Value apply_filter(const std::string& name, const Arguments& arguments) {
 }
 bool apply_test(const std::string& name, const Arguments& arguments) { return known(tests(), name, "test")(arguments); }
 
+/// The time that a template may write into a prompt. Where SOURCE_DATE_EPOCH is set (seconds since 1970, as
+/// reproducible builds have it) it is that: the same conversation gives the same text on another day.
+std::tm local_time() {
+  std::time_t now = std::time(nullptr);
+  if (const char* given = std::getenv("SOURCE_DATE_EPOCH")) {
+    const char* end = given + std::strlen(given);
+    auto [rest, error] = std::from_chars(given, end, now);
+    if (error != std::errc() || rest != end || given == end)
+      bad_input("SOURCE_DATE_EPOCH", "must be seconds since 1970, a whole number; got '", given, "'");
+  }
+  std::tm local{};
+  localtime_r(&now, &local);
+  return local;
+}
+
 Map globals() {
   auto add = [](const char* name, Function body) {
     return std::pair<std::string, Value>(name, Value::function(name, body));
@@ -434,9 +451,7 @@ Map globals() {
           }),
       add("strftime_now",
           [](const Arguments& a) {
-            std::time_t now = std::time(nullptr);
-            std::tm local{};
-            localtime_r(&now, &local);
+            std::tm local = local_time();
             char buffer[256];
             return Value::of(std::string(
                 buffer, std::strftime(buffer, sizeof buffer, text_argument(a, 0, "format", "").c_str(), &local)));

@@ -6,6 +6,7 @@ The templates are those of real models, as TRL keeps them in trl/chat_templates;
 gave, with an error's message where the template refused a conversation. --all takes every template (large). The last
 part holds single expressions and statements, rendered by the same environment.
 """
+import datetime
 import glob
 import json
 import os
@@ -107,7 +108,7 @@ def render(template, chat):
 found = {os.path.basename(f)[:-6]: open(f, encoding="utf-8", newline="").read()
          for f in sorted(glob.glob(os.path.join(os.path.dirname(trl.__file__), "chat_templates", "*.jinja")))}
 names = list(found) if "--all" in sys.argv else [n for n in KEPT if n in found]
-out = {"tokens": TOKENS, "chats": [json.dumps({**c, "date_string": "26 Jul 2024"}, ensure_ascii=False) for c in CHATS],
+out = {"date": datetime.date.today().isoformat(), "tokens": TOKENS, "chats": [json.dumps({**c, "date_string": "26 Jul 2024"}, ensure_ascii=False) for c in CHATS],
        "templates": {n: {"source": found[n], "rendered": [render(found[n], c) for c in CHATS]} for n in names},
        "snippets": [[s, _compile_jinja_template(s).render(messages=[{"role": "user"}])] for s in SNIPPETS], "bad": BAD}
 for bad in BAD:

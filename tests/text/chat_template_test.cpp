@@ -2,6 +2,7 @@
 #include "rft/text/chat_template.h"
 
 #include <cstdlib>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "rft/core/error.h"
@@ -24,7 +25,20 @@ std::string rendered(const std::string& source, const std::string& chat) {
   return ChatTemplate::parse(source, "template", golden().at("tokens").dump()).render(chat);
 }
 
-TEST(ChatTemplate, RealTemplatesGiveTheTextOfTransformers) {
+/// strftime_now says the day on which the expected texts were made.
+class ChatTemplateDay : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::tm noon{};
+    noon.tm_hour = 12;
+    strptime(golden().at("date").get<std::string>().c_str(), "%Y-%m-%d", &noon);
+    noon.tm_isdst = -1;
+    setenv("SOURCE_DATE_EPOCH", std::to_string(mktime(&noon)).c_str(), 1);
+  }
+  void TearDown() override { unsetenv("SOURCE_DATE_EPOCH"); }
+};
+
+TEST_F(ChatTemplateDay, RealTemplatesGiveTheTextOfTransformers) {
   ASSERT_GE(golden().at("templates").size(), 20u);
   for (const auto& [name, one] : golden().at("templates").items()) {
     auto chat = ChatTemplate::parse(one.at("source"), name, golden().at("tokens").dump());
@@ -42,6 +56,12 @@ TEST(ChatTemplate, RealTemplatesGiveTheTextOfTransformers) {
       if (!refused) EXPECT_EQ(text, expected.at("text").get<std::string>());
     }
   }
+}
+
+TEST_F(ChatTemplateDay, IsSaidWhereItIsNotATime) {
+  setenv("SOURCE_DATE_EPOCH", "yesterday", 1);
+  EXPECT_EQ(testing::message_of([] { rendered("{{ strftime_now('%Y') }}", R"({"messages": [{"role": "user"}]})"); }),
+            "[template:1] [SOURCE_DATE_EPOCH] must be seconds since 1970, a whole number; got 'yesterday'");
 }
 
 TEST(ChatTemplate, ExpressionsAndStatementsEqualThoseOfJinja2) {
