@@ -13,6 +13,7 @@ void add_list(CLI::App& program);  // list and describe
 void add_generate(CLI::App& program);
 void add_serve(CLI::App& program);
 void add_logprob(CLI::App& program);
+void add_merge(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_act(CLI::App& program);

@@ -160,6 +160,13 @@ void OptionReader::option(const char* name, std::vector<double>& value, const ch
   if (auto* node = take(name, limits))
     value = read_list<double>(*node, [&](const Config& item) { return read_double(item, limits); });
 }
+void OptionReader::option(const char* name, NamedNumbers& value, const char*, const Limits& limits) {
+  if (auto* node = take(name, limits)) {
+    if (!node->is_map() && !node->is_null()) wrong_type(*node, "a block of names and numbers");
+    value.clear();
+    for (const auto& [key, item] : node->items()) value.emplace_back(key, read_double(item, limits));
+  }
+}
 void OptionReader::option(const char* name, std::vector<Config>& value, const char*, const Limits& limits) {
   if (auto* node = take(name, limits)) {
     if (!node->is_list()) wrong_type(*node, "a list of blocks");
@@ -224,6 +231,11 @@ void OptionWriter::option(const char* name, std::vector<double>& value, const ch
   for (double item : value) list.append(number_node(item));
   into_.set(name, list);
 }
+void OptionWriter::option(const char* name, NamedNumbers& value, const char*, const Limits&) {
+  Config block = Config::map();
+  for (const auto& [key, number] : value) block.set(key, number_node(number));
+  into_.set(name, block);
+}
 void OptionWriter::option(const char* name, std::vector<Config>& value, const char*, const Limits&) {
   Config list = Config::list();
   for (const auto& item : value) list.append(item);
@@ -270,6 +282,11 @@ class OptionTable : public OptionVisitor {
     std::vector<std::string> texts;
     for (double x : v) texts.push_back(number_text(x));
     add(n, "list of float", "[" + join(texts, ", ") + "]", h, l);
+  }
+  void option(const char* n, NamedNumbers& v, const char* h, const Limits& l) override {
+    std::vector<std::string> texts;
+    for (const auto& [key, number] : v) texts.push_back(key + ": " + number_text(number));
+    add(n, "block of numbers", "{" + join(texts, ", ") + "}", h, l);
   }
   void option(const char* n, std::vector<Config>&, const char* h, const Limits& l) override {
     add(n, "list of blocks", "[]", h, l);

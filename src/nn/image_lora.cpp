@@ -73,22 +73,24 @@ const std::vector<std::string>& attention_lora_targets() {
 }
 
 void add_lora(Weights& weights, const LoraConfig& config, uint64_t seed) {
-  check_lora(config);
-  check_targets(config.target_modules, paths_of(weights));
-  std::vector<std::string> targets = targets_of(weights, config);
-  if (targets.empty())
+  if (config.dora) bad_input("lora.dora", "is for language models; diffusers' files have other names for it");
+  const LoraPlan plan(config, paths_of(weights), default_targets(weights));
+  if (targets_of(weights, config).empty() && config.target_regex.empty())
     bad_input("lora.target_modules",
               "must name layers of a model that has none of the attention layers that get "
               "adapters where nothing is named (to_q, to_k, to_v, to_out.0)");
   for_adapters(weights, [](const Adapter&, const auto& path) { bad_input("lora", path, " has an adapter already"); });
   for (size_t i = 0; i < weights.linears.size(); ++i) {
     auto& [path, linear] = weights.linears[i];
-    if (!names_module(targets, path)) continue;
+    if (!plan.names(path)) continue;
     // The stream is the layer's place in the model: it starts the same whichever others have adapters.
-    linear->adapters.push_back(
-        first_adapter(path, linear->weight, 0, linear->weight.size(0), config.rank, lora_scale(config), Rng(seed, i)));
+    linear->adapters.push_back(plan.adapter(path, linear->weight, 0, linear->weight.size(0), Rng(seed, i)));
   }
   freeze(weights);
+}
+
+void merge_lora(Weights& weights) {
+  for (NamedLinear& layer : weights.linears) merge_adapters(*layer.linear);
 }
 
 std::map<std::string, Tensor> diffusers_lora_tensors(const Weights& weights, const std::string& part) {
@@ -126,6 +128,7 @@ std::map<std::string, std::string> diffusers_lora_metadata(const Weights& weight
               {"fan_in_fan_out", false},
               {"init_lora_weights", true},
               {"target_modules", std::set<std::string>(targets.begin(), targets.end())}};
+  if (!config.target_regex.empty()) fields["target_modules"] = config.target_regex;
   json named = json::object();
   for (const auto& [name, value] : fields.items()) named[part + "." + name] = value;
   return {{"format", "pt"}, {kLoraMetadata, named.dump(2)}};

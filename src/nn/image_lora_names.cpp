@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -13,8 +12,6 @@
 
 namespace rft {
 namespace {
-
-using nlohmann::json;
 
 const std::vector<std::string> kWritten{"unet", "transformer"};
 /// First parts of the names of all that a pipeline may hold, in diffusers' files and in kohya's.
@@ -50,11 +47,6 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
   return text;
-}
-
-/// PEFT's patterns are regular expressions; those that diffusers and people write are paths or their last parts.
-bool pattern_matches(const std::string& pattern, const std::string& path) {
-  return pattern.starts_with('^') ? path == pattern.substr(1) : names_module(pattern, path);
 }
 
 }  // namespace
@@ -98,34 +90,26 @@ LoraScales::LoraScales(const std::map<std::string, std::string>& metadata, const
                        const std::string& where) {
   auto text = metadata.find(kLoraMetadata);
   if (text == metadata.end()) return;
-  json fields = json::parse(text->second, nullptr, false);
+  auto fields = nlohmann::ordered_json::parse(text->second, nullptr, false);  // the first pattern that matches counts
   if (!fields.is_object()) bad_input(where, "the metadata's ", kLoraMetadata, " must be a JSON object");
   // A model's own save_lora_adapter writes the fields without the part.
   std::string prefix = fields.contains(part + ".lora_alpha") ? part + "." : "";
   if (!fields.contains(prefix + "lora_alpha")) return;
   try {
     for (const char* name : {"use_dora", "lora_bias", "use_qalora"})
-      if (fields.value(prefix + name, json(false)) == true)
+      if (fields.value(prefix + name, nlohmann::ordered_json(false)) == true)
         bad_input(where, "'", name, "' of the metadata's ", kLoraMetadata, " is not implemented");
     alpha_ = fields.at(prefix + "lora_alpha").get<double>();
     rslora_ = fields.value(prefix + "use_rslora", false);
-    json alphas = fields.value(prefix + "alpha_pattern", json());
-    if (!alphas.is_null()) alphas_ = alphas.get<std::map<std::string, double>>();
-    for (const auto& [pattern, alpha] : alphas_)
-      if (pattern.find_first_of("*+?[](){}|\\$") != std::string::npos)
-        bad_input(where, "alpha_pattern must have paths of layers or their last parts; got '", pattern, "'");
-  } catch (const json::exception& error) {
+    alphas_ = PatternNumbers(pattern_numbers(fields, prefix + "alpha_pattern"), where);
+  } catch (const nlohmann::json::exception& error) {
     bad_input(where, "the metadata's ", kLoraMetadata, ": ", error.what());
   }
   given_ = true;
 }
 
 double LoraScales::scale(const std::string& path, int64_t rank) const {
-  auto matches = [&](const auto& entry) { return pattern_matches(entry.first, path); };
-  auto found = std::find_if(alphas_.begin(), alphas_.end(), matches);
-  double alpha = found == alphas_.end() ? alpha_ : found->second;
-  auto r = static_cast<double>(rank);
-  return alpha / (rslora_ ? std::sqrt(r) : r);
+  return lora_scale(alphas_.of(path, alpha_), rank, rslora_);
 }
 
 }  // namespace rft

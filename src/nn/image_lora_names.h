@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "nn/low_rank.h"
 #include "rft/nn/weights.h"
 
 namespace rft {
@@ -52,7 +53,7 @@ class LoraScales {
  private:
   bool given_ = false, rslora_ = false;
   double alpha_ = 0;
-  std::map<std::string, double> alphas_;  ///< of the layers that a name (PEFT's alpha_pattern) matches
+  PatternNumbers alphas_;
 };
 
 }  // namespace rft

@@ -1,6 +1,9 @@
 #include "rft/nn/layers.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
 
 #include "rft/core/error.h"
 #include "rft/core/text.h"
@@ -8,14 +11,56 @@
 
 namespace rft {
 
-Tensor apply(const Linear& linear, const Tensor& x, bool adapters) {
+namespace {
+
+/// x [N, in] -> [N, out].
+Tensor apply_rows(const Linear& linear, const Tensor& x, bool adapters) {
   std::vector<ops::LowRank> additions;
   if (adapters)
     for (const Adapter& adapter : linear.adapters)
       additions.push_back({adapter.a, adapter.b, adapter.first, adapter.scale});
-  if (x.dim() == 2) return ops::linear(x, linear.weight, linear.bias, additions);
+  Tensor gains = adapters ? column_gains(linear) : Tensor();
+  if (!gains.defined()) return ops::linear(x, linear.weight, linear.bias, additions);
+  Tensor y = ops::linear(x, linear.weight, {}, additions).mul(gains);
+  return linear.bias.defined() ? y.add(linear.bias) : y;
+}
+
+}  // namespace
+
+Tensor dora_gain(const Tensor& weight, const Adapter& adapter) {
+  Tensor length;
+  {
+    at::NoGradGuard no_grad;
+    at::ScalarType type = weight.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    Tensor rows = weight.narrow(0, adapter.first, adapter.rows).to(type);
+    length = rows.addmm(adapter.b.to(type), adapter.a.to(type), 1, adapter.scale).norm(2, 1);
+  }
+  return adapter.magnitude.div(length);
+}
+
+Tensor column_gains(const Linear& linear) {
+  auto has_magnitude = [](const Adapter& adapter) { return adapter.magnitude.defined(); };
+  if (std::none_of(linear.adapters.begin(), linear.adapters.end(), has_magnitude)) return {};
+  std::vector<Tensor> parts;
+  int64_t at = 0;
+  auto ones_up_to = [&](int64_t end) {
+    if (end > at) parts.push_back(at::ones({end - at}, linear.weight.options().requires_grad(false)));
+    at = end;
+  };
+  for (const Adapter& adapter : linear.adapters) {
+    if (!has_magnitude(adapter)) continue;
+    ones_up_to(adapter.first);
+    parts.push_back(dora_gain(linear.weight, adapter).to(linear.weight.scalar_type()));
+    at += adapter.rows;
+  }
+  ones_up_to(linear.weight.size(0));
+  return at::cat(parts);
+}
+
+Tensor apply(const Linear& linear, const Tensor& x, bool adapters) {
+  if (x.dim() == 2) return apply_rows(linear, x, adapters);
   auto shape = x.sizes().vec();
-  auto y = ops::linear(x.reshape({-1, shape.back()}), linear.weight, linear.bias, additions);
+  Tensor y = apply_rows(linear, x.reshape({-1, shape.back()}), adapters);
   shape.back() = linear.weight.size(0);
   return y.view(shape);
 }

@@ -45,25 +45,29 @@ void for_adapters(DecoderType& decoder, Each each) {
       for (auto& adapter : linear->adapters) each(adapter);
 }
 
-std::string peft_name(const Adapter& adapter, char side) {
-  return cat("base_model.model.", adapter.module, ".lora_", side, ".weight");
+/// Calls each(name, tensor) for every tensor of an adapter, by PEFT's names.
+template <class Each>
+void for_tensors(const Adapter& adapter, Each each) {
+  const std::string start = cat("base_model.model.", adapter.module, ".lora_");
+  each(start + "A.weight", adapter.a);
+  each(start + "B.weight", adapter.b);
+  if (adapter.magnitude.defined()) each(start + "magnitude_vector", adapter.magnitude);
 }
 
 }  // namespace
 
 void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
-  check_lora(config);
   std::vector<Module> modules = linear_modules(decoder);
   std::vector<std::string> paths;
   for (const Module& module : modules) paths.push_back(module.name);
-  check_targets(config.target_modules, paths, " (its head can't have adapters)");
+  const LoraPlan plan(config, paths, {}, " (its head can't have adapters)");
   for_adapters(decoder, [](const Adapter& adapter) { bad_input("lora", adapter.module, " has an adapter already"); });
   for (size_t i = 0; i < modules.size(); ++i) {
     const Module& module = modules[i];
-    if (!config.target_modules.empty() && !names_module(config.target_modules, module.name)) continue;
+    if (!plan.names(module.name)) continue;
     // The stream is the module's place in the model: it starts the same whichever others have adapters.
-    module.linear->adapters.push_back(first_adapter(module.name, module.linear->weight, module.first, module.rows,
-                                                    config.rank, lora_scale(config), Rng(seed, i)));
+    module.linear->adapters.push_back(
+        plan.adapter(module.name, module.linear->weight, module.first, module.rows, Rng(seed, i)));
   }
   for (auto& [name, value] : decoder.weights().named()) value.requires_grad_(false);
 }
@@ -71,8 +75,9 @@ void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
 std::map<std::string, Tensor> peft_tensors(const Decoder& decoder) {
   std::map<std::string, Tensor> out;
   for_adapters(decoder, [&](const Adapter& adapter) {
-    out[peft_name(adapter, 'A')] = adapter.a.detach().to(at::kCPU).contiguous();
-    out[peft_name(adapter, 'B')] = adapter.b.detach().to(at::kCPU).contiguous();
+    for_tensors(adapter, [&](const std::string& name, const Tensor& value) {
+      out[name] = value.detach().to(at::kCPU).contiguous();
+    });
   });
   return out;
 }
@@ -90,10 +95,7 @@ void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& te
       copies.emplace_back(target, found->second);
     }
   };
-  for_adapters(decoder, [&](const Adapter& adapter) {
-    match(peft_name(adapter, 'A'), adapter.a);
-    match(peft_name(adapter, 'B'), adapter.b);
-  });
+  for_adapters(decoder, [&](const Adapter& adapter) { for_tensors(adapter, match); });
   for (const auto& [name, value] : tensors)
     if (!used.count(name)) problems.push_back("'" + name + "' belongs to no adapter");
   if (!problems.empty()) bad_input(where, "the tensors do not fit the adapters: ", join(problems, "; "));
@@ -101,27 +103,9 @@ void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& te
   for (auto& [target, value] : copies) target.copy_(value);
 }
 
-std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, const std::string& base_model) {
-  std::set<std::string> targets(config.target_modules.begin(), config.target_modules.end());
-  if (targets.empty())
-    for_adapters(decoder, [&](const Adapter& adapter) { targets.insert(last_part(adapter.module)); });
-  nlohmann::ordered_json json{
-      {"peft_type", "LORA"},
-      {"task_type", "CAUSAL_LM"},
-      {"base_model_name_or_path", base_model},
-      {"r", config.rank},
-      {"lora_alpha", plain_number(config.alpha)},
-      {"lora_dropout", config.dropout},
-      {"use_rslora", config.rslora},
-      {"target_modules", targets},
-      {"fan_in_fan_out", decoder.config().model_type == "gpt2"},  // its linear layers are stored as [in, out]
-      {"bias", "none"},
-      {"init_lora_weights", true},
-      {"modules_to_save", nullptr},
-      {"inference_mode", true},
-  };
-  // A path need not be UTF-8; JSON must.
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+void merge_lora(Decoder& decoder) {
+  for (DecoderLayer& layer : decoder.weights().layers)
+    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) merge_adapters(*linear);
 }
 
 }  // namespace rft

@@ -1,6 +1,7 @@
 #include "nn/low_rank.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,14 +12,78 @@
 
 namespace rft {
 
-void check_lora(const LoraConfig& config) {
-  if (config.rank < 1) bad_input("lora.rank", "must be at least 1; got ", config.rank);
-  if (config.dropout != 0) bad_input("lora.dropout", "only 0 is implemented; got ", config.dropout);
+double lora_scale(double alpha, int64_t rank, bool rslora) {
+  auto r = static_cast<double>(rank);
+  return alpha / (rslora ? std::sqrt(r) : r);
 }
 
-double lora_scale(const LoraConfig& config) {
-  auto rank = static_cast<double>(config.rank);
-  return config.alpha / (config.rslora ? std::sqrt(rank) : rank);
+PatternNumbers::PatternNumbers(const NamedNumbers& numbers, const std::string& where) {
+  for (const auto& [pattern, number] : numbers)
+    numbers_.emplace_back(PathPattern("(.*\\.)?(" + pattern + ")", where), number);
+}
+
+double PatternNumbers::of(const std::string& path, double otherwise) const {
+  auto matches = [&](const auto& entry) { return entry.first.matches(path); };
+  auto found = std::find_if(numbers_.begin(), numbers_.end(), matches);
+  return found == numbers_.end() ? otherwise : found->second;
+}
+
+LoraPlan::LoraPlan(const LoraConfig& config, const std::vector<std::string>& paths, std::vector<std::string> defaults,
+                   const std::string& remark)
+    : config_(config),
+      targets_(config.target_modules.empty() ? std::move(defaults) : config.target_modules),
+      ranks_(config.rank_pattern, "lora.rank_pattern"),
+      alphas_(config.alpha_pattern, "lora.alpha_pattern") {
+  if (config.rank < 1) bad_input("lora.rank", "must be at least 1; got ", config.rank);
+  if (config.dropout != 0) bad_input("lora.dropout", "only 0 is implemented; got ", config.dropout);
+  for (const auto& [pattern, rank] : config.rank_pattern)
+    if (!(rank >= 1 && rank <= 1e6) || rank != std::floor(rank))
+      bad_input("lora.rank_pattern", "ranks must be whole numbers from 1; got ", rank, " for '", pattern, "'");
+  if (config.target_regex.empty()) {
+    check_targets(config.target_modules, paths, remark);
+    return;
+  }
+  if (!config.target_modules.empty())
+    bad_input("lora.target_regex", "stands in the place of target_modules; both are given");
+  pattern_.emplace_back(config.target_regex, "lora.target_regex");
+  if (std::none_of(paths.begin(), paths.end(), [&](const auto& path) { return names(path); }))
+    bad_input("lora.target_regex", "must match the whole path of a linear layer of the model", remark,
+              paths.empty() ? "" : ", such as '" + paths[0] + "'", "; got '", config.target_regex, "'");
+}
+
+bool LoraPlan::names(const std::string& path) const {
+  if (!pattern_.empty()) return pattern_[0].matches(path);
+  return targets_.empty() || names_module(targets_, path);
+}
+
+int64_t LoraPlan::rank(const std::string& path) const {
+  return static_cast<int64_t>(ranks_.of(path, static_cast<double>(config_.rank)));
+}
+
+double LoraPlan::scale(const std::string& path) const {
+  return lora_scale(alphas_.of(path, config_.alpha), rank(path), config_.rslora);
+}
+
+Adapter LoraPlan::adapter(const std::string& path, const Tensor& weight, int64_t first, int64_t rows,
+                          const Rng& rng) const {
+  Adapter out = first_adapter(path, weight, first, rows, rank(path), scale(path), rng);
+  if (!config_.dora) return out;
+  at::NoGradGuard no_grad;
+  Tensor length = weight.detach().narrow(0, first, rows).to(at::kDouble).norm(2, 1);
+  out.magnitude = length.to(weight.scalar_type()).requires_grad_();
+  return out;
+}
+
+void merge_adapters(Linear& linear) {
+  at::NoGradGuard no_grad;
+  for (const Adapter& adapter : linear.adapters) {
+    Tensor rows = linear.weight.narrow(0, adapter.first, adapter.rows);
+    at::ScalarType type = rows.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    Tensor merged = rows.to(type).addmm(adapter.b.to(type), adapter.a.to(type), 1, adapter.scale);
+    if (adapter.magnitude.defined()) merged = merged.mul(dora_gain(linear.weight, adapter).to(type).unsqueeze(1));
+    rows.copy_(merged);
+  }
+  linear.adapters.clear();
 }
 
 std::string last_part(const std::string& path) {
@@ -57,7 +122,16 @@ Adapter first_adapter(const std::string& module, const Tensor& weight, int64_t f
   for (int64_t i = 0; i < a.numel(); ++i) at[i] = bound * (2 * rng.uniform(static_cast<uint64_t>(i)) - 1);
   a = a.to(weight.options().requires_grad(false));
   Tensor b = at::zeros({rows, rank}, a.options());
-  return {module, a.requires_grad_(), b.requires_grad_(), first, rows, scale};
+  return {module, a.requires_grad_(), b.requires_grad_(), first, rows, scale, {}};
+}
+
+NamedNumbers pattern_numbers(const nlohmann::ordered_json& fields, const std::string& name) {
+  NamedNumbers out;
+  auto found = fields.find(name);
+  if (found == fields.end() || found->is_null()) return out;
+  for (const auto& [pattern, number] : found->get_ref<const nlohmann::ordered_json::object_t&>())
+    out.emplace_back(pattern, number.get<double>());
+  return out;
 }
 
 nlohmann::json plain_number(double value) {

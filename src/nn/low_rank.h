@@ -1,5 +1,6 @@
 #pragma once
 /// What LoRA (Hu et al. 2021) is for every kind of model: which modules, first weights, names, filling from a file.
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -10,11 +11,33 @@
 
 namespace rft {
 
-/// Throws UserError where the configuration asks for what is not implemented.
-void check_lora(const LoraConfig& config);
+/// A regular expression of module paths (PCRE2's, which for such patterns is Python's). Cheap to copy.
+class PathPattern {
+ public:
+  /// Throws UserError naming `where` on a pattern that does not compile.
+  PathPattern(const std::string& pattern, const std::string& where);
+  /// Whether the whole path matches. Throws UserError where that takes too many steps.
+  bool matches(const std::string& path) const;
+
+ private:
+  struct Code;
+  std::shared_ptr<const Code> code_;
+};
+
+/// PEFT's rank_pattern and alpha_pattern: a module has the number of the first pattern that matches its path, or the
+/// end of it after a dot.
+class PatternNumbers {
+ public:
+  PatternNumbers() = default;
+  PatternNumbers(const NamedNumbers& numbers, const std::string& where);
+  double of(const std::string& path, double otherwise) const;
+
+ private:
+  std::vector<std::pair<PathPattern, double>> numbers_;
+};
 
 /// What B A x is multiplied by.
-double lora_scale(const LoraConfig& config);
+double lora_scale(double alpha, int64_t rank, bool rslora);
 
 /// "to_q" of "mid_block.attn1.to_q"; a number with the part before it, "to_out.0".
 std::string last_part(const std::string& path);
@@ -28,10 +51,37 @@ bool names_module(const std::vector<std::string>& targets, const std::string& pa
 void check_targets(const std::vector<std::string>& targets, const std::vector<std::string>& paths,
                    const std::string& remark = "");
 
+/// Which of a model's linear layers a configuration names, and how large their adapters are.
+class LoraPlan {
+ public:
+  /// `paths` are the layers that can have adapters, `defaults` what is named where nothing is (empty: all of them).
+  /// Throws UserError where the configuration asks for what is not implemented or names no layer, saying `remark`.
+  LoraPlan(const LoraConfig& config, const std::vector<std::string>& paths, std::vector<std::string> defaults = {},
+           const std::string& remark = "");
+  bool names(const std::string& path) const;
+  int64_t rank(const std::string& path) const;
+  double scale(const std::string& path) const;
+  /// For rows first.. of a weight, from the stream of `rng`.
+  Adapter adapter(const std::string& path, const Tensor& weight, int64_t first, int64_t rows, const Rng& rng) const;
+
+ private:
+  LoraConfig config_;
+  std::vector<std::string> targets_;
+  std::vector<PathPattern> pattern_;  ///< none or one
+  PatternNumbers ranks_, alphas_;
+};
+
+/// Adds the layer's adapters to its weight and takes them away.
+void merge_adapters(Linear& linear);
+
 /// An adapter for `rows` rows of a weight [out, in] from row `first`: A uniform in +-1/sqrt(in), which is nn.Linear's
 /// Kaiming-uniform with a = sqrt(5), B zero; both trainable, in the weight's type.
 Adapter first_adapter(const std::string& module, const Tensor& weight, int64_t first, int64_t rows, int64_t rank,
                       double scale, const Rng& rng);
+
+/// A PEFT configuration's rank_pattern or alpha_pattern, in its order; nothing where it is missing or null. Throws
+/// nlohmann::json::exception on other things than numbers.
+NamedNumbers pattern_numbers(const nlohmann::ordered_json& fields, const std::string& name);
 
 /// A whole number is written as one: PEFT's lora_alpha is an int.
 nlohmann::json plain_number(double value);

@@ -11,7 +11,7 @@ bool is_adapter_directory(const std::string& directory);
 /// The model directory an adapter belongs to; a relative path is taken from the working directory, then from the
 /// adapter's own. Throws UserError where there is none.
 std::string adapter_base(const std::string& directory);
-/// adapter_config.json. Throws UserError on what is not LoRA or is not implemented (DoRA, bias, patterns).
+/// adapter_config.json. Throws UserError on what is not LoRA or is not implemented (bias, modules_to_save).
 LoraConfig read_adapter_config(const std::string& directory);
 /// Fills the decoder's adapters.
 void load_adapter(Decoder& decoder, const std::string& directory);

@@ -325,6 +325,7 @@ std::vector<Parameter> CausalLm::parameters() {
       for (const auto& adapter : linear.adapters) {
         out.push_back({adapter.module + ".lora_A", adapter.a, true});
         out.push_back({adapter.module + ".lora_B", adapter.b, true});
+        if (adapter.magnitude.defined()) out.push_back({adapter.module + ".lora_magnitude", adapter.magnitude, true});
       }
     };
     for (const auto& layer : decoder_->weights().layers)
@@ -333,6 +334,11 @@ std::vector<Parameter> CausalLm::parameters() {
   }
   for (const auto& [name, value] : decoder_->weights().named()) out.push_back({name, value, value.dim() > 1});
   return out;
+}
+
+void CausalLm::merge_adapters() {
+  merge_lora(*decoder_);
+  options_.use_lora = false;
 }
 
 void CausalLm::save(const std::string& directory) const {

@@ -82,7 +82,7 @@ DecodeModel::LayerView DecodeModel::layer(const DecoderLayer& layer) {
 
 DecodeModel::LinearView DecodeModel::linear(const Linear& linear) {
   if (!linear.weight.defined()) return {};
-  LinearView view{matrix(linear.weight), vector(linear.bias), {}};
+  LinearView view{matrix(linear.weight), vector(linear.bias), {}, vector(column_gains(linear))};
   for (const Adapter& adapter : linear.adapters) {
     view.adapters.push_back({matrix(adapter.a), matrix(adapter.b), adapter.first, static_cast<float>(adapter.scale)});
   }
@@ -139,8 +139,26 @@ void DecodeModel::add_normed(const NormView& norm, const LinearView& last, const
 }
 
 void DecodeModel::apply(const LinearView& linear, const float* x, int64_t rows, float* y, bool add) {
+  if (linear.gains.data) return apply_gained(linear, x, rows, y, add);
+  ops::decode_linear(x, linear.weight.in, rows, linear.weight, linear.bias.data, y, linear.weight.out, add);
+  add_low_rank(linear, x, rows, y);
+}
+
+void DecodeModel::apply_gained(const LinearView& linear, const float* x, int64_t rows, float* y, bool add) {
+  const int64_t out = linear.weight.out;
+  grow(gained_, rows * out);
+  ops::decode_linear(x, linear.weight.in, rows, linear.weight, nullptr, gained_.data(), out);
+  add_low_rank(linear, x, rows, gained_.data());
+  const float *gains = linear.gains.data, *bias = linear.bias.data;
+  for (int64_t n = 0; n < rows; ++n) {
+    const float* from = gained_.data() + n * out;
+    float* to = y + n * out;
+    for (int64_t i = 0; i < out; ++i) to[i] = (add ? to[i] : 0) + from[i] * gains[i] + (bias ? bias[i] : 0);
+  }
+}
+
+void DecodeModel::add_low_rank(const LinearView& linear, const float* x, int64_t rows, float* y) {
   const int64_t in = linear.weight.in, out = linear.weight.out;
-  ops::decode_linear(x, in, rows, linear.weight, linear.bias.data, y, out, add);
   for (const AdapterView& adapter : linear.adapters) {
     const int64_t rank = adapter.a.out;
     grow(low_rank_, rows * rank);

@@ -47,6 +47,7 @@ class DecodeModel {
     ops::MatrixView weight;
     Vector bias;
     std::vector<AdapterView> adapters;
+    Vector gains;  ///< DoRA's, of all columns of the output before the bias
   };
   struct NormView {
     Vector weight, bias;
@@ -77,6 +78,8 @@ class DecodeModel {
   void add_normed(const NormView& norm, const LinearView& last, const float* x, int64_t rows);
   void normalise_heads(const LayerView& layer, float* q, float* k) const;
   void apply(const LinearView& linear, const float* x, int64_t rows, float* y, bool add);
+  void apply_gained(const LinearView& linear, const float* x, int64_t rows, float* y, bool add);
+  void add_low_rank(const LinearView& linear, const float* x, int64_t rows, float* y);
   void place_heads(const LayerView& layer, int64_t index, const DecodeBatch& batch);
   void attention(const LayerView& layer, int64_t index, const DecodeBatch& batch);
   void mlp(const LayerView& layer, int64_t rows);
@@ -94,7 +97,7 @@ class DecodeModel {
   std::vector<LayerView> layers_;
   NormView final_norm_;
   Angles angles_, local_angles_;
-  std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, added_, logits_;
+  std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, gained_, added_, logits_;
   struct Choice {
     int64_t row;
     float weight;

@@ -221,6 +221,12 @@ std::vector<Parameter> Diffusion::parameters() {
   return out;
 }
 
+void Diffusion::merge_adapters() {
+  Weights weights = pipeline_.denoiser->weights();
+  merge_lora(weights);
+  options_.use_lora = false;
+}
+
 void Diffusion::save(const std::string& directory) const {
   if (!options_.use_lora) return save_image_pipeline(pipeline_, directory);
   const Weights& weights = pipeline_.denoiser->weights();

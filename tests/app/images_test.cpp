@@ -82,7 +82,12 @@ TEST(Images, DraftTrainsAdaptersThatSampleReads) {
   digits().run(arguments);
   std::string plain = read_file(digits().path("pictures/003.png"));
   digits().run(arguments + " --lora " + run + "/final");
+  Tensor adapted = read_png(digits().path("pictures/003.png"));
   EXPECT_NE(read_file(digits().path("pictures/003.png")), plain);
+  digits().run("merge " + run + "/final --base " + digits().path("base/final") + " --out " + digits().path("merged"));
+  digits().run("sample " + digits().path("merged") + " --prompts " + digits().data("classes.jsonl") +
+               " --steps 3 --out " + digits().path("pictures"));
+  EXPECT_LE((read_png(digits().path("pictures/003.png")) - adapted).abs().max().item<double>(), 1.0 / 255 + 1e-6);
 }
 
 TEST(Images, CtrlULearnsFromNoisedData) {

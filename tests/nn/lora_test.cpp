@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <set>
 
 #include "decoder_fixtures.h"
@@ -14,7 +15,8 @@ using namespace testing;
 class EachAdapter : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Lora, EachAdapter,
                          ::testing::Values("qwen2_tied_lora_qv", "llama_biases_lora_all", "gpt2_lora_c_attn",
-                                           "gpt2_lora_all"),
+                                           "gpt2_lora_all", "gpt2_dora", "llama_biases_dora",
+                                           "qwen2_tied_lora_patterns"),
                          [](const auto& info) { return info.param; });
 
 LoraConfig lora(int64_t rank, double alpha = 32, std::vector<std::string> targets = {}) {
@@ -24,12 +26,9 @@ LoraConfig lora(int64_t rank, double alpha = 32, std::vector<std::string> target
 }
 
 /// What peft wrote into adapter_config.json.
-LoraConfig lora_config(const std::string& name) {
-  auto json = read_json(decoder_path(name) + "/adapter_config.json");
-  LoraConfig config;
-  config.rank = json["r"], config.alpha = json["lora_alpha"], config.rslora = json["use_rslora"];
-  config.target_modules = json["target_modules"];
-  return config;
+LoraConfig config_of_adapter(const std::string& name) {
+  std::string file = decoder_path(name) + "/adapter_config.json";
+  return lora_config(read_file(file), file);
 }
 
 std::string base_of(const std::string& name) { return read_json(decoder_path(name) + "/expected.json")["base"]; }
@@ -40,7 +39,7 @@ std::map<std::string, Tensor> adapter_tensors(const std::string& name) {
 
 Decoder adapted(const std::string& name, at::ScalarType dtype) {
   auto decoder = load_decoder(base_of(name), dtype);
-  add_lora(decoder, lora_config(name), 0);
+  add_lora(decoder, config_of_adapter(name), 0);
   load_peft_tensors(decoder, adapter_tensors(name), name);
   return decoder;
 }
@@ -74,12 +73,18 @@ TEST_P(EachAdapter, GivesPeftsGradientsAndNoneForTheBase) {
   auto decoder = adapted(GetParam(), at::kDouble);
   log_probabilities(decoder, expected.rows).mean().neg().backward();
   auto adapters = adapters_of(decoder);
-  EXPECT_EQ(expected.gradients.size(), 2 * adapters.size());
+  size_t checked = 0;
+  auto expect_gradient = [&](const std::string& name, const Tensor& value) {
+    expect_projections(projections(value.grad()), expected.gradients.at(name), 1e-9, name);
+    ++checked;
+  };
   for (const Adapter& adapter : adapters) {
-    std::string at = "base_model.model." + adapter.module;
-    expect_projections(projections(adapter.a.grad()), expected.gradients.at(at + ".lora_A.weight"), 1e-9, at);
-    expect_projections(projections(adapter.b.grad()), expected.gradients.at(at + ".lora_B.weight"), 1e-9, at);
+    std::string at = "base_model.model." + adapter.module + ".lora_";
+    expect_gradient(at + "A.weight", adapter.a);
+    expect_gradient(at + "B.weight", adapter.b);
+    if (adapter.magnitude.defined()) expect_gradient(at + "magnitude_vector.weight", adapter.magnitude);
   }
+  EXPECT_EQ(checked, expected.gradients.size());
   for (const auto& [name, value] : decoder.weights().named()) EXPECT_FALSE(value.requires_grad()) << name;
 }
 
@@ -111,13 +116,89 @@ TEST_P(EachAdapter, WritesTheTensorsItRead) {
 }
 
 TEST_P(EachAdapter, WritesTheFieldsThatPeftWrote) {
-  auto config = lora_config(GetParam());
+  auto config = config_of_adapter(GetParam());
   auto theirs = read_json(decoder_path(GetParam()) + "/adapter_config.json");
   auto ours = nlohmann::json::parse(peft_config_json(adapted(GetParam(), at::kFloat), config, base_of(GetParam())));
-  std::set<std::string> our_targets = ours["target_modules"], their_targets = theirs["target_modules"];
-  EXPECT_EQ(our_targets, their_targets);
-  ours.erase("target_modules");  // a set to PEFT: in no order
+  auto sorted = [](nlohmann::json targets) {  // a set to PEFT: in no order
+    if (targets.is_array()) std::sort(targets.begin(), targets.end());
+    return targets;
+  };
+  EXPECT_EQ(sorted(ours["target_modules"]), sorted(theirs["target_modules"]));
+  ours.erase("target_modules");
   for (const auto& [name, value] : ours.items()) EXPECT_EQ(value, theirs[name]) << name;
+}
+
+TEST_P(EachAdapter, IsTheSameModelWhenMerged) {
+  auto rows = expected_of(GetParam()).rows;
+  auto decoder = adapted(GetParam(), at::kDouble);
+  auto before = log_probabilities(decoder, rows);
+  merge_lora(decoder);
+  EXPECT_TRUE(adapters_of(decoder).empty());
+  EXPECT_LT(largest_difference(log_probabilities(decoder, rows), before), 1e-11);
+  EXPECT_GT(largest_difference(log_probabilities(load_decoder(base_of(GetParam()), at::kDouble), rows), before), 1e-3);
+}
+
+TEST(Lora, HasTheBasesLengthsOfRowsAtFirstWithDora) {
+  auto decoder = load_decoder("llama_biases", at::kDouble);
+  Rows rows = {{3, 1, 4, 1, 5}};
+  auto base = log_probabilities(decoder, rows);
+  auto config = lora(4, 8);
+  config.dora = true;
+  add_lora(decoder, config, 3);
+  EXPECT_LT(largest_difference(log_probabilities(decoder, rows), base), 1e-12);
+  for (const Adapter& adapter : adapters_of(decoder)) EXPECT_TRUE(adapter.magnitude.requires_grad());
+}
+
+TEST(Lora, SaysWhatIsWrongWithAPattern) {
+  auto refused = [](auto change) {
+    return message_of([&] {
+      auto decoder = load_decoder("qwen2_tied", at::kFloat);
+      LoraConfig config = lora(2);
+      change(config);
+      add_lora(decoder, config, 0);
+    });
+  };
+  EXPECT_EQ(
+      refused([](LoraConfig& c) { c.target_regex = "q_proj"; }),
+      "[lora.target_regex] must match the whole path of a linear layer of the model (its head can't have adapters), "
+      "such as 'model.layers.0.self_attn.q_proj'; got 'q_proj'");
+  EXPECT_EQ(refused([](LoraConfig& c) { c.target_regex = "(q_proj"; }),
+            "[lora.target_regex] '(q_proj' is no regular expression: missing closing parenthesis at character 7");
+  EXPECT_NE(refused([](LoraConfig& c) {
+              c.target_regex = "(.+.+)+[!?]";
+            }).find("can't be matched with 'model.layers.0.self_attn.q_proj': match limit exceeded"),
+            std::string::npos);
+  EXPECT_EQ(refused([](LoraConfig& c) {
+              c.rank_pattern = {{"q_proj", 2.5}};
+            }),
+            "[lora.rank_pattern] ranks must be whole numbers from 1; got 2.5 for 'q_proj'");
+}
+
+TEST(Lora, TakesTheFirstPatternThatMatches) {
+  auto decoder = load_decoder("qwen2_tied", at::kFloat);
+  LoraConfig config = lora(2, 8, {"q_proj", "k_proj"});
+  config.rank_pattern = {{"layers\\.1\\..*", 4}, {"q_proj", 1}};
+  config.alpha_pattern = {{"^model\\.layers\\.0\\.self_attn\\.k_proj", 1}};
+  add_lora(decoder, config, 0);
+  std::map<std::string, std::pair<int64_t, double>> sizes;
+  for (const Adapter& adapter : adapters_of(decoder)) sizes[adapter.module] = {adapter.a.size(0), adapter.scale};
+  using Sizes = decltype(sizes);
+  EXPECT_EQ(sizes, (Sizes{{"model.layers.0.self_attn.k_proj", {2, 0.5}},
+                          {"model.layers.0.self_attn.q_proj", {1, 8}},
+                          {"model.layers.1.self_attn.k_proj", {4, 2}},
+                          {"model.layers.1.self_attn.q_proj", {4, 2}}}));
+}
+
+TEST(Lora, RefusesFieldsOfAConfigurationThatItDoesNotKnow) {
+  auto text = [](const std::string& more) {
+    return R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "use_new": false, )" + more +
+           "}";
+  };
+  EXPECT_EQ(lora_config(text(R"("lora_dropout": 0.1)"), "FILE").rank, 4);
+  for (const char* more : {R"("use_qalora": true)", R"("velora_config": {"a": 1})", R"("modules_to_save": ["lm_head"])",
+                           R"("init_lora_weights": "pissa")", R"("bias": "all")", R"("rank_pattern": [1])",
+                           R"("rank_pattern": {"q": "x"})", R"("r": 0)"})
+    EXPECT_THROW(lora_config(text(more), "FILE"), UserError) << more;
 }
 
 TEST(Lora, StartsAsTheBaseModelWithPeftsFirstWeights) {

@@ -166,6 +166,8 @@ def adapter(root, base, name, **options):
         for key, value in model.named_parameters():
             if "lora_B" in key:
                 value.normal_(std=0.2)
+            if "lora_magnitude" in key:
+                value.mul_(torch.empty_like(value).uniform_(0.5, 1.5))
     model.peft_config["default"].base_model_name_or_path = base
     model.save_pretrained(directory)
     (directory / "README.md").unlink()
@@ -232,6 +234,11 @@ def main(root):
     adapter(root, "llama_biases", "llama_biases_lora_all", target_modules="all-linear", lora_alpha=5, use_rslora=True)
     adapter(root, "gpt2", "gpt2_lora_c_attn", target_modules=["c_attn"], lora_alpha=8, fan_in_fan_out=True)
     adapter(root, "gpt2", "gpt2_lora_all", target_modules="all-linear", lora_alpha=8, fan_in_fan_out=True)
+    adapter(root, "gpt2", "gpt2_dora", target_modules=["c_attn", "c_fc"], lora_alpha=8, fan_in_fan_out=True, use_dora=True)
+    adapter(root, "llama_biases", "llama_biases_dora", target_modules="all-linear", lora_alpha=5, use_dora=True)
+    adapter(root, "qwen2_tied", "qwen2_tied_lora_patterns", target_modules=r".*\.(q_proj|k_proj|up_proj)", lora_alpha=6,
+            use_rslora=True, rank_pattern={"q_proj": 2, r"layers\.1\.mlp\..*": 6},
+            alpha_pattern={"k_proj": 3, "^model.layers.0.mlp.up_proj": 1.5})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -214,7 +214,10 @@ TEST(LmSampler, rows_end_with_eos_or_at_the_limit) {
   EXPECT_GT(calls, 5);
 }
 
-TEST(LmSampler, adapters_take_part) {
+class LmSamplerAdapters : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Dora, LmSamplerAdapters, ::testing::Bool());
+
+TEST_P(LmSamplerAdapters, take_part) {
   Decoder decoder = random_decoder(config_of("qwen2"), at::kFloat, 5);
   const auto prompts = prompts_of({6, 13});
   SamplerOptions options = options_of(10);
@@ -222,11 +225,16 @@ TEST(LmSampler, adapters_take_part) {
   const auto base = sample_rows(decoder, nullptr, prompts, 1, 1, true, options);
   LoraConfig lora;
   lora.rank = 3;
+  lora.dora = GetParam();
+  if (lora.dora) lora.target_modules = {"k_proj", "v_proj", "o_proj", "up_proj"};  // parts of fused products
   add_lora(decoder, lora, 0);
   at::manual_seed(9);
   for (DecoderLayer& layer : decoder.weights().layers) {
     for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) {
-      for (Adapter& adapter : linear->adapters) adapter.b.data().normal_(0, 0.3);
+      for (Adapter& adapter : linear->adapters) {
+        adapter.b.data().normal_(0, 0.3);
+        if (lora.dora) adapter.magnitude.data().mul_(at::rand_like(adapter.magnitude).add(0.5));
+      }
     }
   }
   const auto adapted = sample_rows(decoder, nullptr, prompts, 1, 1, true, options);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rft/core/config.h"
@@ -72,6 +73,9 @@ inline Limits unit(std::string name) {
   return l;
 }
 
+/// Numbers under names that whoever writes the recipe chooses, in the order in which they are written.
+using NamedNumbers = std::vector<std::pair<std::string, double>>;
+
 class OptionVisitor {
  public:
   virtual ~OptionVisitor() = default;
@@ -84,6 +88,7 @@ class OptionVisitor {
   virtual void option(const char* name, std::vector<std::string>& value, const char* help,
                       const Limits& limits = {}) = 0;
   virtual void option(const char* name, std::vector<double>& value, const char* help, const Limits& limits = {}) = 0;
+  virtual void option(const char* name, NamedNumbers& value, const char* help, const Limits& limits = {}) = 0;
   /// A list of blocks that another registry reads (a combination's parts).
   virtual void option(const char* name, std::vector<Config>& value, const char* help, const Limits& limits = {}) = 0;
   /// A nested block: `fields` visits what is inside.
@@ -106,6 +111,7 @@ class OptionReader : public OptionVisitor {
   void option(const char*, std::optional<double>&, const char*, const Limits&) override;
   void option(const char*, std::vector<std::string>&, const char*, const Limits&) override;
   void option(const char*, std::vector<double>&, const char*, const Limits&) override;
+  void option(const char*, NamedNumbers&, const char*, const Limits&) override;
   void option(const char*, std::vector<Config>&, const char*, const Limits&) override;
   void block(const char*, const std::function<void(OptionVisitor&)>&, const char*) override;
   void optional_block(const char*, bool&, const std::function<void(OptionVisitor&)>&, const char*) override;
@@ -134,6 +140,7 @@ class OptionWriter : public OptionVisitor {
   void option(const char*, std::optional<double>&, const char*, const Limits&) override;
   void option(const char*, std::vector<std::string>&, const char*, const Limits&) override;
   void option(const char*, std::vector<double>&, const char*, const Limits&) override;
+  void option(const char*, NamedNumbers&, const char*, const Limits&) override;
   void option(const char*, std::vector<Config>&, const char*, const Limits&) override;
   void block(const char*, const std::function<void(OptionVisitor&)>&, const char*) override;
   void optional_block(const char*, bool&, const std::function<void(OptionVisitor&)>&, const char*) override;

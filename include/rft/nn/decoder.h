@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "rft/core/options.h"
 #include "rft/nn/layers.h"
 
 namespace rft {
@@ -157,9 +158,13 @@ Decoder random_decoder(const DecoderConfig& config, at::ScalarType dtype, uint64
 struct LoraConfig {
   int64_t rank = 16;
   double alpha = 32;
-  double dropout = 0;                       ///< only 0 is implemented; anything else is refused
-  std::vector<std::string> target_modules;  ///< names such as "q_proj"; empty = all linear layers but the head
-  bool rslora = false;                      ///< scale alpha / sqrt(rank) instead of alpha / rank
+  double dropout = 0;                        ///< only 0 is implemented; anything else is refused
+  std::vector<std::string> target_modules;   ///< names such as "q_proj"; empty = all linear layers but the head
+  std::string target_regex;                  ///< in their place: a pattern of whole module paths ("" = none)
+  NamedNumbers rank_pattern, alpha_pattern;  ///< other ranks and alphas of the modules whose path, or the end of it
+                                             ///< after a dot, a pattern matches; the first that does counts
+  bool rslora = false;                       ///< scale alpha / sqrt(rank) instead of alpha / rank
+  bool dora = false;                         ///< adapters have magnitudes, at first the lengths of the weight's rows
 };
 
 /// Adds adapters (A Kaiming-uniform from `seed`, B zero, as PEFT does) and freezes the base. Throws UserError where a
@@ -169,6 +174,11 @@ void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed);
 std::map<std::string, Tensor> peft_tensors(const Decoder& decoder);
 /// Fills existing adapters from PEFT-named tensors; all missing and misshapen ones are named in one UserError.
 void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& tensors, const std::string& where);
+/// Adds every adapter to the weight that it belongs to, as PEFT's merge_and_unload does; none is left.
+void merge_lora(Decoder& decoder);
+/// What adapter_config.json's text says. Fields that change the computation and are not implemented are refused, in a
+/// UserError that names `where`.
+LoraConfig lora_config(const std::string& text, const std::string& where);
 /// adapter_config.json's text.
 std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, const std::string& base_model);
 

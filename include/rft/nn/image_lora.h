@@ -21,6 +21,9 @@ const std::vector<std::string>& attention_lora_targets();
 /// a target names no layer or a layer has an adapter already.
 void add_lora(Weights& weights, const LoraConfig& config, uint64_t seed);
 
+/// Adds every adapter to its layer's weight; none is left.
+void merge_lora(Weights& weights);
+
 /// Every adapter's tensors (on the CPU) under the names of save_lora_weights. `part` is "unet" (NAME.lora.down.weight
 /// [r, in] and NAME.lora.up.weight [out, r]) or "transformer" (NAME.lora_A.weight and NAME.lora_B.weight).
 std::map<std::string, Tensor> diffusers_lora_tensors(const Weights& weights, const std::string& part);

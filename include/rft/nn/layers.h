@@ -8,14 +8,21 @@
 
 namespace rft {
 
-/// A low-rank addition to some rows of a Linear: y[first : first + rows] += scale * (x A^T) B^T.
+/// A low-rank addition to some rows of a Linear: y[first : first + rows] += scale * (x A^T) B^T. With a magnitude
+/// (DoRA, Liu et al. 2024, arXiv:2402.09353) these rows of y, without bias, are then multiplied by
+/// magnitude / |W + scale B A|, each row's length being taken without gradient, as the paper and PEFT do.
 struct Adapter {
   std::string module;  ///< Hugging Face module path, "model.layers.0.self_attn.q_proj"
   Tensor a;            ///< [r, in]
   Tensor b;            ///< [rows, r]
   int64_t first = 0, rows = 0;
   double scale = 1;
+  Tensor magnitude = {};  ///< [rows], or undefined
 };
+
+/// What DoRA multiplies an adapter's rows by, [rows] float32 (float64 of float64 weights), differentiable in the
+/// magnitude. `weight` is the Linear's.
+Tensor dora_gain(const Tensor& weight, const Adapter& adapter);
 
 /// y = x W^T + bias. q, k and v are rows of one Linear, as are gate and up: fewer and larger products.
 struct Linear {
@@ -23,6 +30,10 @@ struct Linear {
   Tensor bias;    ///< [out], or undefined
   std::vector<Adapter> adapters;
 };
+
+/// What the columns of a Linear's output, without bias, are multiplied by for DoRA, [out], 1 where there is none;
+/// undefined where no adapter has a magnitude.
+Tensor column_gains(const Linear& linear);
 
 struct Norm {
   Tensor weight, bias;  ///< [D]; bias undefined for RMSNorm

@@ -69,6 +69,9 @@ class CausalLm : public Policy {
   State state() const override;
   void load_state(const State& state) override;
 
+  /// Adds the adapters to the weights: the policy computes the same without them and saves a whole model.
+  void merge_adapters();
+
   const Decoder& decoder() const { return *decoder_; }
   Decoder& decoder() { return *decoder_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }

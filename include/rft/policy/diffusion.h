@@ -85,6 +85,9 @@ class Diffusion : public Policy {
   State state() const override;
   void load_state(const State& state) override;
 
+  /// Adds the adapters to the weights: the policy computes the same without them and saves a whole pipeline.
+  void merge_adapters();
+
   const ImagePipeline& pipeline() const { return pipeline_; }
   const Rollout& rollout() const { return rollout_; }
   int64_t height() const;  ///< pixels

@@ -1,0 +1,68 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "app/commands.h"
+#include "rft/core/error.h"
+#include "rft/io/files.h"
+#include "rft/nn/image_lora.h"
+#include "rft/policy/causal_lm.h"
+#include "rft/policy/diffusion.h"
+
+namespace rft::app {
+namespace {
+
+struct Arguments {
+  std::string adapter, base, out, dtype = "float32";
+};
+
+void merge_language_model(const Arguments& arguments) {
+  CausalLm::Options options;
+  options.path = arguments.adapter, options.dtype = arguments.dtype;
+  if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
+  CausalLm policy(options);
+  policy.merge_adapters();
+  policy.save(arguments.out);
+}
+
+void merge_image_model(const Arguments& arguments) {
+  if (arguments.base.empty())
+    bad_input("--base", "the file of an image model's adapters does not say what they are for: name its directory");
+  Diffusion::Options options;
+  options.path = arguments.base, options.adapter = arguments.adapter, options.dtype = arguments.dtype;
+  Diffusion policy(options);
+  policy.merge_adapters();
+  policy.save(arguments.out);
+}
+
+void run(const Arguments& arguments) {
+  const std::string &from = arguments.adapter, &to = arguments.out;
+  if (std::filesystem::exists(to) && !(directory_exists(to) && std::filesystem::is_empty(to)))
+    bad_input("--out", "'", to, "' exists; name a directory that does not, or is empty");
+  const bool image = file_exists(from + "/" + kDiffusersLoraFile);
+  if (!image && !file_exists(from + "/adapter_config.json"))
+    bad_input(from, "is no adapter directory: there is neither adapter_config.json (PEFT) nor ", kDiffusersLoraFile,
+              " (diffusers)");
+  make_directories(to);
+  image ? merge_image_model(arguments) : merge_language_model(arguments);
+  std::fprintf(stderr, "merged %s into %s\n", from.c_str(), to.c_str());
+}
+
+}  // namespace
+
+void add_merge(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("merge", "a model with its adapters added to the weights");
+  command->add_option("adapter", arguments->adapter, "PEFT adapter directory, or one with diffusers' LoRA file")
+      ->required();
+  command->add_option("--out", arguments->out, "directory of the whole model, new or empty")->required();
+  command->add_option("--base", arguments->base, "the model without them; a PEFT adapter names its own");
+  command->add_option("--dtype", arguments->dtype, "what weights are added and kept in")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  command->footer("Example: rft merge runs/grpo/final --out models/tuned");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace rft::app
