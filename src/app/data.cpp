@@ -126,7 +126,8 @@ void add_digits(CLI::App& data) {
   command->footer(
       "Example: rft data digits --out runs/digits\n"
       "Writes images/, control/ (coarse pictures of them), train.jsonl and test.jsonl (image, control, class_label,\n"
-      "digit), classes.jsonl (a row a class), unreliable.jsonl (train.jsonl with the labels of 5 to 9 mixed up), and\n"
+      "digit), classes.jsonl (a row a class), unreliable.jsonl (half of train.jsonl, the labels of 5 to 9 mixed\n"
+      "up), unseen.jsonl (the other half), and\n"
       "with random weights model/ (a diffusers directory with a class-conditional U-Net), controlled/ (one with a\n"
       "U-Net and a ControlNet that reads the coarse picture) and classifier/ (a ViT).");
   command->add_option("--from", arguments->from, "the directory with digits.png and labels.txt")->capture_default_str();

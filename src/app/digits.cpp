@@ -51,7 +51,7 @@ Tensor coarse(const Tensor& image) {
 
 void write_rows(const DigitsArguments& arguments, const Digits& digits) {
   make_directories(arguments.out + "/images"), make_directories(arguments.out + "/control");
-  std::string train, test, classes, unreliable;
+  std::string train, test, classes, unreliable, unseen;
   Rng wrong(static_cast<uint64_t>(arguments.seed), 2);
   for (int64_t i = 0; i < static_cast<int64_t>(digits.labels.size()); ++i) {
     char name[32];
@@ -60,13 +60,18 @@ void write_rows(const DigitsArguments& arguments, const Digits& digits) {
     write_png(arguments.out + "/control" + name, coarse(digits.images[i]));
     char label = digits.labels[static_cast<size_t>(i)];
     (i < kTrain ? train : test) += row(i, label);
-    if (i < kTrain) unreliable += row(i, label < '5' ? label : static_cast<char>('5' + wrong.below(2 * i + 1, 5)));
+    if (i >= kTrain) continue;
+    if (i % 2)
+      unseen += row(i, label);
+    else
+      unreliable += row(i, label < '5' ? label : static_cast<char>('5' + wrong.below(2 * i + 1, 5)));
   }
   for (char label = '0'; label <= '9'; ++label)
     classes += cat("{\"class_label\": ", label, ", \"digit\": \"", label, "\"}\n");
   write_text(arguments.out + "/train.jsonl", train);
   write_text(arguments.out + "/test.jsonl", test);
   write_text(arguments.out + "/unreliable.jsonl", unreliable);
+  write_text(arguments.out + "/unseen.jsonl", unseen);
   write_text(arguments.out + "/classes.jsonl", classes);
 }
 

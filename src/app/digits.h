@@ -14,8 +14,8 @@ struct DigitsArguments {
 };
 
 /// Real images for the image quick start: PNG files, train.jsonl and test.jsonl (image, control: a coarse picture of
-/// it, class_label, digit), classes.jsonl (a row a class, to sample from), unreliable.jsonl (train.jsonl with the
-/// labels of 5 to 9 mixed up), and the untrained models.
+/// it, class_label, digit), classes.jsonl (a row a class, to sample from), unreliable.jsonl (half of train.jsonl,
+/// the labels of 5 to 9 mixed up), unseen.jsonl (the other half), and the untrained models.
 void write_digits(const DigitsArguments& arguments);
 
 /// model/ (a diffusers directory: a class-conditional U-Net on pixels), controlled/ (a U-Net that is told nothing, and

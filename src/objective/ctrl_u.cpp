@@ -44,6 +44,8 @@ void CtrlU::Options::visit(OptionVisitor& v) {
            at_least(0));
   v.option("uncertainty_weight", uncertainty_weight,
            "weight of the doubt itself, which keeps it from growing, beside the doubted reward", at_least(0));
+  v.option("uncertainty_gradient", uncertainty_gradient,
+           "false: the doubt weighs rewards and is not learned from itself; for rewards that are negative");
   v.option("reward_weight", reward_weight, "weight of the reward's loss", at_least(0));
   v.option("ramp_steps", ramp_steps, "the reward's weight rises from 0 over this many steps; 0: at once",
            at_least(0).in("steps"));
@@ -71,6 +73,7 @@ Loss CtrlU::loss(const Evaluation& now, const Experience& batch) const {
     Tensor u = doubt(now, batch, options_.uncertainty_scale);
     kept = kept.logical_and(u.isfinite());
     u = zero_where_masked(u, kept);
+    if (!options_.uncertainty_gradient) u = u.detach();
     each = each.mul(u.neg().exp()).add(u, options_.uncertainty_weight);
     metrics.tokens("uncertainty", u, kept.to(u.scalar_type()));
   }

@@ -7,9 +7,10 @@
 ///                 (without uncertainty: -r)
 ///   pretrain_loss = -pretrain_weight (1/N) sum m logp,  N = tokens of the whole optimizer batch: the denoising error
 /// r = Evaluation::reward; u = extra::uncertainty of Evaluation::extra where it is given, else uncertainty_scale
-/// |r_1 - r_2| of the two rows of a group, which are two noises of one image at one level; its gradient is kept. step
-/// counts the optimizer steps taken before (a checkpoint has it); ramp_steps 0: no ramp. Rows noised beyond max_level
-/// get no reward.
+/// |r_1 - r_2| of the two rows of a group, which are two noises of one image at one level. Its gradient is kept, or
+/// with `uncertainty_gradient: false` it is a weight alone: where rewards are negative (log-probabilities) -r e^-u
+/// falls as u grows, and its gradient would drive the two apart. step counts the optimizer steps taken before (a
+/// checkpoint has it); ramp_steps 0: no ramp. Rows noised beyond max_level get no reward.
 ///
 /// The authors' code (github.com/grenoble-zhang/Ctrl-U, train/) differs in what is not in the paper's formula: its two
 /// rows are one noise at neighbouring levels t and t + 1, of which the first alone is rewarded; doubt is per pixel, the
@@ -33,6 +34,7 @@ class CtrlU : public Objective {
     bool uncertainty = true;
     double uncertainty_scale = 0.1;
     double uncertainty_weight = 1;
+    bool uncertainty_gradient = true;
     double reward_weight = 1;
     int64_t ramp_steps = 0;
     double pretrain_weight = 1;
