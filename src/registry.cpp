@@ -50,6 +50,7 @@
 #include "rft/reward/dense_rewards.h"
 #include "rft/reward/distribution_rewards.h"
 #include "rft/reward/exact_match.h"
+#include "rft/reward/film_frames.h"
 #include "rft/reward/image_rewards.h"
 #include "rft/reward/length.h"
 #include "rft/reward/math_answer.h"
@@ -171,6 +172,8 @@ void register_rewards() {
                             "Sentence-BERT, Reimers & Gurevych 2019, arXiv:1908.10084");
   table.add<VendiReward>("vendi", "how much more diverse a picture makes the samples",
                          "DRAGON, arXiv:2504.15217; Friedman & Dieng 2023, arXiv:2210.02410");
+  table.add<FilmFrames>("film_frames", "rewards of pictures on the frames of a video, less towards its ends",
+                        "InstructVideo, arXiv:2312.12490");
   table.add<WeightedSum>("weighted_sum", "the weighted sum of several rewards", "TRL reward_weights");
 }
 

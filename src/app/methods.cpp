@@ -162,6 +162,15 @@ const std::vector<Method>& methods() {
        "policy: {type: diffusion}\nobjective: {type: dpo}\nselect: {type: best_worst}", ""},
       {"Images", "DRaFT, AlignProp", "arXiv:2309.17400", "the reward's gradient through the last steps",
        "policy: {type: diffusion}\nobjective: {type: draft}", "digits_draft.yaml"},
+      {"Images", "ID-Aligner", "arXiv:2404.15449", "the likeness to a reference picture, through the last step",
+       "policy: {type: diffusion}\nreward: [{type: feature_cosine, column: image}]\nobjective: {type: draft, "
+       "last_steps: "
+       "1}",
+       "digits_identity.yaml"},
+      {"Images", "InstructVideo", "arXiv:2312.12490", "rewards of a video's frames, less towards its ends",
+       "policy: {type: diffusion}\nrollout: {frames: 16, strength: 0.5}\nreward: {type: film_frames, segments: 4, "
+       "attenuation: 1}\nobjective: {type: draft, last_steps: 1}",
+       "instruct_video.yaml"},
       {"Images", "ReFL", "arXiv:2304.05977", "the reward's gradient through one denoised estimate",
        "policy: {type: diffusion}\nobjective: {type: refl}", ""},
       {"Images", "Ctrl-U", "arXiv:2410.11236", "consistency weighed by the reward's doubt",

@@ -14,6 +14,7 @@
 #include "rft/core/noise.h"
 #include "rft/core/rng.h"
 #include "rft/io/files.h"
+#include "rft/io/gif.h"
 #include "rft/io/image.h"
 #include "rft/io/rows.h"
 #include "rft/io/safetensors.h"
@@ -25,7 +26,7 @@ namespace {
 
 struct Arguments {
   std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32";
-  int64_t steps = 20, samples = 1, height = 0, width = 0;
+  int64_t steps = 20, samples = 1, height = 0, width = 0, frames = 1;
   uint64_t seed = 0;
   double guidance = 1, eta = 0, strength = 1;
   bool quiet = false;
@@ -67,6 +68,7 @@ void set_rollout(Diffusion& policy, const Arguments& arguments) {
   set("scheduler", arguments.scheduler, true), set("eta", number_text(arguments.eta));
   set("strength", number_text(arguments.strength));
   set("height", std::to_string(arguments.height)), set("width", std::to_string(arguments.width));
+  set("frames", std::to_string(arguments.frames));
   OptionReader reader(block);
   policy.visit_rollout(reader);
 }
@@ -85,12 +87,15 @@ Rows prompt_rows(const Arguments& arguments) {
   return Rows::parse(lines, rows.file());
 }
 
-void write_images(const std::string& directory, const Tensor& images) {
+/// Of videos also NNN.gif.
+void write_images(const std::string& directory, const Tensor& images, int64_t frames) {
+  constexpr double kFramesASecond = 8;  // AnimateDiff's
   make_directories(directory);
   for (int64_t i = 0; i < images.size(0); ++i) {
     char name[32];
-    std::snprintf(name, sizeof name, "/%03lld.png", static_cast<long long>(i));
-    write_png(directory + name, images[i]);
+    std::snprintf(name, sizeof name, "/%03lld", static_cast<long long>(i));
+    write_png(directory + name + ".png", images[i]);
+    if (frames > 1) write_gif(directory + name + ".gif", film_frames(images.narrow(0, i, 1), frames), kFramesASecond);
   }
   write_png(directory + "/contact_sheet.png", contact_sheet(images));
 }
@@ -165,7 +170,7 @@ void run(const Arguments& arguments) {
   double sampled = clock.lap();
   Tensor images = policy.decode(latents);
   double decoded = clock.lap();
-  write_images(arguments.out, images);
+  write_images(arguments.out, images, arguments.frames);
   std::printf("%s: %lld images of %lld x %lld pixels; %lld steps in %.3f s, decoded in %.3f s\n", arguments.out.c_str(),
               static_cast<long long>(images.size(0)), static_cast<long long>(images.size(3)),
               static_cast<long long>(images.size(2)), static_cast<long long>(arguments.steps), sampled, decoded);
@@ -208,6 +213,11 @@ void add_sample(CLI::App& program) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--width", arguments->width, "pixels; 0: what the model was trained at")
       ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--frames", arguments->frames,
+                   "of a video (UNetMotionModel): NNN.png is a film strip, frame under frame, and NNN.gif plays it")
+      ->check(positive)
+      ->capture_default_str();
   command->add_option("--seed", arguments->seed, "the same seed gives the same images")->capture_default_str();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))

@@ -2,7 +2,7 @@
 /// Attention of pixels to each other and to a text (diffusers' Transformer2DModel of U-Nets).
 #include <vector>
 
-#include "rft/nn/weights.h"
+#include "nn/attention_block.h"
 
 namespace rft {
 
@@ -16,23 +16,11 @@ struct SpatialTransformer {
   Tensor operator()(const Tensor& x, const Tensor& text) const;
 
  private:
-  struct Attention {
-    std::shared_ptr<Linear> q, k, v, out;
-  };
-  struct Block {
-    Norm norm1, norm2, norm3;
-    Attention self, cross;
-    std::shared_ptr<Linear> up, down;
-  };
-  Attention attention(const WeightSource& source, int64_t from) const;
-  Tensor attend(const Attention& attention, const Tensor& x, const Tensor& from) const;
-  Tensor run(const Block& block, Tensor x, const Tensor& text) const;
-
   Shape shape_;
   Norm norm_;
   Conv2d conv_in_, conv_out_;
   std::shared_ptr<Linear> linear_in_, linear_out_;
-  std::vector<Block> blocks_;
+  std::vector<AttentionBlock> blocks_;
 };
 
 }  // namespace rft

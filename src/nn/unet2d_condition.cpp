@@ -1,5 +1,6 @@
 // UNet2DConditionModel of diffusers: Stable Diffusion's and SDXL's denoiser (Rombach et al. 2022, arXiv:2112.10752;
-// Podell et al. 2023, arXiv:2307.01952).
+// Podell et al. 2023, arXiv:2307.01952), and UNetMotionModel, the same with motion modules for videos (AnimateDiff, Guo
+// et al. 2023, arXiv:2307.04725).
 #include <ATen/ATen.h>
 
 #include "nn/denoisers.h"
@@ -14,7 +15,8 @@ UNetSettings read_settings(const std::string& json, const std::string& where) {
   UNetSettings s(c);
   size_t levels = s.channels.size();
   s.out_channels = c.integer("out_channels", 4);
-  s.up = c.texts("up_block_types", {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"});
+  const std::string kind = s.motion ? "Motion" : "2D", with = "CrossAttnUpBlock" + kind;
+  s.up = c.texts("up_block_types", {"UpBlock" + kind, with, with, with});
   if (s.up.size() != levels) c.refuse("up_block_types", cat("must have ", levels, " entries, one a level"));
   c.only("reverse_transformer_layers_per_block"), c.only("dual_cross_attention", {false});
   c.only("resnet_skip_time_act", {false}), c.only("resnet_out_scale_factor", {1.0, 1});
@@ -38,11 +40,11 @@ class UNet2DCondition : public Denoiser {
       int64_t count = s_.layers[from] + 1, next = widths[std::min(i + 1, levels - 1)];
       for (int64_t j = 0; j < count; ++j)
         in.push_back((j == 0 ? widths[i ? i - 1 : 0] : widths[i]) + (j + 1 == count ? next : widths[i]));
-      const std::string& type = s_.up[i];
-      if (type != "CrossAttnUpBlock2D" && type != "UpBlock2D")
-        bad_input(where, "the block '", type, "' is not supported; known: CrossAttnUpBlock2D, UpBlock2D");
+      const std::string &type = s_.up[i], kind = s_.motion ? "Motion" : "2D", with = "CrossAttnUpBlock" + kind;
+      if (type != with && type != "UpBlock" + kind)
+        bad_input(where, "the block '", type, "' is not supported; known: ", with, ", UpBlock", kind);
       WeightSource at = source.in("up_blocks." + std::to_string(i));
-      up_.push_back(trunk_.level(at, in, widths[i], type == "CrossAttnUpBlock2D", from, s_.transformer_layers[from]));
+      up_.push_back(trunk_.level(at, in, widths[i], type == with, from, s_.transformer_layers[from]));
       if (i + 1 < levels) up_.back().up.emplace(at.in("upsamplers.0"), widths[i]);
     }
     norm_out_ = source.norm("conv_norm_out", s_.channels[0]);
@@ -52,7 +54,13 @@ class UNet2DCondition : public Denoiser {
 
   Tensor forward(const Tensor& sample, const Tensor& timestep, const Conditioning& told,
                  const ControlResiduals* control) const override {
-    auto embedded = trunk_.embed(sample, timestep, told);
+    if (frames_ == 1) return run(sample, timestep, told, control);
+    return film_strips(run(film_frames(sample, frames_), timestep, told, control), frames_);
+  }
+
+  Tensor run(const Tensor& sample, const Tensor& timestep, const Conditioning& told,
+             const ControlResiduals* control) const {
+    auto embedded = trunk_.embed(sample, timestep, told, frames_);
     auto [skips, x] = trunk_.down(sample, embedded);
     if (control) {
       if (control->down.size() != skips.size())
@@ -77,11 +85,16 @@ class UNet2DCondition : public Denoiser {
   int64_t sample_size() const override { return s_.sample_size; }
   int64_t num_classes() const override { return s_.classes; }
   void set_gradient_checkpointing(bool on) override { trunk_.checkpoint = on; }
+  void set_frames(int64_t frames) override {
+    if (!s_.motion) return Denoiser::set_frames(frames);
+    frames_ = frames;
+  }
 
  private:
   std::string json_;
   UNetSettings s_;
   UNetTrunk trunk_;
+  int64_t frames_ = 1;
   std::vector<UNetLevel> up_;
   Norm norm_out_;
   Conv2d conv_out_;

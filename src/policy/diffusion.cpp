@@ -58,6 +58,11 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
            one_of({"", "flow_grpo", "dance", "cps"}));
   v.option("height", height, "pixels; 0 = what the model was trained at", at_least(0).in("pixels"));
   v.option("width", width, "pixels; 0 = what the model was trained at", at_least(0).in("pixels"));
+  v.option(
+      "frames", frames,
+      "of a video (UNetMotionModel): samples and pictures are film strips then, frame under frame, and height is a "
+      "frame's",
+      at_least(1).in("frames"));
   v.option("logp", logp, "a step's log-probability is the mean over dimensions, as in DDPO and Flow-GRPO, or the sum",
            one_of({"mean", "sum"}));
   v.option("strength", strength,
@@ -137,7 +142,10 @@ void Diffusion::visit_rollout(OptionVisitor& visitor) {
     bad_input("rollout.levels", "is for judge forward; got ", rollout_.levels, " and judge steps");
   if (!rollout_.sde.empty() && !pipeline_.scheduler->flow())
     bad_input("rollout.sde", "is for flow models; this one's steps are random already (see eta)");
-  for (int64_t side : {height(), width()})
+  pipeline_.denoiser->set_frames(rollout_.frames);
+  if (rollout_.frames > 1 && pipeline_.controlnet)
+    bad_input("rollout.frames", "a ControlNet steers pictures, not videos; '", pipeline_.directory, "' has one");
+  for (int64_t side : {height() / rollout_.frames, width()})
     if (side % pipeline_.factor())
       bad_input("rollout", "height and width must be multiples of ", pipeline_.factor(), "; got ", side);
 }
@@ -149,7 +157,7 @@ void Flow::visit_rollout(OptionVisitor& visitor) {
 }
 
 int64_t Diffusion::height() const {
-  return rollout_.height ? rollout_.height : pipeline_.denoiser->sample_size() * pipeline_.factor();
+  return rollout_.frames * (rollout_.height ? rollout_.height : pipeline_.denoiser->sample_size() * pipeline_.factor());
 }
 
 int64_t Diffusion::width() const {
@@ -171,6 +179,13 @@ Experience Diffusion::contexts(const Rows& rows) const {
   return out;
 }
 
+/// Pictures [N, 3, H, W] in [-1, 1] -> latents; of film strips frame by frame.
+Tensor Diffusion::encode(const Tensor& images) const {
+  const int64_t frames = rollout_.frames;
+  if (frames == 1) return pipeline_.codec->encode(images);
+  return film_strips(pipeline_.codec->encode(film_frames(images, frames)), frames);
+}
+
 /// Clean latents [N, C, h, w] of the PNG files that a column names.
 Tensor Diffusion::encode_images(const Rows& rows, const std::string& column) const {
   constexpr int64_t kAtOnce = 32;
@@ -183,7 +198,7 @@ Tensor Diffusion::encode_images(const Rows& rows, const std::string& column) con
     batch.push_back(image);
     if (static_cast<int64_t>(batch.size()) < kAtOnce && i + 1 < rows.size()) continue;
     Tensor images = at::stack(batch);
-    latents.push_back(pipeline_.codec ? pipeline_.codec->encode(images) : images);
+    latents.push_back(pipeline_.codec ? encode(images) : images);
     batch.clear();
   }
   return at::cat(latents);

@@ -184,7 +184,10 @@ Evaluation Diffusion::evaluate(const Experience& batch, const Needs& needs) {
 }
 
 DenoisingModel Diffusion::reference() {
-  if (!reference_) reference_ = std::make_unique<ImagePipeline>(make_());
+  if (!reference_) {
+    reference_ = std::make_unique<ImagePipeline>(make_());
+    reference_->denoiser->set_frames(rollout_.frames);
+  }
   return {*reference_->denoiser, reference_->controlnet.get(), options_.control_scale, {}};
 }
 

@@ -92,9 +92,10 @@ void load_text_parts(ImagePipeline& out, const std::vector<std::string>& parts, 
 
 void refuse_unknown_parts(const std::string& directory, const std::vector<std::string>& parts) {
   static const std::vector<std::string> known = {
-      "unet",         "transformer",       "scheduler",      "vae",          "controlnet",
-      "text_encoder", "text_encoder_2",    "text_encoder_3", "tokenizer",    "tokenizer_2",
-      "tokenizer_3",  "feature_extractor", "safety_checker", "image_encoder"};
+      "unet",           "transformer",    "scheduler",     "vae",         "controlnet",  "text_encoder",
+      "text_encoder_2", "text_encoder_3", "tokenizer",     "tokenizer_2", "tokenizer_3", "feature_extractor",
+      "safety_checker", "image_encoder",  "motion_adapter"};  // of a saved AnimateDiffPipeline, whose unet has it
+                                                              // within
   for (const auto& part : parts)
     if (!has_part(known, part))
       bad_input(directory + kIndex, "the part '", part, "' is not known", suggestion(part, known));

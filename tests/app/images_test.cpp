@@ -90,6 +90,31 @@ TEST(Images, DraftTrainsAdaptersThatSampleReads) {
   EXPECT_LE((read_png(digits().path("pictures/003.png")) - adapted).abs().max().item<double>(), 1.0 / 255 + 1e-6);
 }
 
+TEST(Images, VideosAreTunedByARewardOfTheirFrames) {
+  std::string model = testing::fixture("parity/data/pipelines/animatediff");
+  auto recipe = [&](const std::string& objective, const std::string& rollout) {
+    return "policy: {type: diffusion, path: " + model + ", gradient_checkpointing: true}\ndata: {prompts: " + model +
+           "/prompts.jsonl}\nrollout: {steps: 3, frames: 3, " + rollout +
+           "}\nreward: {type: film_frames, frames: 3, attenuation: 1, rewards: [{type: colour_target, colour: [0.5, "
+           "0.5, "
+           "0.5]}]}\nobjective: " +
+           objective +
+           "\ntrain: {steps: 6, batch_size: 4, micro_batch_size: 3, checkpoint_every: 0, optimizer: {lr: 3.0e-3}}";
+  };
+  digits().train("video", recipe("{type: draft, last_steps: 1}", "eta: 1, group_size: 2"));
+  digits().train("video_grpo", recipe("{type: grpo}", "eta: 1, group_size: 2"));
+  EXPECT_LE(last_metrics(digits().path("video_grpo")).at("logp_mismatch").get<double>(), 1e-5);
+  std::istringstream lines(read_file(digits().path("video/metrics.jsonl")));
+  std::string first;
+  std::getline(lines, first);
+  EXPECT_GT(last_metrics(digits().path("video")).at("reward").get<double>(),
+            nlohmann::json::parse(first).at("reward").get<double>());
+  digits().run("sample " + digits().path("video/final") + " --frames 3 --steps 3 --prompts " + model +
+               "/prompts.jsonl --out " + digits().path("films"));
+  EXPECT_EQ(read_png(digits().path("films/000.png")).sizes().vec(), (std::vector<int64_t>{3, 48, 16}));
+  EXPECT_EQ(read_file(digits().path("films/001.gif")).substr(0, 6), "GIF89a");
+}
+
 TEST(Images, CtrlULearnsFromNoisedData) {
   digits().train("ctrl_u", "policy: {type: diffusion, path: " + digits().path("base/final") +
                                "}\ndata: {train: " + digits().data("train.jsonl") +

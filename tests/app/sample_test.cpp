@@ -43,7 +43,8 @@ INSTANTIATE_TEST_SUITE_P(All, Pipelines,
                                            Case{"sd3", "--guidance 4"}, Case{"dit", "--guidance 2"},
                                            Case{"sd3_t5", "--guidance 4"},
                                            Case{"flux", "--guidance 3.5 --height 16 --width 16"},
-                                           Case{"flux_schnell", "--height 16 --width 16"}),
+                                           Case{"flux_schnell", "--height 16 --width 16"},
+                                           Case{"animatediff", "--guidance 4 --frames 3"}),
                          [](const auto& info) { return info.param.name; });
 
 /// A pipeline's directory to be damaged, and what `rft sample` says of it.

@@ -17,8 +17,10 @@ std::string directory_of(const std::string& name) { return testing::fixture("par
 
 std::unique_ptr<Denoiser> load(const std::string& name, at::ScalarType dtype = at::kFloat) {
   std::string directory = directory_of(name);
-  return make_denoiser(testing::read_file(directory + "/config.json"),
-                       WeightSource(load_hf_tensors(directory, kStem), dtype, directory), directory);
+  auto out = make_denoiser(testing::read_file(directory + "/config.json"),
+                           WeightSource(load_hf_tensors(directory, kStem), dtype, directory), directory);
+  if (name.starts_with("motion")) out->set_frames(4);
+  return out;
 }
 
 struct Judged {
@@ -83,7 +85,9 @@ TEST_P(UNets, AnUntrainedOneHasDiffusersTensors) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, UNets, ::testing::Values("unet2d", "unet2d_shift", "sd15", "sdxl", "plain"));
+INSTANTIATE_TEST_SUITE_P(All, UNets,
+                         ::testing::Values("unet2d", "unet2d_shift", "sd15", "sdxl", "plain", "motion",
+                                           "motion_plain_mid"));
 
 std::unique_ptr<ControlNet> load_controlnet() {
   std::string directory = directory_of("controlnet");
@@ -144,6 +148,23 @@ TEST(UNet, WhatDoesNotFitIsNamed) {
   changed["time_embedding_type"] = "fourier";
   message = testing::message_of([&] { make_denoiser(changed.dump(), WeightSource::random(at::kFloat, 1), "here"); });
   EXPECT_NE(message.find("time_embedding_type"), std::string::npos) << message;
+}
+
+TEST(Motion, FramesAreThoseOfTheStripAndAreCounted) {
+  Tensor strips = at::arange(2 * 3 * 8 * 2, at::kFloat).view({2, 3, 8, 2}), frames = film_frames(strips, 4);
+  EXPECT_EQ(frames.sizes().vec(), (std::vector<int64_t>{8, 3, 2, 2}));
+  EXPECT_TRUE(frames[5].equal(strips[1].narrow(1, 2, 2)));
+  EXPECT_TRUE(film_strips(frames, 4).equal(strips));
+  auto pictures = load("sd15");
+  EXPECT_THROW(pictures->set_frames(2), UserError);
+  auto model = load("motion");
+  model->set_frames(7);
+  Conditioning told;
+  told.text = at::zeros({1, 5, 12});
+  EXPECT_EQ(testing::message_of([&] {
+              model->forward(at::zeros({1, 4, 56, 8}), at::zeros({1}), told);
+            }),
+            "[rollout.frames] the model makes videos of at most 6 frames; got 7");
 }
 
 }  // namespace

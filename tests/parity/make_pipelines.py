@@ -1,17 +1,19 @@
 """Whole pipelines of diffusers, from given noise to pictures -> tests/parity/data/pipelines/.
 
-    python tests/parity/make_pipelines.py
+    python tests/parity/make_pipelines.py [NAME ...]
 """
 import json
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import torch
-from diffusers import (AutoencoderKL, ControlNetModel, DDIMPipeline, DDIMScheduler, DiTPipeline,
+from diffusers import (AnimateDiffPipeline, AutoencoderKL, ControlNetModel, DDIMPipeline, DDIMScheduler, DiTPipeline,
                        DiTTransformer2DModel, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler,
                        SD3Transformer2DModel, StableDiffusion3Pipeline, StableDiffusionControlNetPipeline,
-                       StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel, UNet2DModel)
+                       StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel, UNet2DModel,
+                       UNetMotionModel)
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -149,6 +151,28 @@ def dit():
     write("dit", pipeline, [{"class_label": 3}, {"class_label": 7}], {"noise": noise}, torch.zeros_like(noise), images)
 
 
+def animatediff():
+    torch.manual_seed(6)
+    words = tokenizer("first")
+    unet = shaken(UNetMotionModel(
+        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 8),
+        down_block_types=("CrossAttnDownBlockMotion", "DownBlockMotion"),
+        up_block_types=("UpBlockMotion", "CrossAttnUpBlockMotion"), norm_num_groups=4, cross_attention_dim=8,
+        num_attention_heads=2, motion_num_attention_heads=2, motion_max_seq_length=4))
+    pipeline = AnimateDiffPipeline(
+        vae=vae(), text_encoder=shaken(CLIPTextModel(text_config(words))), tokenizer=words, unet=unet,
+        motion_adapter=None, scheduler=DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012,
+                                                     steps_offset=1, clip_sample=False, timestep_spacing="linspace"))
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn(2, 4, 3, 8, 8)
+    arguments = dict(prompt=PROMPTS, negative_prompt=NEGATIVE, num_frames=3, num_inference_steps=10, guidance_scale=4.0)
+    latents = pipeline(latents=noise.clone(), output_type="latent", **arguments).frames
+    videos = pipeline(latents=noise.clone(), output_type="np", **arguments).frames  # [2, 3, 16, 16, 3]
+    rows = [{"prompt": p, "negative_prompt": n} for p, n in zip(PROMPTS, NEGATIVE)]
+    strips = np.asarray(videos).reshape(2, 3 * 16, 16, 3)
+    write("animatediff", pipeline, rows, {"noise": noise.flatten(2, 3).contiguous()}, latents.flatten(2, 3), strips)
+
+
 def run(name, pipeline, rows, more, guidance_scale):
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.randn(2, 4, 8, 8)
@@ -162,10 +186,11 @@ def run(name, pipeline, rows, more, guidance_scale):
 
 
 def main():
-    for name in ("ddim", "sd", "controlnet", "sdxl", "sd3", "dit"):
+    makers = {"ddim": ddim, "sd": stable_diffusion, "controlnet": controlnet, "sdxl": sdxl, "sd3": sd3, "dit": dit,
+              "animatediff": animatediff}
+    for name in sys.argv[1:] or makers:
         shutil.rmtree(HERE / name, ignore_errors=True)
-    for make in (ddim, stable_diffusion, controlnet, sdxl, sd3, dit):
-        make()
+        makers[name]()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """U-Nets and a ControlNet of diffusers: directories, inputs, outputs and gradients -> tests/parity/data/unets/.
 
-    python tests/parity/make_unets.py
+    python tests/parity/make_unets.py [NAME ...]
 """
 import json
 import pathlib
+import sys
 
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel, UNet2DModel
+from diffusers import ControlNetModel, UNet2DConditionModel, UNet2DModel, UNetMotionModel
 from safetensors.torch import save_file
 
 HERE = pathlib.Path(__file__).parent / "data" / "unets"
@@ -35,7 +36,17 @@ CONDITIONED = {
                   down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
                   mid_block_type="UNetMidBlock2D", norm_num_groups=4, num_class_embeds=5, cross_attention_dim=8),
 }
-WATCHED = ("conv_in.weight", "mid_block.attentions.0.to_q.weight", "time_embedding.linear_1.weight",
+MOTION = dict(sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 8),
+              down_block_types=("CrossAttnDownBlockMotion", "DownBlockMotion"),
+              up_block_types=("UpBlockMotion", "CrossAttnUpBlockMotion"), norm_num_groups=4, cross_attention_dim=12,
+              num_attention_heads=2, motion_max_seq_length=6)
+MOTIONS = {
+    "motion": dict(MOTION, motion_num_attention_heads=4),
+    "motion_plain_mid": dict(MOTION, motion_num_attention_heads=(2, 4), use_motion_mid_block=False,
+                             temporal_transformer_layers_per_block=2, use_linear_projection=True),
+}
+WATCHED = ("mid_block.motion_modules.0.proj_in.weight", "down_blocks.1.motion_modules.0.norm.weight",
+           "up_blocks.1.motion_modules.1.transformer_blocks.0.attn2.to_k.weight","conv_in.weight", "mid_block.attentions.0.to_q.weight", "time_embedding.linear_1.weight",
            "class_embedding.weight", "up_blocks.0.resnets.1.conv_shortcut.weight", "add_embedding.linear_1.weight",
            "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", "controlnet_mid_block.weight",
            "controlnet_cond_embedding.conv_in.weight", "down_blocks.1.resnets.0.conv1.weight")
@@ -102,7 +113,26 @@ def controlnet(name, base, config):
     write(name, model, given, {**output, "mid": mid.detach().contiguous(), "controlled": controlled})
 
 
+def motion(name, model, config, videos=2, frames=4):
+    """A video's frames stand under each other: [N, C, frames, h, w] is read as [N, C, frames * h, w]."""
+    strip = lambda video: video.flatten(2, 3).contiguous()
+    given = {key: value[:videos] for key, value in inputs(config).items()}
+    video = torch.randn(videos, config["in_channels"], frames, 8, 8, requires_grad=True)
+    output = model(video, given["timestep"], encoder_hidden_states=given["text"].repeat_interleave(frames, 0)).sample
+    direction = torch.randn(output.shape)
+    (output * direction).sum().backward()
+    given["sample"] = strip(video.detach())
+    given["sample"].grad = strip(video.grad)
+    write(name, model, given, {"output": strip(output.detach()), "direction": strip(direction)})
+
+
 def main():
+    for name, config in MOTIONS.items():
+        torch.manual_seed(0)
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            motion(name, shaken(UNetMotionModel(**config)), config)
+    if sys.argv[1:]:
+        return
     for name, config in UNETS.items():
         torch.manual_seed(0)
         unet(name, shaken(UNet2DModel(**config)), config)

@@ -47,11 +47,18 @@ class Denoiser {
   virtual bool takes_guidance() const { return false; }
   /// Keep only each block's input and compute it again in the backward pass.
   virtual void set_gradient_checkpointing(bool on) = 0;
+  /// Samples are film strips from now on: `frames` of a video, from above to below, h = frames * a frame's height. 1:
+  /// pictures. Throws UserError where the model makes pictures alone.
+  virtual void set_frames(int64_t frames);
 };
 
-/// By `_class_name` of `config_json` (UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel,
-/// DiTTransformer2DModel). Throws UserError naming `where` for another class, and for every field whose value would
-/// change the computation in a way that is not implemented.
+/// Film strips [N, C, frames * h, w] -> their frames [N * frames, C, h, w], and back.
+Tensor film_frames(const Tensor& strips, int64_t frames);
+Tensor film_strips(const Tensor& frames_of_all, int64_t frames);
+
+/// By `_class_name` of `config_json` (UNet2DModel, UNet2DConditionModel, UNetMotionModel, SD3Transformer2DModel,
+/// FluxTransformer2DModel, DiTTransformer2DModel). Throws UserError naming `where` for another class, and for every
+/// field whose value would change the computation in a way that is not implemented.
 std::unique_ptr<Denoiser> make_denoiser(const std::string& config_json, const WeightSource& source,
                                         const std::string& where);
 

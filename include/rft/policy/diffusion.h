@@ -21,10 +21,11 @@ class WeightAverage;
 /// w] is the sample after each of T = rollout.steps steps (Black et al. 2023, arXiv:2305.13301); mask is false where a
 /// step has no randomness. A demonstration: action [B, 1, C, h, w] is the clean latent, logp [B, 1] the negative
 /// denoising error (mean over dimensions) at a random noise level, drawn from extra::draw. extra::image [B, 3, H, W]
-/// are the pictures. With `strength` below 1 context also holds "start" [B, C, h, w], the clean latents of the rows'
-/// pictures, and the run is the share of its steps that begins with these, noised. With `judge: forward` a rollout
-/// becomes T = rollout.levels demonstrations of its finished sample: its denoising error, at noise that its group may
-/// share; extra::old_estimate is what the sampling weights denoised them to.
+/// are the pictures. Of a video (UNetMotionModel, rollout.frames) sample and picture are film strips, frame under
+/// frame. With `strength` below 1 context also holds "start" [B, C, h, w], the clean latents of the rows' pictures, and
+/// the run is the share of its steps that begins with these, noised. With `judge: forward` a rollout becomes T =
+/// rollout.levels demonstrations of its finished sample: its denoising error, at noise that its group may share;
+/// extra::old_estimate is what the sampling weights denoised them to.
 class Diffusion : public Policy {
  public:
   struct Options {
@@ -53,6 +54,7 @@ class Diffusion : public Policy {
     std::optional<double> eval_eta;
     std::string sde;
     int64_t height = 0, width = 0;
+    int64_t frames = 1;
     std::string logp = "mean";
     std::string judge = "steps";
     int64_t levels = 1;
@@ -90,7 +92,7 @@ class Diffusion : public Policy {
 
   const ImagePipeline& pipeline() const { return pipeline_; }
   const Rollout& rollout() const { return rollout_; }
-  int64_t height() const;  ///< pixels
+  int64_t height() const;  ///< pixels, of a video's film strip: all its frames
   int64_t width() const;
   at::ScalarType latent_type() const;  ///< float32, or float64 where the weights are
   /// Standard normal noise [N, C, h, w] of a sampling run with this seed, row by row.
@@ -136,6 +138,7 @@ class Diffusion : public Policy {
   const Weights& trained() const;
   void add_adapters();
   Tensor encode_images(const Rows& rows, const std::string& column) const;
+  Tensor encode(const Tensor& images) const;
   Experience demonstrations_of(const Rows& rows, const std::string& column) const;
 
   Options options_;
