@@ -11,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "dist/heartbeat.h"
+#include "dist/traffic.h"
 #include "rft/core/error.h"
 #include "rft/core/text.h"
 #include "rft/dist/communicator.h"
@@ -95,6 +96,28 @@ class GlooCommunicator : public Communicator {
     if (!wide) tensor.view({-1}).copy_(all[0]);
   }
 
+  // In pairs, because Gloo's own reduce_scatter sends as much as its allreduce does, twice what is needed.
+  void sum_parts(const Tensor& tensor) override {
+    at::Tensor mine = part(tensor, launch_.rank), came = at::empty_like(mine);
+    at::Tensor sum = tensor.scalar_type() == at::kBFloat16 ? mine.to(at::kFloat) : mine;
+    for (int64_t away = 1; away < launch_.size; ++away) {
+      int64_t to = (launch_.rank + away) % launch_.size, from = (launch_.rank + launch_.size - away) % launch_.size;
+      exchange(part(tensor, to), to, came, from);
+      sum.add_(came);
+    }
+    if (!sum.is_same(mine)) mine.copy_(sum);
+  }
+
+  void share_parts(const Tensor& tensor) override {
+    at::Tensor mine = part(tensor, launch_.rank);
+    for (int64_t away = 1; away < launch_.size; ++away) {
+      int64_t to = (launch_.rank + away) % launch_.size, from = (launch_.rank + launch_.size - away) % launch_.size;
+      exchange(mine, to, part(tensor, from), from);
+    }
+  }
+
+  int64_t bytes_sent() const override { return tcp_bytes_sent(); }
+
   std::vector<std::string> gather(const std::string& mine) override {
     auto lengths = gather_bytes(at::full({1}, static_cast<int64_t>(mine.size()), at::kLong));
     int64_t longest = 1;
@@ -142,6 +165,28 @@ class GlooCommunicator : public Communicator {
     options.timeout = wait_;
     finish([&] { return group_->allgather(all, in, options); }, "a gathering");
     return all[0];
+  }
+
+  at::Tensor part(const Tensor& tensor, int64_t rank) const {
+    if (!tensor.is_contiguous() || !tensor.is_floating_point() || tensor.dim() != 1 || tensor.numel() % launch_.size)
+      run_failed("dist", "only contiguous floating-point tensors [n] of a multiple of ", launch_.size,
+                 " elements have parts; got ", tensor.toString(), " of ", tensor.numel());
+    int64_t length = tensor.numel() / launch_.size;
+    return tensor.narrow(0, rank * length, length);
+  }
+
+  /// Sends to one process while receiving from another.
+  void exchange(const at::Tensor& sent, int64_t to, const at::Tensor& received, int64_t from) {
+    if (!sent.numel()) return;
+    std::vector<at::Tensor> out{sent}, in{received};
+    c10::intrusive_ptr<c10d::Work> sending, receiving;
+    finish(
+        [&] {
+          sending = group_->send(out, static_cast<int>(to), 0), receiving = group_->recv(in, static_cast<int>(from), 0);
+          return sending;
+        },
+        "an exchange");
+    finish([&] { return receiving; }, "an exchange");
   }
 
   template <class Start>

@@ -1,10 +1,13 @@
-// What a checkpoint holds beside the policy's own files: trainer/state.json (counters), optimizer.safetensors,
-// slots.safetensors (the slots' states), batch.* (a rollout that is not used up).
+// What a checkpoint holds beside the policy's own files: trainer/state.json (counters), optimizer.safetensors (or a
+// file of each process), slots.safetensors (the slots' states), batch.* (a rollout that is not used up).
+#include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "rft/core/error.h"
 #include "rft/core/text.h"
 #include "rft/io/files.h"
+#include "rft/io/safetensors.h"
 #include "rft/train/checkpoint.h"
 #include "train/stage_trainer.h"
 
@@ -24,13 +27,34 @@ void load_prefixed(const State& from, const std::string& prefix, Stateful* slot)
   slot->load_state(own);
 }
 
+constexpr char kOptimizer[] = "optimizer";
+
+/// The pieces of the optimizer's state, as views of the files.
+std::vector<State> optimizer_pieces(const std::string& directory) {
+  std::vector<State> out;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.path().filename().string().rfind(kOptimizer, 0) == 0)
+      out.push_back(load_safetensors(entry.path().string()).tensors);
+  return out;
+}
+
 }  // namespace
+
+void StageTrainer::save_optimizer(const std::string& directory) const {
+  std::string file = kOptimizer;
+  if (sharded()) {
+    char part[32];
+    std::snprintf(part, sizeof part, "-%05lld-of-%05lld", static_cast<long long>(processes_->rank() + 1),
+                  static_cast<long long>(processes_->size()));
+    file += part;
+  }
+  save_state(directory + "/trainer/" + file + ".safetensors", optimizer_->state());
+}
 
 void StageTrainer::save(const std::string& directory) const {
   policy_->save(directory);
   std::string inside = directory + "/trainer";
   make_directories(inside);
-  save_state(inside + "/optimizer.safetensors", optimizer_->state());
   State slots;
   add_prefixed(slots, "objective.", objective_.get()), add_prefixed(slots, "credit.", credit_.get());
   add_prefixed(slots, "selector.", selector_.get()), add_prefixed(slots, "reward.", reward_.get());
@@ -70,7 +94,7 @@ void StageTrainer::load(const std::string& directory) {
   }
   policy_->load(directory);
   optimizer_->refresh_master();
-  optimizer_->load_state(load_state_file(inside + "/optimizer.safetensors"));
+  optimizer_->load_state(optimizer_pieces(inside));
   State slots = load_state_file(inside + "/slots.safetensors");
   load_prefixed(slots, "objective.", objective_.get()), load_prefixed(slots, "credit.", credit_.get());
   load_prefixed(slots, "selector.", selector_.get()), load_prefixed(slots, "reward.", reward_.get());

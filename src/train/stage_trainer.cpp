@@ -98,7 +98,8 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicato
     read_rows();
   auto parameters = policy_->parameters(), own = objective_->parameters();
   parameters.insert(parameters.end(), own.begin(), own.end());
-  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer);
+  optimizer_ =
+      std::make_unique<Optimizer>(parameters, config_.train.optimizer, processes_, config_.train.shard == "optimizer");
   total_ = total_steps();
 }
 
@@ -276,6 +277,7 @@ Experience StageTrainer::next_chunk() {
 
 void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   Clock clock;
+  int64_t sent = processes_ ? processes_->bytes_sent() : 0;
   if (update_ >= updates_) next_batch(metrics);
   double prepared = clock.lap();
   Experience chunk = next_chunk();
@@ -297,6 +299,7 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   double trained = clock.lap();
   metrics.add("time/train", trained);
   metrics.add("step_time", prepared + trained);
+  if (processes_) metrics.add("network/bytes_sent", static_cast<double>(processes_->bytes_sent() - sent));
 }
 
 void StageTrainer::skipped(const std::string& problem, const Experience& batch, const std::string& rescue,

@@ -44,8 +44,12 @@ class StageTrainer {
   /// Throws RunError where the processes' weights are not the same bit for bit: they would drift apart unseen.
   void compare_weights() const;
 
-  /// Writes the policy's own files and trainer/* into `directory`, and reads them back.
+  /// Each process holds a part of the optimizer's state, and must write it beside what the first one saves.
+  bool sharded() const { return optimizer_->sharded(); }
+  /// Writes the policy's own files and trainer/* into `directory`, and reads them back; save_optimizer writes this
+  /// process's part of the optimizer's state, which save does not. load takes the state of any number of processes.
   void save(const std::string& directory) const;
+  void save_optimizer(const std::string& directory) const;
   void load(const std::string& directory);
 
  private:

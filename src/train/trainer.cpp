@@ -113,12 +113,25 @@ class Run {
     }
   }
 
+  /// Of a sharded optimizer every process writes its part into the directory that the first one has made, which
+  /// publishes it once all have.
+  void save_optimizer(const StageTrainer& stage, const std::string& into) {
+    if (!stage.sharded()) {
+      if (first_) stage.save_optimizer(into);
+      return;
+    }
+    stage.save_optimizer(processes_->gather(into).at(0));
+    processes_->gather("");
+  }
+
   void save_checkpoint(const StageTrainer& stage, const Position& at) {
-    if (request_.dry_run || !first_) return;
+    if (request_.dry_run) return;
+    if (!first_) return save_optimizer(stage, "");
     int64_t step = at.steps_before + stage.steps_done();
     write_directory_atomically(directory_.path() + "/checkpoints", "step-" + std::to_string(step),
                                [&](const std::string& into) {
                                  stage.save(into);
+                                 save_optimizer(stage, into);
                                  nlohmann::json json{{"stage", at.stage},
                                                      {"name", stage.config().name},
                                                      {"steps_before", at.steps_before},

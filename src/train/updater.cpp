@@ -170,7 +170,7 @@ void agree(Pass& pass, Optimizer& optimizer, Communicator& processes) {
       if (!group.empty()) pass.trained.insert(group);
   }
   if (!pass.problem.empty()) return;
-  processes.sum(optimizer.gradient());
+  optimizer.reduce_grad();
   Tensor total = at::full({1}, pass.total, at::kDouble);
   processes.sum(total);
   pass.total = total.item<double>();

@@ -77,7 +77,7 @@ TEST(Optimizer, StateContinuesBitForBit) {
         fresh[0].value.set_data(w.detach().clone());
         w = fresh[0].value;
         optimizer = std::make_unique<Optimizer>(fresh, OptimizerOptions{});
-        optimizer->load_state(saved);
+        optimizer->load_state({saved});
       }
       optimizer->zero_grad();
       w.pow(3).sum().backward();

@@ -20,6 +20,14 @@ class Communicator {
   /// Sums a tensor (contiguous, floating-point, of one shape everywhere) over all processes, in place. All get the same
   /// bits. bfloat16 is summed in float32.
   virtual void sum(const Tensor& tensor) = 0;
+  /// A tensor [n] (contiguous, floating-point, n a multiple of size()) in size() equal parts: part r of process r
+  /// becomes the sum of all processes' parts r, added in an order that depends on r alone; elsewhere it stays as it
+  /// was. bfloat16 is sent as it is and added in float32. Each process sends (size() - 1) / size() of the tensor.
+  virtual void sum_parts(const Tensor& tensor) = 0;
+  /// Part r of a tensor [n] as process r has it, on all of them. Each sends (size() - 1) / size() of the tensor.
+  virtual void share_parts(const Tensor& tensor) = 0;
+  /// What this process has sent so far, in bytes, as its TCP connections count it: tensors, texts and heartbeats.
+  virtual int64_t bytes_sent() const = 0;
   /// Every process's text, by rank; they may differ in length.
   virtual std::vector<std::string> gather(const std::string& mine) = 0;
   /// What this process is at, for the messages of others where it stops answering: "step 12".

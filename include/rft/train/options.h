@@ -103,6 +103,7 @@ struct TrainOptions {
   int64_t checkpoint_every = 500, keep_checkpoints = 2;
   int64_t max_nonfinite_steps = 3;
   double max_reward_failures = 0.5;
+  std::string shard = "none";
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   void visit(OptionVisitor& v) {
@@ -133,6 +134,10 @@ struct TrainOptions {
              at_least(1));
     v.option("max_reward_failures", max_reward_failures,
              "the run stops when more than this share of a rollout's rewards could not be computed", between(0, 1));
+    v.option("shard", shard,
+             "what of several processes each keeps only its part of: nothing, or the optimizer's moments and master "
+             "weights (ZeRO-1). The weights are the same, bit for bit",
+             one_of({"none", "optimizer"}));
     v.block(
         "optimizer", [this](OptionVisitor& in) { optimizer.visit(in); }, "the optimizer");
     v.block(
