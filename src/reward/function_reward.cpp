@@ -11,31 +11,34 @@ namespace {
 
 class FunctionReward : public RewardModel {
  public:
-  FunctionReward(std::string name, std::function<double(const Completion&)> score)
-      : name_(std::move(name)), score_(std::move(score)) {}
+  FunctionReward(std::string name, std::function<double(const Completion&)> score, bool per_row)
+      : name_(std::move(name)), score_(std::move(score)), per_row_(per_row) {}
   Rewards score(const Experience& batch) override {
     const auto &prompts = batch.context.text(extra::prompt), &completions = batch.context.text(extra::completion);
     return score_rows(batch, name_, [&](int64_t row) {
       return score_(Completion{prompts.at(row), completions.at(row), batch, row});
     });
   }
+  bool per_row() const override { return per_row_; }
 
  private:
   std::string name_;
   std::function<double(const Completion&)> score_;
+  bool per_row_;
 };
 
 }  // namespace
 
 int64_t Completion::tokens() const { return batch.mask.defined() ? batch.mask[row].sum().item<int64_t>() : 0; }
 
-void add_reward(const std::string& name, const std::string& summary, std::function<double(const Completion&)> score) {
+void add_reward(const std::string& name, const std::string& summary, std::function<double(const Completion&)> score,
+                bool per_row) {
   Registry<RewardModel>::Entry entry;
   entry.name = name, entry.summary = summary, entry.source = "this program";
   entry.visit = [](OptionVisitor&) {};
-  entry.make = [name, score = std::move(score)](OptionReader& reader) -> std::unique_ptr<RewardModel> {
+  entry.make = [name, score = std::move(score), per_row](OptionReader& reader) -> std::unique_ptr<RewardModel> {
     reader.finish();
-    return std::make_unique<FunctionReward>(name, score);
+    return std::make_unique<FunctionReward>(name, score, per_row);
   };
   entry.resolve = [name](OptionReader& reader) {
     reader.finish();

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -126,6 +127,10 @@ Rewards WeightedSum::score(const Experience& batch) {
   if (mean_ == "harmonic") combine_harmonic(out);
   if (mean_ == "worst_case" || mean_ == "uncertainty_weighted") combine_ensemble(out);
   return out;
+}
+
+bool WeightedSum::per_row() const {
+  return std::all_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.model->per_row(); });
 }
 
 std::vector<std::string> WeightedSum::columns() const {

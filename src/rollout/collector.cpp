@@ -62,7 +62,7 @@ struct Spent {
 void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, uint64_t seed) {
   SampleRequest request{1, seed, true, {}, 0};
   Experience answers = sample_together(slots.processes, slots.policy, contexts, request);
-  Rewards rewards = slots.reward->score(answers);
+  Rewards rewards = score_together(slots.processes, *slots.reward, answers);
   check_rewards(rewards, answers.rows());
   Tensor reward = rewards.value;
   if (reward.dim() == 2) reward = at::where(answers.mask, reward, at::zeros({}, reward.options())).sum(1);
@@ -127,7 +127,7 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
   spent.tokens += batch.mask.sum().item<double>();
   spent.rollout += clock.lap();
   if (slots.reward) {
-    attach_rewards(batch, *slots.reward, options.max_reward_failures, "", metrics);
+    attach_rewards(batch, *slots.reward, options.max_reward_failures, "", metrics, slots.processes);
     spent.reward += clock.lap();
   }
   at::NoGradGuard no_grad;
@@ -147,8 +147,8 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
 }  // namespace
 
 void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix,
-                    Metrics& metrics) {
-  Rewards rewards = model.score(batch);
+                    Metrics& metrics, Communicator* processes) {
+  Rewards rewards = score_together(processes, model, batch);
   check_rewards(rewards, batch.rows());
   batch.reward = rewards.value;
   std::vector<Tensor> values, weights;

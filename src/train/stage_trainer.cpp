@@ -327,7 +327,7 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
   };
   Experience episodes = eval_worlds_->episodes(*actor_, config_.worlds.eval_episodes, 1, mix(seed_, kEvaluation),
                                                {.greedy = true, .raw = reward_ != nullptr}, found, show);
-  if (reward_) attach_rewards(episodes, *reward_, 1.0, "eval/", metrics);
+  if (reward_) attach_rewards(episodes, *reward_, 1.0, "eval/", metrics, processes_);
   for (const auto& [name, value] : found.means()) metrics.add("eval/" + name, value);
   if (found.has("episode/return")) metrics.add("eval/reward", found.mean("episode/return"));
   eval_frames_ = frames.empty() ? Tensor() : at::stack(frames);
@@ -375,7 +375,7 @@ void StageTrainer::evaluate(Metrics& metrics) {
     SampleRequest request;
     request.greedy = true;
     Experience answers = sample_together(processes_, *policy_, part, request);
-    attach_rewards(answers, *reward_, 1.0, "eval/", metrics);
+    attach_rewards(answers, *reward_, 1.0, "eval/", metrics, processes_);
     if (at == 0) eval_images_ = answers.extra.find(extra::image);
     auto good = answers.reward.masked_select(answers.reward.isnan().logical_not());
     rows += static_cast<double>(good.numel()), sum += good.sum(at::kDouble).item<double>();

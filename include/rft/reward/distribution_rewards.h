@@ -66,6 +66,7 @@ class DragonReward : public RewardModel {
   /// Throws UserError where the encoder or the reference can't be read.
   explicit DragonReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   /// images [N, 3, H, W] -> [N, L, D].

@@ -17,6 +17,7 @@ class ExactMatch : public RewardModel {
   };
   explicit ExactMatch(Options options) : options_(std::move(options)) {}
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:

@@ -20,7 +20,9 @@ struct Completion {
 };
 
 /// Registers `score` as a reward type without options, for recipes of this program. May be called from several threads
-/// at once. A call that throws counts as a reward that could not be computed.
-void add_reward(const std::string& name, const std::string& summary, std::function<double(const Completion&)> score);
+/// at once. A call that throws counts as a reward that could not be computed. `per_row`: false where `score` reads
+/// other rows of the batch; of several processes each then scores all rows, not its share alone.
+void add_reward(const std::string& name, const std::string& summary, std::function<double(const Completion&)> score,
+                bool per_row = true);
 
 }  // namespace rft

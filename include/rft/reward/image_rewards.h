@@ -19,6 +19,7 @@ class JpegSize : public RewardModel {
   };
   explicit JpegSize(Options options) : options_(options) {}
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   Options options_;
@@ -40,6 +41,7 @@ class ColourTarget : public RewardModel {
   using Options = PictureTarget;
   explicit ColourTarget(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override;
 
  private:
@@ -53,6 +55,7 @@ class PixelTarget : public RewardModel {
   using Options = PictureTarget;
   explicit PixelTarget(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override;
 
  private:
@@ -70,6 +73,7 @@ class EdgeConsistency : public RewardModel {
   };
   explicit EdgeConsistency(Options options) : options_(std::move(options)) {}
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:

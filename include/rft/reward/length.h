@@ -25,6 +25,7 @@ class LengthReward : public RewardModel {
   /// Throws UserError where the form's options are missing or contradict each other.
   explicit LengthReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   double value(double length) const;

@@ -21,6 +21,7 @@ class MathAnswer : public RewardModel {
   };
   explicit MathAnswer(Options options) : options_(std::move(options)) {}
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:

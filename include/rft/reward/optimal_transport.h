@@ -28,6 +28,7 @@ class OptimalTransport : public RewardModel {
   explicit OptimalTransport(Options options);
   /// Reads extra::raw_observation [B, T, D] and last: every row is one whole episode. Value [B, T], 0 where masked.
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   void read(int64_t observation);

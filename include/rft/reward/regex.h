@@ -20,6 +20,7 @@ class RegexReward : public RewardModel {
   /// Throws UserError where the pattern does not compile: the reason and the offset.
   explicit RegexReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   struct Compiled;

@@ -26,6 +26,9 @@ class RewardModel : public Stateful {
  public:
   /// Reads context.text(extra::completion), the dataset's columns and whatever else it documents.
   virtual Rewards score(const Experience& batch) = 0;
+  /// True where what a row is worth depends on no other row, and score() changes no state: several processes then score
+  /// a share of the rows each.
+  virtual bool per_row() const { return false; }
   /// Text columns of the dataset that must be there ("answer"); checked before any work is done.
   virtual std::vector<std::string> columns() const { return {}; }
 };

@@ -24,6 +24,7 @@ class MotifReward : public RewardModel {
   /// Throws UserError where the vocabulary can't be read, or has no token for a character.
   explicit MotifReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   static constexpr int64_t kAny = -1;
@@ -43,6 +44,7 @@ class SequenceClassifierReward : public RewardModel {
   /// Throws UserError where the directory can't be read, or `target` and `score` don't go with its labels.
   explicit SequenceClassifierReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   Options options_;

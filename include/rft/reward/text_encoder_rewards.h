@@ -51,6 +51,7 @@ class TextClassifierReward : public RewardModel {
   };
   explicit TextClassifierReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   Options options_;
@@ -69,6 +70,7 @@ class TextSimilarity : public RewardModel {
   };
   explicit TextSimilarity(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:

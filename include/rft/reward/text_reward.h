@@ -30,6 +30,7 @@ class TextReward : public RewardModel {
   /// Throws UserError where the directory can't be read, or holds no reward model.
   explicit TextReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   struct Text {

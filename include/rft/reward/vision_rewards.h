@@ -25,6 +25,7 @@ class ImageClassifierReward : public RewardModel {
   /// Throws UserError where the directory can't be read or has no head that goes with `score`.
   explicit ImageClassifierReward(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override;
 
  private:
@@ -48,6 +49,7 @@ class ClipSimilarity : public RewardModel {
   /// Throws UserError where the CLIPModel directory can't be read.
   explicit ClipSimilarity(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override;
 
  private:
@@ -72,6 +74,7 @@ class Aesthetic : public RewardModel {
   /// Throws UserError where the directory or the head can't be read, or their widths do not meet.
   explicit Aesthetic(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
 
  private:
   Options options_;
@@ -91,6 +94,7 @@ class FeatureCosine : public RewardModel {
   /// Throws UserError where the directory can't be read.
   explicit FeatureCosine(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:

@@ -30,6 +30,7 @@ class WeightedSum : public RewardModel {
   explicit WeightedSum(const Options& options);
 
   Rewards score(const Experience& batch) override;
+  bool per_row() const override;
   std::vector<std::string> columns() const override;
   State state() const override;
   void load_state(const State& state) override;

@@ -21,8 +21,9 @@ struct RolloutSlots {
   Credit* credit;
   Selector& selector;
   Worlds* worlds = nullptr;
-  /// The processes of the run: each samples its share of the contexts, and all get all rows. What is cheap (credit,
-  /// selection) and what acts in worlds is done everywhere, alike.
+  /// The processes of the run: each samples its share of the contexts and scores its share of the answers, and all get
+  /// all rows. What is cheap (credit, selection), what acts in worlds and rewards of a whole batch are computed
+  /// everywhere.
   Communicator* processes = nullptr;
 };
 
@@ -46,8 +47,8 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
 
 /// Scores `batch`: sets reward, extra::reward_components and reward_weights, adds rewards/NAME/mean and std under
 /// `prefix`. Throws RunError where a reward model answers with the wrong number of rows, or fails more than
-/// `max_failures` of them.
+/// `max_failures` of them. Several processes divide the rows where that makes no difference (score_together).
 void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix,
-                    Metrics& metrics);
+                    Metrics& metrics, Communicator* processes = nullptr);
 
 }  // namespace rft

@@ -2,6 +2,7 @@
 /// Work on rows, divided among the processes of a run: each does its share, all get every row.
 #include "rft/dist/communicator.h"
 #include "rft/policy/policy.h"
+#include "rft/reward/reward_model.h"
 
 namespace rft {
 
@@ -12,5 +13,8 @@ Experience sample_together(Communicator* processes, Policy& policy, const Experi
 Evaluation evaluate_together(Communicator* processes, Policy& policy, const Experience& batch, const Needs& needs);
 /// policy.ref_logp(batch, needs).
 Tensor ref_logp_together(Communicator* processes, Policy& policy, const Experience& batch, const Needs& needs);
+/// model.score(batch): each process its share where the model scores every row by itself (RewardModel::per_row), else
+/// all of them everywhere. Divided rewards carry no graph.
+Rewards score_together(Communicator* processes, RewardModel& model, const Experience& batch);
 
 }  // namespace rft
