@@ -22,7 +22,7 @@ int64_t up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multipl
 /// What the buffer is cut and summed by: the same for any number of processes, and small beside a process's share.
 int64_t block_of(int64_t n) {
   int64_t block = kLane;
-  while (block < 16384 && block * 64 < n) block *= 2;
+  while (block < 16384 && block * 512 < n) block *= 2;
   return block;
 }
 
