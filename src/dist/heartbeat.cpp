@@ -19,8 +19,13 @@ std::string key(int64_t rank) { return "alive/" + std::to_string(rank); }
 
 }  // namespace
 
-Heartbeat::Heartbeat(Store store, int64_t rank, int64_t size, double silence)
-    : store_(std::move(store)), rank_(rank), size_(size), silence_(silence) {
+Heartbeat::Heartbeat(Store store, std::string keeper, int64_t rank, int64_t size, double silence)
+    : store_(std::move(store)),
+      keeper_(std::move(keeper)),
+      rank_(rank),
+      size_(size),
+      silence_(silence),
+      answers_(std::make_unique<Deadline>(silence, [this] { no_answer(); })) {
   double start = now();
   for (int64_t other = 0; other < size_; ++other) heard_[other] = {"", start};
   thread_ = std::thread([this] { run(); });
@@ -34,6 +39,7 @@ Heartbeat::~Heartbeat() {
 void Heartbeat::leave(bool keeps_store) {
   left_ = leaving_ = true;
   thread_.join();
+  answers_.reset();
   for (double until = now() + silence_; keeps_store && now() < until;) {
     int64_t others = 0;
     for (int64_t other = 0; other < size_; ++other) others += other != rank_ && store_.get(key(other)) != kLeft;
@@ -58,13 +64,14 @@ void Heartbeat::run() {
       }
       say(cat(beats_++, " ", where));
       listen();
+      answers_->renew();
       for (double until = now() + period; now() < until && !leaving_;)
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     say(left_ ? kLeft : kFailed);
   } catch (const std::exception& error) {
     // The store is rank 0's (or torchrun's agent's): without it the run is over. At the end it may go first.
-    if (!leaving_) give_up(cat("the store of rank 0 does not answer any more: ", error.what()));
+    if (!leaving_) give_up(cat("the store of ", keeper_, " does not answer any more: ", error.what()));
   }
 }
 
@@ -83,6 +90,12 @@ void Heartbeat::listen() {
     give_up(cat("rank ", other, " has not been heard of for ", static_cast<int64_t>(silence_),
                 " s (killed, stopped or cut off); it was last at ", where));
   }
+}
+
+/// A store whose keeper is stopped holds up the heartbeat itself.
+void Heartbeat::no_answer() {
+  give_up(cat(keeper_, " has not answered for ", static_cast<int64_t>(silence_),
+              " s (killed, stopped or cut off), and it keeps the store"));
 }
 
 /// The training thread may be waiting for the silent process and can't be woken: the process ends here. What the last

@@ -3,10 +3,12 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 
+#include "dist/deadline.h"
 #include "rft/core/tensor.h"
 
 namespace rft {
@@ -19,8 +21,8 @@ class Heartbeat {
     std::function<std::string(const std::string& key)> get;  ///< "" where there is none
   };
 
-  /// `silence`: seconds after which a process counts as gone.
-  Heartbeat(Store store, int64_t rank, int64_t size, double silence);
+  /// `silence`: seconds after which a process counts as gone, or the store, which `keeper` keeps ("rank 0").
+  Heartbeat(Store store, std::string keeper, int64_t rank, int64_t size, double silence);
   /// Where leave() was not called the others are told that this process failed.
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
@@ -35,9 +37,11 @@ class Heartbeat {
   void run();
   void say(const std::string& state);
   void listen();
+  void no_answer();
   [[noreturn]] void give_up(const std::string& reason);
 
   Store store_;
+  std::string keeper_;
   int64_t rank_, size_;
   double silence_;
   std::mutex mutex_;
@@ -49,6 +53,7 @@ class Heartbeat {
     double when = 0;
   };
   std::map<int64_t, Heard> heard_;
+  std::unique_ptr<Deadline> answers_;  ///< of the store, while the thread runs
   std::thread thread_;
 };
 

@@ -1,6 +1,7 @@
 /// Processes over LibTorch's c10d: a TCPStore to find each other, Gloo to sum and gather.
 #define USE_C10D_GLOO
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -10,9 +11,11 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "dist/deadline.h"
 #include "dist/heartbeat.h"
 #include "dist/traffic.h"
 #include "rft/core/error.h"
+#include "rft/core/log.h"
 #include "rft/core/text.h"
 #include "rft/dist/communicator.h"
 
@@ -65,19 +68,30 @@ class GlooCommunicator : public Communicator {
  public:
   explicit GlooCommunicator(const Launch& launch) : launch_(launch) {
     double join = seconds("RFT_JOIN_SECONDS", 60), silence = seconds("RFT_SILENCE_SECONDS", 20);
+    const char* keeper = launch.agent_store ? "torchrun's agent" : "rank 0";
+    // c10d's own limits stretch, and do not cover a store that takes connections and does not answer.
+    Deadline deadline(join + 2, [&] {
+      log::error(cat("rank ", launch.rank, " of ", launch.size, " ends: it could not join the others within ", join,
+                     " s; the store of ", keeper, " at ", launch.address, ":", launch.port, " does not answer"));
+      _exit(1);
+    });
     try {
       store_ = open_store(launch, join, true);
+      deadline.renew();
       wait_for_all(join);
+      deadline.renew();
+      // Before the group, whose making takes all of them.
+      heartbeat_ =
+          std::make_unique<Heartbeat>(heartbeat_store(launch, join), keeper, launch.rank, launch.size, silence);
       auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(static_cast<int64_t>(join * 1000)));
       const char* interface = std::getenv("GLOO_SOCKET_IFNAME");  // PyTorch's variable, for hosts with several
       options->devices.push_back(interface && *interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
                                                          : c10d::ProcessGroupGloo::createDefaultDevice());
       group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, static_cast<int>(launch.rank),
                                                            static_cast<int>(launch.size), options);
-      heartbeat_ = std::make_unique<Heartbeat>(heartbeat_store(launch, join), launch.rank, launch.size, silence);
     } catch (const c10::Error& error) {
-      run_failed("dist", "rank ", launch.rank, " of ", launch.size, " could not join the others at ", launch.address,
-                 ":", launch.port, " within ", join, " s: ", first_line(error));
+      run_failed("dist", "rank ", launch.rank, " of ", launch.size, " could not join the others by the store of ",
+                 keeper, " at ", launch.address, ":", launch.port, " within ", join, " s: ", first_line(error));
     }
     wait_ = std::chrono::duration_cast<milliseconds>(kLongestWait);
   }
@@ -99,7 +113,7 @@ class GlooCommunicator : public Communicator {
   // In pairs, because Gloo's own reduce_scatter sends as much as its allreduce does, twice what is needed.
   void sum_parts(const Tensor& tensor) override {
     at::Tensor mine = part(tensor, launch_.rank), came = at::empty_like(mine);
-    at::Tensor sum = tensor.scalar_type() == at::kBFloat16 ? mine.to(at::kFloat) : mine;
+    at::Tensor sum = tensor.element_size() < 4 ? mine.to(at::kFloat) : mine;
     for (int64_t away = 1; away < launch_.size; ++away) {
       int64_t to = (launch_.rank + away) % launch_.size, from = (launch_.rank + launch_.size - away) % launch_.size;
       exchange(part(tensor, to), to, came, from);

@@ -86,6 +86,9 @@ TEST(Processes, OneThatDiesEndsTheOthersAndAnyNumberGoesOn) {
   EXPECT_NE(said.find("rank 1 has not been heard of for 4 s (killed, stopped or cut off); it was last at "),
             std::string::npos)
       << said;
+
+  said = disturbed("held", 0, SIGSTOP);  // the one that keeps the store, which then does not answer
+  EXPECT_NE(said.find("rank 0 has not "), std::string::npos) << said;
 }
 
 TEST(Processes, WhatDoesNotFitTogetherIsSaid) {
