@@ -8,7 +8,6 @@
 #include "app/commands.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
-#include "rft/core/log.h"
 #include "rft/io/files.h"
 #include "rft/io/gif.h"
 #include "rft/train/recipe.h"
@@ -47,17 +46,22 @@ nlohmann::json numbers(const Tensor& x) {  // [T, D]
   return out;
 }
 
-/// One episode a line, as `transitions` and behaviour cloning read them.
+/// One episode a line, as `transitions` and behaviour cloning read them: a row is a step of the environment, however
+/// many of them a decision of the policy lasted.
 std::string line_of(const Experience& episodes, int64_t row) {
-  int64_t T = episodes.mask[row].sum().item<int64_t>();
-  auto part = [&](const Tensor& x) { return x[row].narrow(0, 0, T).to(at::kDouble).contiguous(); };
-  Tensor reward = part(episodes.reward);
-  nlohmann::ordered_json json{{"observations", numbers(part(episodes.extra.tensor(extra::raw_observation)))},
-                              {"actions", numbers(part(episodes.extra.tensor(extra::command)))}};
-  Tensor after = part(episodes.extra.tensor(extra::next_observation)).narrow(0, T - 1, 1);
-  json["observations"].insert(json["observations"].end(), nlohmann::ordered_json(numbers(after).front()));
-  json["rewards"] = std::vector<double>(reward.data_ptr<double>(), reward.data_ptr<double>() + T);
-  json["terminated"] = episodes.extra.tensor(extra::terminated)[row][T - 1].item<bool>();
+  const int64_t T = episodes.mask[row].sum().item<int64_t>();
+  auto part = [&](const char* name) { return episodes.extra.tensor(name)[row].narrow(0, 0, T); };
+  Tensor observation = part(extra::step_observation).flatten(0, 1), reward = part(extra::step_reward).flatten();
+  Tensor action = part(extra::command).reshape({observation.size(0), -1});
+  const bool chunks = episodes.extra.has(extra::duration);
+  const int64_t steps = chunks ? part(extra::duration).sum().item<int64_t>() : T;
+  auto first = [&](const Tensor& x) { return x.narrow(0, 0, steps).contiguous(); };
+  Tensor after = part(extra::next_observation).narrow(0, T - 1, 1).to(at::kDouble);
+  reward = first(reward);
+  nlohmann::ordered_json json{{"observations", numbers(at::cat({first(observation), after}))},
+                              {"actions", numbers(first(action))}};
+  json["rewards"] = std::vector<double>(reward.data_ptr<double>(), reward.data_ptr<double>() + steps);
+  json["terminated"] = part(extra::terminated)[T - 1].item<bool>();
   json["return"] = reward.sum().item<double>();
   return json.dump() + "\n";
 }
@@ -76,14 +80,13 @@ void run(const Arguments& arguments) {
     auto* rendered = dynamic_cast<const Rendered*>(&environment.unwrapped());
     if (rendered && at++ % arguments.every == 0) frames.push_back(rendered->render(kHeight, kWidth));
   };
-  Acting acting{.greedy = arguments.greedy, .transitions = true, .raw = true};
+  Acting acting{.greedy = arguments.greedy, .transitions = true, .raw = true, .each_step = true};
   Metrics metrics;
   Experience episodes = worlds->episodes(*actor, arguments.episodes, 1, arguments.seed, acting, metrics, show);
   make_directories(arguments.out);
   std::string lines;
-  if (worlds->spec().chunk > 1) log::warn("trajectories are of single actions: none are written of a policy of chunks");
   for (int64_t i = 0; i < episodes.rows(); ++i)
-    if (worlds->spec().chunk == 1 && episodes.mask[i].any().item<bool>()) lines += line_of(episodes, i);
+    if (episodes.mask[i].any().item<bool>()) lines += line_of(episodes, i);
   if (!lines.empty()) write_text(arguments.out + "/trajectories.jsonl", lines);
   if (!frames.empty()) write_episode(arguments.out + "/episode", at::stack(frames));
   nlohmann::ordered_json summary;
@@ -104,7 +107,9 @@ void add_act(CLI::App& program) {
   command->add_option("--episodes", arguments->episodes, "how many")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
-  command->add_option("--every", arguments->every, "the film shows every so many steps of the first episode")
+  command
+      ->add_option("--every", arguments->every,
+                   "the film shows what every so many decisions of the first episode led to")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "of the episodes' starts and of the policy's draws")

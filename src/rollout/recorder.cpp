@@ -21,6 +21,10 @@ Recorder::Recorder(int64_t rows, int64_t steps, const EnvironmentSpec& spec, con
     next_observation_ = at::zeros({rows, steps, width_}, at::kFloat);
     terminated_ = at::zeros({rows, steps}, at::kBool);
   }
+  if (what.each_step) {
+    step_observation_ = at::zeros({rows, steps, spec.chunk, width_}, at::kDouble);
+    step_reward_ = at::zeros({rows, steps, spec.chunk}, at::kDouble);
+  }
 }
 
 void Recorder::decisions(const Decisions& decisions, const Tensor& raw, const Tensor& memory,
@@ -63,6 +67,12 @@ void Recorder::duration(RecordPlace at, int64_t steps) {
   duration_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(steps);
 }
 
+void Recorder::step(RecordPlace at, int64_t number, const double* observation, double reward) {
+  int64_t to = (at.row * steps_ + at.step) * step_reward_.size(2) + number;
+  std::copy_n(observation, width_, step_observation_.data_ptr<double>() + to * width_);
+  step_reward_.data_ptr<double>()[to] = reward;
+}
+
 void Recorder::backward_logp(RecordPlace at, double value) {
   if (!backward_.defined()) backward_ = at::zeros({rows_, steps_}, at::kFloat);
   backward_.data_ptr<float>()[at.row * steps_ + at.step] = static_cast<float>(value);
@@ -73,6 +83,11 @@ void Recorder::hindsight(RecordPlace at, int64_t first, const std::vector<double
   Tensor name = at::tensor(outcome, at::kDouble);
   raw_[at.row].narrow(0, 0, at.step + 1).narrow(1, first, width).copy_(name);
   if (what_.transitions) next_observation_[at.row].narrow(0, 0, at.step + 1).narrow(1, first, width).copy_(name);
+  if (what_.each_step) {
+    step_observation_[at.row].narrow(0, 0, at.step + 1).narrow(2, first, width).copy_(name);
+    int64_t lasted = duration_.defined() ? duration_[at.row][at.step].item<int64_t>() : 1;
+    step_reward_[at.row][at.step][lasted - 1] = reward;
+  }
   this->reward(at, reward);
   seen_again_.push_back(at.row);
 }
@@ -168,6 +183,9 @@ Experience Recorder::finish(Actor& actor, int64_t steps) const {
     out.extra.set(extra::terminated, first(terminated_));
   }
   if (what_.raw) out.extra.set(extra::raw_observation, first(raw_)), out.extra.set(extra::command, first(command_));
+  if (what_.each_step)
+    out.extra.set(extra::step_observation, first(step_observation_)),
+        out.extra.set(extra::step_reward, first(step_reward_));
   Tensor lost = dropped_.logical_and(out.mask.any(1).logical_not());
   out.reward.masked_fill_(lost.unsqueeze(1), std::nan(""));
   return out;

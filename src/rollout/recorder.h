@@ -25,6 +25,8 @@ class Recorder {
   void reward(RecordPlace at, double value);
   /// The decision at `at` lasted so many steps of its environment; 1 where it isn't said.
   void duration(RecordPlace at, int64_t steps);
+  /// Action `number` of the decision at `at` was carried out where observation [D] was seen, and was worth `reward`.
+  void step(RecordPlace at, int64_t number, const double* observation, double reward);
   /// Log-probability of undoing the decision at `at`.
   void backward_logp(RecordPlace at, double value);
   /// The episode that ends with the decision at `at` is recorded as if `outcome` had stood in each of its observations
@@ -55,6 +57,7 @@ class Recorder {
   bool looks_back_;
   Tensor observation_, action_, logp_, step_logp_, value_, reward_, duration_, mask_, last_, dropped_, backward_;
   Tensor next_observation_, terminated_, raw_, command_;  ///< where they are asked for
+  Tensor step_observation_, step_reward_;                 ///< the same
   std::vector<int64_t> seen_again_;                       ///< rows whose observations hindsight() changed
   Tensor memory_;                                         ///< [rows, M] before a row's first decision
   std::vector<RecordPlace> cut_;                          ///< where an episode goes on unseen, or was cut off

@@ -15,8 +15,9 @@ struct Worlds::World {
   Annealed* annealed = nullptr;              ///< the same
   int64_t index = 0;
   std::vector<double> observation, action, reward, returns, discounted;
-  std::vector<double> step_reward;               ///< of one of a chunk's actions
-  std::vector<float> memory;                     ///< what its agents remember, one after another
+  std::vector<double> step_reward;   ///< of one of a chunk's actions
+  std::vector<double> seen, earned;  ///< [chunk, agents * D], [chunk, agents] of its last decision; or empty
+  std::vector<float> memory;         ///< what its agents remember, one after another
   int64_t elapsed = 0, episode = 0, lasted = 0;  ///< steps; `lasted` of the last decision
   bool terminated = false;
   std::string failure;                   ///< of the last step, "" where it went well

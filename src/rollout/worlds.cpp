@@ -30,6 +30,11 @@ EnvironmentSpec chunked(EnvironmentSpec spec, int64_t chunk, bool reversible) {
   return spec;
 }
 
+/// Writes `from` as row i of `rows`, which may hold none.
+void keep(const std::vector<double>& from, std::vector<double>& rows, int64_t i) {
+  if (!rows.empty()) std::copy(from.begin(), from.end(), rows.begin() + i * static_cast<int64_t>(from.size()));
+}
+
 }  // namespace
 
 void WorldsOptions::visit(OptionVisitor& v) {
@@ -118,15 +123,17 @@ void Worlds::step(World& world, const double* command) {
     for (size_t a = 0; a < agents; ++a)
       std::copy_n(command + (a * static_cast<size_t>(options_.chunk) + static_cast<size_t>(world.lasted)) * width,
                   width, world.action.begin() + static_cast<std::ptrdiff_t>(a * width));
+    keep(world.observation, world.seen, world.lasted);
     ++world.lasted, ++world.elapsed;
     world.terminated = world.environment->step(world.action, world.observation, world.step_reward);
+    keep(world.step_reward, world.earned, world.lasted - 1);
+    conceal(world);
     for (size_t a = 0; a < agents; ++a) {
       world.reward[a] += discount * world.step_reward[a], world.returns[a] += world.step_reward[a];
     }
     discount *= options_.reward_gamma;
     if (time_limit() > 0 && world.elapsed >= time_limit()) break;
   }
-  conceal(world);
 }
 
 void Worlds::conceal(World& world) const {

@@ -103,6 +103,9 @@ void Worlds::record_rewards(World& world, bool ended, Recorder& recorder) {
     recorder.reward(at, world.reward[a]);
     if (options_.chunk > 1) recorder.duration(at, world.lasted);
     recorder.next_observation(at, world.observation.data() + a * spec().observation);
+    for (int64_t i = 0; !world.seen.empty() && i < world.lasted; ++i)
+      recorder.step(at, i, world.seen.data() + (i * A + a) * spec().observation,
+                    world.earned[static_cast<size_t>(i * A + a)]);
   }
   if (world.reversible) recorder.backward_logp({world.row, world.step}, world.reversible->backward_logp());
 }
@@ -138,6 +141,10 @@ std::vector<Worlds::World*> Worlds::decide(Actor& actor, const std::vector<World
   std::vector<RecordPlace> places;
   for (World* world : active)
     for (int64_t a = 0; a < A; ++a) places.push_back({world->row + a, world->step});
+  for (World* world : active) {
+    auto count = static_cast<size_t>(acting.each_step ? options_.chunk : 0);
+    world->seen.resize(count * world->observation.size()), world->earned.resize(count * world->reward.size());
+  }
   progress(active);
   Decisions decisions = ask(actor, active, places, seed, acting, recorder);
   const double* told = decisions.command.const_data_ptr<double>();

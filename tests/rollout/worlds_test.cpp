@@ -262,6 +262,21 @@ TEST(Worlds, ADecisionMayHoldSeveralActions) {
   EXPECT_NE(b.extra.tensor(extra::next_value)[0][1].item<float>(), 0);  // time ran out
 }
 
+TEST(Worlds, AChunksStepsAreRecordedOneByOneWhereTheyAreAskedFor) {
+  Worlds worlds = counters("{environments: 1, chunk: 3, reward_gamma: 0.5, normalize_reward: true}", 5, /*limit=*/8);
+  auto actor = actor_in(worlds.spec());
+  Metrics metrics;
+  Experience a = worlds.episodes(*actor, 1, 1, 1, {.transitions = true, .each_step = true}, metrics);
+  EXPECT_EQ(row(a.extra.tensor(extra::step_observation).flatten(1), 0), (std::vector<double>{0, 1, 2, 3, 4, 0}));
+  EXPECT_EQ(row(a.extra.tensor(extra::step_reward).flatten(1), 0), (std::vector<double>{1, 2, 3, 4, 5, 0}));
+  EXPECT_EQ(row(a.extra.tensor(extra::next_observation).flatten(1), 0), (std::vector<double>{3, 5}));
+  EXPECT_FALSE(worlds.episodes(*actor, 1, 1, 1, {}, metrics).extra.has(extra::step_observation));
+
+  Worlds hiding = counters("{environments: 1, chunk: 3, hide: [0]}", 5, /*limit=*/8);
+  Experience b = hiding.episodes(*actor, 1, 1, 1, {.each_step = true}, metrics);
+  EXPECT_EQ(row(b.extra.tensor(extra::step_observation).flatten(1), 0), (std::vector<double>{0, 0, 0, 0, 0, 0}));
+}
+
 TEST(Worlds, AChunksActionsAreCarriedOutInTheirOrderByEachAgent) {
   register_builtins();
   auto of = [](const char* yaml) {

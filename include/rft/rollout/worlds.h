@@ -16,6 +16,13 @@ namespace rft {
 class Recorder;
 struct RecordPlace;
 
+namespace extra {
+// Of each of the C actions that a decision holds, where it holds a chunk of them (else C = 1); 0 of those that were not
+// carried out any more, since the episode was over (extra::duration):
+inline constexpr char step_observation[] = "step_observation";  ///< [B, T, C, D] float64, raw, before the action
+inline constexpr char step_reward[] = "step_reward";            ///< [B, T, C] float64, before it was normalised
+}  // namespace extra
+
 /// How actors act, and what is recorded of it beside context, action, mask, logp, group, reward [B, T] and extra::last.
 struct Acting {
   bool greedy = false;
@@ -24,6 +31,7 @@ struct Acting {
                          ///< episode ended by itself
   bool transitions = false;  ///< extra::next_observation and terminated
   bool raw = false;          ///< extra::raw_observation and command
+  bool each_step = false;    ///< extra::step_observation and step_reward
 };
 
 /// What a recipe's `rollout:` block has for a policy that acts in an environment.
