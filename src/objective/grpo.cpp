@@ -122,6 +122,7 @@ Loss Grpo::loss(const Evaluation& now, const Experience& batch) const {
   Statistics whole = statistics(now, batch);
   MetricSums metrics;
   Ratios r = ratios(c, options_);
+  add_approx_kl(metrics, c, r);
   Tensor tokens = token_loss(c, r, options_, metrics);
   Tensor given = batch.extra.find(extra::given);
   if (given.defined() && options_.given_shaping > 0) {

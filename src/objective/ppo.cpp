@@ -38,6 +38,7 @@ Tensor clip_distance(double clip, const Ppo::Options& o, const Columns& c) {
 Tensor policy_loss(const Ppo::Options& o, const Columns& c, MetricSums& metrics) {
   Grpo::Options surrogate = surrogate_of(o);
   Ratios r = ratios(c, surrogate);
+  add_approx_kl(metrics, c, r);
   if (!o.clip_base) return token_loss(c, r, surrogate, metrics);
   Tensor low = clip_distance(o.clip_low, o, c), high = clip_distance(o.clip_high.value_or(o.clip_low), o, c);
   return clipped_between(c, r.ratio, low.neg().add(1), high.add(1), o.clip_delta, metrics);

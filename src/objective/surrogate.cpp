@@ -98,6 +98,11 @@ Ratios ratios(const Columns& c, const Options& o) {
   return r;
 }
 
+void add_approx_kl(MetricSums& metrics, const Columns& c, const Ratios& r) {
+  Tensor log = r.log.detach();
+  metrics.tokens("approx_kl", log.expm1().sub(log), c.weight);
+}
+
 Tensor clipped_between(const Columns& c, const Tensor& ratio, const Tensor& low, const Tensor& high,
                        std::optional<double> most, MetricSums& metrics) {
   Tensor bounded = most ? ratio.clamp_max(*most) : ratio;

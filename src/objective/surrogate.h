@@ -13,6 +13,8 @@ struct Ratios {
                    ///< correction
 };
 Ratios ratios(const Columns& c, const Grpo::Options& options);
+/// approx_kl: the mean over the tokens of ratio - 1 - log ratio, Schulman's k3 estimate of KL(acted || now), nats.
+void add_approx_kl(MetricSums& metrics, const Columns& c, const Ratios& r);
 
 /// [B, T]: the variant's loss of each token; its metrics are added to `metrics`.
 Tensor token_loss(const Columns& c, const Ratios& r, const Grpo::Options& options, MetricSums& metrics);

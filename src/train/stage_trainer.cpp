@@ -98,8 +98,9 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicato
     read_rows();
   auto parameters = policy_->parameters(), own = objective_->parameters();
   parameters.insert(parameters.end(), own.begin(), own.end());
-  optimizer_ =
-      std::make_unique<Optimizer>(parameters, config_.train.optimizer, processes_, config_.train.shard == "optimizer");
+  const TrainOptions& train = config_.train;
+  optimizer_ = std::make_unique<Optimizer>(parameters, train.optimizer, processes_, train.shard == "optimizer");
+  if (train.schedule.type == "adaptive") rate_ = std::make_unique<AdaptiveRate>(train.schedule, *train.optimizer.lr);
   total_ = total_steps();
 }
 
@@ -286,8 +287,10 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   UpdateOptions options;
   options.micro_batch_size = config_.train.micro_batch_size.value_or(0);
   options.max_grad_norm = config_.train.max_grad_norm;
-  options.lr = learning_rate(config_.train.schedule, *config_.train.optimizer.lr, steps_ - 1, total_);
   options.compare_logp = needs_.data == Needs::Data::rollout && update_ == 1;
+  options.lr =
+      rate_ ? rate_->rate() : learning_rate(config_.train.schedule, *config_.train.optimizer.lr, steps_ - 1, total_);
+  if (rate_ && !options.compare_logp) options.rate = [this](const Metrics& found) { return rate_->next(found); };
   options.reward = reward_.get();
   options.processes = processes_;
   options.pairs = online_pairs_ || needs_.data == Needs::Data::pairs;

@@ -7,6 +7,7 @@
 #include "rft/core/clock.h"
 #include "rft/io/rows.h"
 #include "rft/rollout/collector.h"
+#include "rft/train/adaptive_rate.h"
 #include "rft/train/optimizer.h"
 #include "rft/train/recipe.h"
 
@@ -95,6 +96,7 @@ class StageTrainer {
   std::string fingerprint_;
   RowCursor cursor_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<AdaptiveRate> rate_;  ///< of schedule.type adaptive
 
   Experience batch_;     ///< what is being learned from: a whole rollout, or one step's demonstrations
   Experience shuffled_;  ///< the batch in the order of this pass over it

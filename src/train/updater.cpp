@@ -208,12 +208,13 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
     double factor = options.max_grad_norm / (norm + 1e-6);
     if (factor < 1) optimizer.scale_grad(factor);
   }
-  optimizer.step(options.lr, pass.all ? std::set<std::string>{} : pass.trained);
+  double lr = options.rate ? options.rate(pass.found) : options.lr;
+  optimizer.step(lr, pass.all ? std::set<std::string>{} : pass.trained);
   objective.stepped(pass.found);
   metrics.merge(pass.found);
   metrics.add("loss", pass.total);
   metrics.add("grad_norm", norm);
-  metrics.add("learning_rate", options.lr);
+  metrics.add("learning_rate", lr);
   return {};
 }
 

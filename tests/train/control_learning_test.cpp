@@ -117,6 +117,27 @@ TEST(Control, AResumedRunEndsTheSame) {
   }
 }
 
+/// The rate is read from a batch before its step, and a checkpoint in the middle of a rollout's updates holds it.
+TEST(Control, AnAdaptiveRateMovesAndResumes) {
+  TempDir dir;
+  auto recipe_of = [](int64_t steps) {
+    return "environment: {type: point_mass, max_steps: 40}\npolicy: {type: gaussian, hidden: [16]}\n"
+           "rollout: {environments: 4, steps: 20}\ncredit: {type: gae}\nobjective: {type: ppo}\n"
+           "train: {steps: " +
+           std::to_string(steps) +
+           ", batch_size: 20, iterations: 3, checkpoint_every: 16, samples_every: 0,\n"
+           "        optimizer: {lr: 1.0e-3}, schedule: {type: adaptive, desired_kl: 0.002}}\n";
+  };
+  auto whole = testing::run_recipe(dir, "whole", recipe_of(40));
+  testing::run_recipe(dir, "parts", recipe_of(17));
+  auto parts = testing::run_recipe(dir, "parts", recipe_of(40), /*resume=*/true);
+  EXPECT_EQ(whole.at("learning_rate"), parts.at("learning_rate"));
+  EXPECT_NE(whole.at("learning_rate").get<double>(), 1e-3);
+  EXPECT_GT(whole.at("approx_kl").get<double>(), 0);
+  EXPECT_EQ(testing::read_file(dir / "whole/final/model.safetensors"),
+            testing::read_file(dir / "parts/final/model.safetensors"));
+}
+
 class Registered : public ::testing::Environment {
   void SetUp() override {
     register_builtins();

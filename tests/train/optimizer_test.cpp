@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "rft/train/adaptive_rate.h"
 #include "support.h"
 
 namespace rft {
@@ -113,6 +114,37 @@ TEST(LearningRate, EqualsTransformersSchedules) {
         EXPECT_NEAR(learning_rate(schedule, 1.0, step, 20), rates[step].get<double>(), 1e-12)
             << name << " " << warmup << " " << step;
     }
+}
+
+/// rsl_rl's rule, its update() one minibatch after another, with its bounds.
+TEST(LearningRate, FollowsHowFarThePolicyMoves) {
+  AdaptiveRate rate({.type = "adaptive"}, 1e-3);
+  auto next = [&](double kl) {
+    Metrics found;
+    found.add("approx_kl", kl);
+    return rate.next(found);
+  };
+  EXPECT_DOUBLE_EQ(rate.rate(), 1e-3);
+  EXPECT_DOUBLE_EQ(next(0.0201), 1e-3 / 1.5);
+  EXPECT_DOUBLE_EQ(next(0.0199), 1e-3 / 1.5);
+  EXPECT_DOUBLE_EQ(next(0.0051), 1e-3 / 1.5);
+  EXPECT_NEAR(next(0.0049), 1e-3, 1e-18);
+  for (int i = 0; i < 20; ++i) next(0);
+  EXPECT_DOUBLE_EQ(rate.rate(), 1e-2);
+  AdaptiveRate restored({.type = "adaptive"}, 1e-3);
+  restored.load_state(rate.state());
+  EXPECT_EQ(restored.rate(), rate.rate());
+  for (int i = 0; i < 40; ++i) next(1);
+  EXPECT_DOUBLE_EQ(rate.rate(), 1e-5);
+}
+
+TEST(LearningRate, AdaptiveRefusesWhatItWouldIgnore) {
+  EXPECT_NE(
+      testing::message_of([] { AdaptiveRate({.type = "adaptive", .warmup_steps = 3}, 1e-3); }).find("warmup_steps"),
+      std::string::npos);
+  EXPECT_NE(testing::message_of([] { AdaptiveRate({.type = "adaptive"}, 0.1); }).find("max_lr"), std::string::npos);
+  EXPECT_NE(testing::message_of([] { AdaptiveRate({.type = "adaptive"}, 1e-3).next({}); }).find("approx_kl"),
+            std::string::npos);
 }
 
 TEST(LearningRate, WarmsUpByRatioAndStopsAtTheFloor) {

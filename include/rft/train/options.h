@@ -81,9 +81,17 @@ struct ScheduleOptions {
   std::string type = "linear";
   int64_t warmup_steps = 0;
   double warmup_ratio = 0, min_ratio = 0;
+  double desired_kl = 0.01, min_lr = 1e-5, max_lr = 1e-2;
   void visit(OptionVisitor& v) {
-    v.option("type", type, "how the learning rate falls after warm-up",
-             one_of({"linear", "cosine", "constant", "inverse_sqrt"}));
+    v.option("type", type,
+             "how the learning rate falls after warm-up; adaptive: it has no warm-up, and follows how far the policy "
+             "moves (the metric approx_kl, of ppo and grpo): divided by 1.5 where that is above 2 desired_kl, times "
+             "1.5 where it is below desired_kl / 2",
+             one_of({"linear", "cosine", "constant", "inverse_sqrt", "adaptive"}));
+    v.option("desired_kl", desired_kl, "adaptive: KL divergence a decision between what acted and what is trained",
+             above(0).in("nats"));
+    v.option("min_lr", min_lr, "adaptive: the learning rate never falls below this", above(0));
+    v.option("max_lr", max_lr, "adaptive: nor rises above this", above(0));
     v.option("warmup_steps", warmup_steps, "steps over which the learning rate rises from 0", at_least(0).in("steps"));
     v.option("warmup_ratio", warmup_ratio, "the same as a share of all steps; used where warmup_steps is 0",
              between(0, 1));

@@ -1,5 +1,6 @@
 #pragma once
 /// One optimizer step: micro-batches, accumulation, finiteness, clipping.
+#include <functional>
 #include <string>
 
 #include "rft/core/metrics.h"
@@ -15,6 +16,8 @@ struct UpdateOptions {
   int64_t micro_batch_size = 0;  ///< 0 = the whole batch
   double max_grad_norm = 0;      ///< 0 = no clipping
   double lr = 0;
+  /// Gives the learning rate of what the objective found in this batch, in place of `lr`; may be empty.
+  std::function<double(const Metrics&)> rate;
   RewardModel* reward = nullptr;      ///< judges the samples of pathwise objectives
   bool pairs = false;                 ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
   bool compare_logp = false;          ///< the weights are those that sampled the batch: report `logp_mismatch`
