@@ -46,6 +46,7 @@
 #include "rft/policy/masked_diffusion.h"
 #include "rft/policy/mlp_actor.h"
 #include "rft/policy/recurrent_actor.h"
+#include "rft/policy/seq2seq_lm.h"
 #include "rft/policy/text_scorer.h"
 #include "rft/reward/dense_rewards.h"
 #include "rft/reward/distribution_rewards.h"
@@ -78,6 +79,8 @@ void register_policies() {
   auto& table = registry<Policy>();
   table.add<CausalLm>("causal_lm", "a decoder-only language model (Qwen2, Qwen3, Llama, GPT-2)",
                       "transformers' AutoModelForCausalLM");
+  table.add<Seq2SeqLm>("seq2seq_lm", "an encoder-decoder language model (T5); a decision is a token of the answer",
+                       "transformers' AutoModelForSeq2SeqLM; T5, Raffel et al. 2020, arXiv:1910.10683");
   table.add<TextScorer>("reward_model", "a model that scores texts, to become a reward",
                         "transformers' AutoModelForSequenceClassification; TRL RewardTrainer, PRMTrainer");
   table.add<Diffusion>("diffusion", "an image model that predicts noise; a decision is a denoising step",

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -12,13 +13,14 @@
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/nn/decoder.h"
+#include "rft/nn/seq2seq.h"
 #include "rft/text/tokenizer.h"
 
 namespace rft::app {
 namespace {
 
 struct DataArguments {
-  std::string out;
+  std::string out, architecture = "qwen3";
   int64_t seed = 0, digits = 3, demonstrations = 6000, train = 4000, test = 500;
   int64_t hidden_size = 128, layers = 4, heads = 4;
   double forgetful = 0.6;
@@ -101,6 +103,34 @@ std::string model_config(const DataArguments& arguments, const Tokenizer& tokeni
       tokenizer.size(), "\n}\n");
 }
 
+/// An encoder and a decoder of so many layers each, and T5's first kind of head.
+std::string seq2seq_config(const DataArguments& arguments, const Tokenizer& tokenizer) {
+  int64_t width = arguments.hidden_size;
+  return cat("{\n  \"architectures\": [\"T5ForConditionalGeneration\"],\n  \"d_ff\": ", width * 8 / 3 / 32 * 32,
+             ",\n  \"d_kv\": ", width / arguments.heads, ",\n  \"d_model\": ", width,
+             ",\n  \"decoder_start_token_id\": ", tokenizer.pad_id(),
+             ",\n  \"dropout_rate\": 0.0,\n  \"dtype\": \"float32\",\n  \"eos_token_id\": ", tokenizer.eos_id(),
+             ",\n  \"feed_forward_proj\": \"gated-gelu\",\n  \"is_encoder_decoder\": true,\n  \"layer_norm_epsilon\": "
+             "1e-06,\n  \"model_type\": \"t5\",\n  \"num_decoder_layers\": ",
+             arguments.layers, ",\n  \"num_heads\": ", arguments.heads, ",\n  \"num_layers\": ", arguments.layers,
+             ",\n  \"pad_token_id\": ", tokenizer.pad_id(),
+             ",\n  \"relative_attention_max_distance\": 128,\n  \"relative_attention_num_buckets\": 32,\n"
+             "  \"tie_word_embeddings\": true,\n  \"vocab_size\": ",
+             tokenizer.size(), "\n}\n");
+}
+
+/// The tensors of an untrained model, by transformers' names.
+std::map<std::string, Tensor> model_tensors(const DataArguments& arguments, const std::string& config,
+                                            const std::string& where) {
+  auto seed = static_cast<uint64_t>(arguments.seed);
+  if (arguments.architecture != "t5")
+    return random_decoder(DecoderConfig::from_json(config, where), at::kFloat, seed).hugging_face_tensors();
+  std::map<std::string, Tensor> out;
+  const auto model = random_seq2seq(config, at::kFloat, seed);
+  for (const auto& [name, value] : model->weights().tensors) out[name] = value;
+  return out;
+}
+
 void write_model(const DataArguments& arguments, const std::vector<std::string>& corpus) {
   std::string directory = arguments.out + "/model";
   make_directories(directory);
@@ -108,13 +138,14 @@ void write_model(const DataArguments& arguments, const std::vector<std::string>&
   for (const auto& text : corpus) alphabet.insert(text.begin(), text.end());
   // A token a character, and the two special ones: no merges, so that every digit stands for itself.
   make_tokenizer(directory, corpus, static_cast<int64_t>(alphabet.size()) + 2, false);
-  std::string json = model_config(arguments, Tokenizer::load(directory));
+  Tokenizer tokenizer = Tokenizer::load(directory);
+  std::string json =
+      arguments.architecture == "t5" ? seq2seq_config(arguments, tokenizer) : model_config(arguments, tokenizer);
   write_text(directory + "/config.json", json);
-  auto config = DecoderConfig::from_json(json, directory + "/config.json");
-  Decoder model = random_decoder(config, at::kFloat, static_cast<uint64_t>(arguments.seed));
-  save_hf_tensors(directory, model.hugging_face_tensors());
+  auto tensors = model_tensors(arguments, json, directory + "/config.json");
+  save_hf_tensors(directory, tensors);
   int64_t count = 0;
-  for (const auto& [name, value] : model.weights().named()) count += value.numel();
+  for (const auto& [name, value] : tensors) count += value.numel();
   std::printf("%s: a model of %.2f M random weights, %lld demonstrations, %lld prompts, %lld held-out prompts\n",
               arguments.out.c_str(), static_cast<double>(count) / 1e6, static_cast<long long>(arguments.demonstrations),
               static_cast<long long>(arguments.train), static_cast<long long>(arguments.test));
@@ -186,6 +217,9 @@ void add_data(CLI::App& program) {
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--hidden-size", arguments->hidden_size, "the model's width")->check(CLI::Range(32, 4096));
   command->add_option("--layers", arguments->layers, "the model's layers")->check(CLI::Range(1, 64));
+  command->add_option("--architecture", arguments->architecture, "of model/: a decoder, or an encoder and a decoder")
+      ->check(CLI::IsMember({"qwen3", "t5"}))
+      ->capture_default_str();
   command->callback([arguments, command] {
     if (!command->get_subcommands().empty()) return;
     if (arguments->out.empty()) bad_input("--out", "the directory to write is needed");

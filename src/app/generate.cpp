@@ -10,6 +10,8 @@
 #include "rft/io/rows.h"
 #include "rft/policy/causal_lm.h"
 #include "rft/policy/lm_sampler.h"
+#include "rft/policy/seq2seq_lm.h"
+#include "rft/policy/seq2seq_sampler.h"
 #include "rft/train/progress.h"
 
 namespace rft::app {
@@ -37,9 +39,19 @@ std::vector<std::vector<int64_t>> encode(const CausalLm& policy, const Rows& row
   return prompts;
 }
 
+/// An encoder-decoder model takes texts of any length.
+std::vector<std::vector<int64_t>> encode(const Seq2SeqLm& policy, const Rows& rows, int64_t) {
+  std::vector<std::vector<int64_t>> prompts;
+  for (int64_t i = 0; i < rows.size(); ++i) prompts.push_back(policy.prompt_row(rows, i).prompt);
+  return prompts;
+}
+
+const Decoder& model_of(const CausalLm& policy) { return policy.decoder(); }
+const Seq2Seq& model_of(const Seq2SeqLm& policy) { return policy.model(); }
+
 std::string out_line(const std::string& row, const SampledRow& sampled, const Tokenizer& tokenizer, int64_t sample) {
   auto json = nlohmann::json::parse(row);
-  json["completion"] = tokenizer.decode(sampled.ids, true);
+  json["completion"] = sampled_text(tokenizer, sampled.ids);
   json["token_ids"] = sampled.ids;
   json["logprobs"] = sampled.logp;
   json["finish_reason"] = sampled.truncated ? "length" : "stop";
@@ -47,13 +59,14 @@ std::string out_line(const std::string& row, const SampledRow& sampled, const To
   return json.dump() + "\n";
 }
 
+template <class Model>
 void run(const Arguments& arguments) {
   if (arguments.device != "cpu") bad_input("--device", "this build generates on the cpu; got ", arguments.device);
   const Rows rows = Rows::load(arguments.prompts);
-  CausalLm::Options options;
+  typename Model::Options options;
   options.path = arguments.model;
   options.dtype = arguments.dtype;
-  const CausalLm policy(options);
+  const Model policy(options);
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);
   SamplerOptions sampler = arguments.sampler;
   sampler.eos_ids = policy.eos_ids();
@@ -63,7 +76,7 @@ void run(const Arguments& arguments) {
   const auto report = [&](int64_t done, int64_t tokens) {
     progress.update(done, {{"tokens/s", std::round(static_cast<double>(tokens) / clock.seconds())}});
   };
-  const auto sampled = sample_rows(policy.decoder(), &policy.tokenizer(), prompts, arguments.samples, arguments.seed,
+  const auto sampled = sample_rows(model_of(policy), &policy.tokenizer(), prompts, arguments.samples, arguments.seed,
                                    false, sampler, report);
   progress.finish();
   std::string out;
@@ -122,7 +135,7 @@ void add_generate(CLI::App& program) {
   command->footer("Example: rft generate models/tiny --prompts prompts.jsonl --out answers.jsonl --temperature 0");
   command->callback([arguments, &program] {
     arguments->quiet = program.count("--quiet") > 0;
-    run(*arguments);
+    is_seq2seq_directory(arguments->model) ? run<Seq2SeqLm>(*arguments) : run<CausalLm>(*arguments);
   });
 }
 

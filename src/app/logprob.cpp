@@ -11,6 +11,7 @@
 #include "rft/io/files.h"
 #include "rft/io/rows.h"
 #include "rft/policy/causal_lm.h"
+#include "rft/policy/seq2seq_lm.h"
 
 namespace rft::app {
 namespace {
@@ -48,7 +49,7 @@ std::vector<std::vector<size_t>> batches_of(const TokenRows& rows) {
 }
 
 /// Log-probabilities of each row's completion.
-std::vector<std::vector<float>> score(CausalLm& policy, const TokenRows& rows) {
+std::vector<std::vector<float>> score(Policy& policy, const TokenRows& rows) {
   const at::NoGradGuard no_grad;
   Needs needs;
   needs.data = Needs::Data::demonstrations;
@@ -65,12 +66,13 @@ std::vector<std::vector<float>> score(CausalLm& policy, const TokenRows& rows) {
   return scores;
 }
 
+template <class Model>
 void run(const Arguments& arguments) {
   const Rows rows = Rows::load(arguments.data);
-  CausalLm::Options options;
+  typename Model::Options options;
   options.path = arguments.model;
   options.dtype = arguments.dtype;
-  CausalLm policy(options);
+  Model policy(options);
   TokenRows encoded;
   for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(policy.completion_row(rows, i, false));
   const auto scores = score(policy, encoded);
@@ -100,7 +102,8 @@ void add_logprob(CLI::App& program) {
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();
   command->footer("Example: rft logprob models/tiny --data completions.jsonl --out scores.jsonl");
-  command->callback([arguments] { run(*arguments); });
+  command->callback(
+      [arguments] { is_seq2seq_directory(arguments->model) ? run<Seq2SeqLm>(*arguments) : run<CausalLm>(*arguments); });
 }
 
 }  // namespace rft::app

@@ -76,6 +76,11 @@ WeightSource WeightSource::in(const std::string& name) const {
 
 bool WeightSource::has(const std::string& name) const { return !impl_->names_of(prefix_ + name).empty(); }
 
+bool WeightSource::differ(const std::string& name, const std::string& other) const {
+  const auto one = impl_->tensors.find(prefix_ + name), two = impl_->tensors.find(prefix_ + other);
+  return one != impl_->tensors.end() && two != impl_->tensors.end() && !one->second.equal(two->second);
+}
+
 Tensor WeightSource::tensor(const std::string& name, std::vector<int64_t> shape, Init init, int64_t fan_in) const {
   std::string full = prefix_ + name;
   Tensor value;

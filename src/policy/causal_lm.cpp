@@ -5,6 +5,8 @@
 
 #include "policy/adapter_directory.h"
 #include "policy/shared_options.h"
+#include "policy/token_layout.h"
+#include "policy/token_rows.h"
 #include "policy/value_head.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
@@ -27,58 +29,6 @@ std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory, at
   if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
   return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), dtype,
                                    directory);
-}
-
-/// Where the decisions of a batch lie in the packed hidden states.
-struct CausalLm::Layout {
-  Packed packed;
-  Tensor hidden_index;  // [M] int64: the state that predicts decision m
-  Tensor decision;      // [N] int64: the decision that state n predicts, or -1
-  Tensor target;        // [M] int64
-  Tensor cell;          // [M] int64: b * T + t
-
-  static Layout of(const Experience& batch);
-};
-
-namespace {
-
-Tensor to_cells(const Tensor& values, const Tensor& cell, int64_t B, int64_t T) {
-  return at::zeros({B * T}, values.options()).index_copy(0, cell, values).view({B, T});
-}
-
-}  // namespace
-
-/// Each row is its prompt and all but the last token of its completion: the last one predicts nothing.
-CausalLm::Layout CausalLm::Layout::of(const Experience& batch) {
-  int64_t B = batch.action.size(0), T = batch.action.size(1);
-  auto prompts = batch.context.tensor("prompt_ids").contiguous(),
-       lengths = batch.context.tensor("prompt_length").contiguous();
-  auto action = batch.action.contiguous(), mask = batch.mask.contiguous();
-  const int64_t *prompt = prompts.data_ptr<int64_t>(), *prompt_length = lengths.data_ptr<int64_t>(),
-                *token = action.data_ptr<int64_t>();
-  const bool* decided = mask.data_ptr<bool>();
-  std::vector<int64_t> ids, hidden, target, cell;
-  Layout out;
-  for (int64_t b = 0; b < B; ++b) {
-    int64_t count = T;
-    while (count > 0 && !decided[b * T + count - 1]) --count;
-    if (count == 0) continue;
-    int64_t start = static_cast<int64_t>(ids.size()), P = prompt_length[b];
-    ids.insert(ids.end(), prompt + b * prompts.size(1), prompt + b * prompts.size(1) + P);
-    ids.insert(ids.end(), token + b * T, token + b * T + count - 1);
-    out.packed.lengths.push_back(P + count - 1);
-    for (int64_t t = 0; t < count; ++t) {
-      if (!decided[b * T + t]) continue;
-      hidden.push_back(start + P - 1 + t), target.push_back(token[b * T + t]), cell.push_back(b * T + t);
-    }
-  }
-  out.packed.ids = at::tensor(ids, at::kLong);
-  out.hidden_index = at::tensor(hidden, at::kLong);
-  out.decision = at::full({out.packed.ids.numel()}, -1, at::kLong);
-  for (size_t m = 0; m < hidden.size(); ++m) out.decision.data_ptr<int64_t>()[hidden[m]] = static_cast<int64_t>(m);
-  out.target = at::tensor(target, at::kLong);
-  out.cell = at::tensor(cell, at::kLong);
-  return out;
 }
 
 void CausalLm::Options::visit(OptionVisitor& v) {
@@ -122,6 +72,14 @@ void CausalLm::Rollout::visit(OptionVisitor& v) {
            "divides (multiplies, where negative) the logits of tokens already seen", above(0));
   v.option("stop", stop, "texts that end a completion");
   v.option("decode_batch_size", decode_batch_size, "completions decoded at once; 0 = chosen", at_least(0));
+}
+
+SamplerOptions CausalLm::Rollout::sampler(std::vector<int64_t> eos_ids, int64_t first_row) const {
+  SamplerOptions options;
+  options.max_new_tokens = max_new_tokens, options.temperature = temperature, options.top_p = top_p;
+  options.top_k = top_k, options.min_p = min_p, options.repetition_penalty = repetition_penalty, options.stop = stop;
+  options.batch_size = decode_batch_size, options.eos_ids = std::move(eos_ids), options.first_row = first_row;
+  return options;
 }
 
 CausalLm::~CausalLm() = default;
@@ -179,43 +137,13 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
 }
 
 Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
-  SamplerOptions options;
-  options.max_new_tokens = rollout_.max_new_tokens, options.temperature = rollout_.temperature;
-  options.top_p = rollout_.top_p, options.top_k = rollout_.top_k, options.min_p = rollout_.min_p;
-  options.repetition_penalty = rollout_.repetition_penalty, options.stop = rollout_.stop;
-  options.batch_size = rollout_.decode_batch_size, options.eos_ids = eos_ids_;
-  options.first_row = request.first_row();
-  auto ids = contexts.context.tensor("prompt_ids").contiguous(),
-       lengths = contexts.context.tensor("prompt_length").contiguous();
-  std::vector<TokenRow> rows;
-  std::vector<std::vector<int64_t>> prompts;
-  for (int64_t i = 0; i < ids.size(0); ++i) {
-    const int64_t* begin = ids.data_ptr<int64_t>() + i * ids.size(1);
-    prompts.emplace_back(begin, begin + lengths.data_ptr<int64_t>()[i]);
-  }
-  auto sampled = sample_rows(*decoder_, &tokenizer_, prompts, request.group_size, request.seed, request.greedy, options,
-                             request.progress);
-
-  int64_t B = static_cast<int64_t>(sampled.size());
-  for (int64_t b = 0; b < B; ++b) rows.push_back({prompts[b / request.group_size], sampled[b].ids});
-  Experience out = pack(rows);
-  out.group = at::arange(ids.size(0), at::kLong).repeat_interleave(request.group_size);
-  out.context = contexts.context.select(out.group);
-  out.logp = at::zeros(out.action.sizes(), at::kFloat);
-  auto truncated = at::zeros({B}, at::kBool);
-  std::vector<std::string> completions;
-  for (int64_t b = 0; b < B; ++b) {
-    std::copy(sampled[b].logp.begin(), sampled[b].logp.end(), out.logp.data_ptr<float>() + b * out.logp.size(1));
-    truncated.data_ptr<bool>()[b] = sampled[b].truncated;
-    completions.push_back(tokenizer_.decode(sampled[b].ids, true));
-  }
-  out.extra.set(extra::truncated, truncated);
-  out.context.set_text(extra::completion, std::move(completions));
-  return out;
+  auto sampled = sample_rows(*decoder_, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
+                             request.greedy, rollout_.sampler(eos_ids_, request.first_row()), request.progress);
+  return rollout_of(contexts, request.group_size, sampled, tokenizer_);
 }
 
 /// [M]: what the critic expects at the decisions of `layout`; `states` [M, D] are the policy's own.
-Tensor CausalLm::values(const Layout& layout, const Tensor& states) const {
+Tensor CausalLm::values(const TokenLayout& layout, const Tensor& states) const {
   if (!value_head_) run_failed("causal_lm", "values were asked for, and prepare() was not told");
   if (!critic_) return value_head_->values(states);
   Tensor hidden = critic_->forward(layout.packed, {.checkpoint = options_.gradient_checkpointing});
@@ -223,7 +151,7 @@ Tensor CausalLm::values(const Layout& layout, const Tensor& states) const {
 }
 
 /// [M]: of the states that predict the decisions of `layout`.
-Tensor CausalLm::divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence,
+Tensor CausalLm::divergence(const TokenLayout& layout, const Tensor& hidden, const Divergence& divergence,
                             double temperature) {
   Tensor ref_hidden;
   const Decoder& teacher = reference_model();
@@ -237,9 +165,10 @@ Tensor CausalLm::divergence(const Layout& layout, const Tensor& hidden, const Di
 
 Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) {
   int64_t B = batch.action.size(0), T = batch.action.size(1);
-  Layout layout = Layout::of(batch);
+  TokenLayout layout = TokenLayout::of(batch.context.tensor("prompt_ids"), batch.context.tensor("prompt_length"),
+                                       batch.action, batch.mask);
   Evaluation out;
-  if (layout.target.numel() == 0) {
+  if (layout.empty()) {
     out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat));
     if (needs.entropy) out.entropy = at::zeros_like(out.logp);
     if (needs.divergence) out.extra.set(extra::divergence, at::zeros_like(out.logp));

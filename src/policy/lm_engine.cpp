@@ -6,13 +6,11 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
-#include <optional>
 
 #include "policy/decode_model.h"
+#include "policy/growing_row.h"
 #include "policy/kv_pages.h"
 #include "rft/core/error.h"
-#include "rft/core/rng.h"
-#include "rft/ops/decode_sample.h"
 
 namespace rft {
 namespace {
@@ -25,13 +23,10 @@ constexpr int64_t kTileTokens = 8;
 /// A request's prompt, shared by the samples that answer it.
 struct Group {
   Group(std::shared_ptr<LmRequest> asked, KvPool& pool) : request(std::move(asked)), kv(pool) {
-    const SamplerOptions& o = request->options;
-    sampling = {request->greedy ? 0 : o.temperature, o.top_k, o.top_p, o.min_p, o.repetition_penalty};
-    for (const std::string& stop : o.stop) longest_stop = std::max(longest_stop, stop.size());
+    sampling = token_sampling(request->options, request->greedy);
   }
   std::shared_ptr<LmRequest> request;
   ops::TokenSampling sampling;
-  size_t longest_stop = 0;
   KvSequence kv;
   std::vector<float> logits;  ///< after the prompt's last token; empty until then
 
@@ -42,19 +37,16 @@ struct Group {
 /// A sample in the making.
 struct Slot {
   Slot(int64_t number, std::shared_ptr<Group> prompt, KvPool& pool, const Tokenizer* tokenizer)
-      : sample(number), group(std::move(prompt)), kv(pool) {
-    if (tokenizer && !group->request->options.stop.empty()) text_decoder.emplace(*tokenizer);
-    if (group->sampling.repetition_penalty != 1) seen = group->request->prompt;
-  }
-  SampledRow& row() { return group->request->rows[static_cast<size_t>(sample)]; }
+      : sample(number),
+        group(std::move(prompt)),
+        kv(pool),
+        growing(group->request->options, tokenizer, group->request->prompt, group->request->seed, number,
+                group->request->rows[static_cast<size_t>(number)]) {}
 
   int64_t sample;
   std::shared_ptr<Group> group;
   KvSequence kv;
-  std::vector<int64_t> seen;  ///< for the repetition penalty
-  std::optional<StreamDecoder> text_decoder;
-  std::string text;
-  bool done = false;
+  GrowingRow growing;
 };
 
 }  // namespace
@@ -70,7 +62,6 @@ struct LmEngine::Impl {
   void take_logits(const float* logits);
   void sample(const std::vector<std::pair<Slot*, const float*>>& from);
   void accept(Slot& slot, const ops::SampledToken& token);
-  bool meets_stop_text(Slot& slot, int64_t id);
   void retire();
   bool step();
 
@@ -113,7 +104,7 @@ void LmEngine::Impl::admit() {
 /// Adds every running row's last token to the batch.
 void LmEngine::Impl::add_rows() {
   for (const auto& slot : slots) {
-    const std::vector<int64_t>& ids = slot->row().ids;
+    const std::vector<int64_t>& ids = slot->growing.row().ids;
     if (ids.empty()) continue;
     const int64_t prompt = slot->group->length();
     const KvSequence::Place place = slot->kv.append();
@@ -189,49 +180,21 @@ void LmEngine::Impl::sample(const std::vector<std::pair<Slot*, const float*>>& f
   at::parallel_for(0, static_cast<int64_t>(from.size()), grain, [&](int64_t first, int64_t last) {
     for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i) {
       const auto& [slot, logits] = from[i];
-      const LmRequest& request = *slot->group->request;
-      const auto row = static_cast<uint64_t>(request.options.first_row + slot->sample);
-      const double uniform = Rng(request.seed, row).uniform(slot->row().ids.size());
-      drawn[i] = ops::sample_token(logits, model.vocab(), slot->group->sampling, slot->seen, uniform);
+      drawn[i] = slot->growing.draw(logits, model.vocab(), slot->group->sampling);
     }
   });
   for (size_t i = 0; i < from.size(); ++i) accept(*from[i].first, drawn[i]);
 }
 
 void LmEngine::Impl::accept(Slot& slot, const ops::SampledToken& token) {
-  LmRequest& request = *slot.group->request;
-  const SamplerOptions& options = request.options;
-  SampledRow& row = slot.row();
-  row.ids.push_back(token.id);
-  row.logp.push_back(token.logp);
-  if (options.entropy) row.entropy.push_back(token.entropy);
-  if (options.repetition_penalty != 1) slot.seen.push_back(token.id);
+  const LmRequest& request = *slot.group->request;
+  slot.growing.accept(token);
   ++tokens;
-  const std::vector<int64_t>& eos = options.eos_ids;
-  if (std::find(eos.begin(), eos.end(), token.id) != eos.end() || meets_stop_text(slot, token.id)) {
-    slot.done = true;
-  } else if (static_cast<int64_t>(row.ids.size()) >= options.max_new_tokens) {
-    slot.done = row.truncated = true;
-  }
-  if (request.on_token && !request.on_token(slot.sample, row, slot.done)) slot.done = true;
-}
-
-bool LmEngine::Impl::meets_stop_text(Slot& slot, int64_t id) {
-  if (!slot.text_decoder) return false;
-  const std::string piece = slot.text_decoder->push(id);
-  const size_t known = slot.text.size(), longest = slot.group->longest_stop;
-  const size_t from = known < longest ? 0 : known - longest + 1;
-  slot.text += piece;
-  for (const std::string& stop : slot.group->request->options.stop) {
-    if (slot.text.find(stop, from) == std::string::npos) continue;
-    slot.row().stop = stop;
-    return true;
-  }
-  return false;
+  if (request.on_token && !request.on_token(slot.sample, slot.growing.row(), slot.growing.done())) slot.growing.end();
 }
 
 void LmEngine::Impl::retire() {
-  done += static_cast<int64_t>(std::erase_if(slots, [](const auto& slot) { return slot->done; }));
+  done += static_cast<int64_t>(std::erase_if(slots, [](const auto& slot) { return slot->growing.done(); }));
 }
 
 bool LmEngine::Impl::step() {

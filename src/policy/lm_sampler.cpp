@@ -7,6 +7,13 @@
 
 namespace rft {
 
+std::string sampled_text(const Tokenizer& tokenizer, const std::vector<int64_t>& ids) {
+  std::vector<int64_t> known;
+  for (int64_t id : ids)
+    if (id < tokenizer.size()) known.push_back(id);
+  return tokenizer.decode(known, true);
+}
+
 std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tokenizer,
                                     const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
                                     bool greedy, const SamplerOptions& options, const SamplerProgress& progress) {

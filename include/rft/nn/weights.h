@@ -40,6 +40,8 @@ class WeightSource {
   WeightSource in(const std::string& name) const;
   /// Whether the directory has "NAME" or "NAME...." (always false of a random source).
   bool has(const std::string& name) const;
+  /// Whether the directory has both tensors, and they are not equal (always false of a random source).
+  bool differ(const std::string& name, const std::string& other) const;
 
   /// A tensor of this shape. Missing and misshapen ones are remembered and stand-ins are given. Random: uniform is
   /// +-1/sqrt(fan_in) (fan_in = product of all dimensions but the first, unless given), normal has variance 1.

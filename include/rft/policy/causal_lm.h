@@ -16,6 +16,8 @@
 namespace rft {
 
 class ValueHead;
+struct SamplerOptions;
+struct TokenLayout;
 
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
 /// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
@@ -49,6 +51,7 @@ class CausalLm : public Policy {
     std::vector<std::string> stop;
     int64_t decode_batch_size = 0;
     void visit(OptionVisitor& v);
+    SamplerOptions sampler(std::vector<int64_t> eos_ids, int64_t first_row) const;
   };
 
   explicit CausalLm(Options options);
@@ -98,7 +101,6 @@ class CausalLm : public Policy {
   std::unique_ptr<Decoder> decoder_;
 
  private:
-  struct Layout;
   void read_adapters();
   const ChatTemplate& chat() const;
   void check_prompt(const std::vector<int64_t>& ids, const std::string& where) const;
@@ -106,9 +108,9 @@ class CausalLm : public Policy {
   TokenRow every_turn_row(const Rows& rows, int64_t i) const;
   void show_learned(const TokenRow& row, const std::string& where) const;
   void split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column, TokenRow& row) const;
-  Tensor values(const Layout& layout, const Tensor& states) const;
+  Tensor values(const TokenLayout& layout, const Tensor& states) const;
   Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters);
-  Tensor divergence(const Layout& layout, const Tensor& hidden, const Divergence& divergence, double temperature);
+  Tensor divergence(const TokenLayout& layout, const Tensor& hidden, const Divergence& divergence, double temperature);
   Decoder& reference();
   /// Who judges as the reference: the policy itself without its adapters, where that is the same.
   Decoder& reference_model();

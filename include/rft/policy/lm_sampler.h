@@ -32,6 +32,10 @@ struct SampledRow {
   std::string stop;            ///< the stop text that ended it, or ""
 };
 
+/// The text of ids, special tokens left out, and those that a model has and its tokenizer does not (a vocabulary may be
+/// rounded up), as transformers leaves them out.
+std::string sampled_text(const Tokenizer& tokenizer, const std::vector<int64_t>& ids);
+
 /// Called now and then with (rows done, tokens sampled).
 using SamplerProgress = std::function<void(int64_t, int64_t)>;
 

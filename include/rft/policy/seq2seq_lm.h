@@ -1,0 +1,68 @@
+#pragma once
+/// An encoder-decoder language model as a policy: a Hugging Face directory whose decisions are the tokens of an answer
+/// (T5, Raffel et al. 2020, arXiv:1910.10683).
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rft/nn/seq2seq.h"
+#include "rft/policy/causal_lm.h"
+
+namespace rft {
+
+/// context holds "prompt_ids" [B, P] int64 (right-padded with 0), what the encoder reads, and "prompt_length" [B]
+/// int64; action [B, T] holds the completion's tokens, eos included, right-padded with 0. The decoder's start token is
+/// no decision. Texts: extra::prompt, extra::completion and the row's columns.
+///
+/// Rows: a prompt's text is encoded with eos at its end, whether the tokenizer adds it or not, a completion's without,
+/// and then gets one; "input_ids" are taken as they are (and split at "prompt_length", where there is a completion).
+class Seq2SeqLm : public Policy {
+ public:
+  struct Options {
+    std::string path;
+    std::string reference;
+    std::string dtype = "float32";
+    void visit(OptionVisitor& v);
+  };
+  using Rollout = CausalLm::Rollout;
+  using TokenRow = CausalLm::TokenRow;
+
+  explicit Seq2SeqLm(Options options);
+  /// Refuses what asks for values: there is no critic.
+  void prepare(const Needs& needs, uint64_t seed) override;
+
+  Experience contexts(const Rows& rows) const override;
+  Experience demonstrations(const Rows& rows) override;
+  Experience pairs(const Rows& rows) const override;
+  void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
+  Experience sample(const Experience& contexts, const SampleRequest& request) override;
+  Evaluation evaluate(const Experience& batch, const Needs& needs) override;
+  Tensor ref_logp(const Experience& batch, const Needs& needs) override;
+  std::vector<Parameter> parameters() override;
+  void save(const std::string& directory) const override;
+  void load(const std::string& directory) override;
+
+  const Seq2Seq& model() const { return *model_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const std::vector<int64_t>& eos_ids() const { return eos_ids_; }
+  /// A dataset row as tokens. Throws UserError with file:line.
+  TokenRow prompt_row(const Rows& rows, int64_t i) const;
+  TokenRow completion_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column = "completion") const;
+
+ private:
+  Evaluation judge(const Seq2Seq& model, const Experience& batch, const Needs& needs);
+  void end(std::vector<int64_t>& ids) const;
+  void add_texts(Experience& batch, const Rows& rows) const;
+  const Seq2Seq& reference();
+
+  Options options_;
+  Rollout rollout_;
+  std::unique_ptr<Seq2Seq> model_, reference_;  ///< the reference is frozen; a copy is made when it is first asked for
+  Tokenizer tokenizer_;
+  std::vector<int64_t> eos_ids_;
+};
+
+/// Whether `directory` holds an encoder-decoder model (false where it has no config.json).
+bool is_seq2seq_directory(const std::string& directory);
+
+}  // namespace rft

@@ -1,0 +1,51 @@
+#include "rft/nn/seq2seq.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/model_config.h"
+#include "nn/seq2seq_models.h"
+#include "rft/core/error.h"
+#include "rft/core/text.h"
+
+namespace rft {
+namespace {
+
+constexpr char kT5[] = "T5ForConditionalGeneration";
+
+std::string architecture_of(const std::string& config_json, const std::string& where) {
+  const auto names = ModelConfig(config_json, where).texts("architectures", {});
+  return names.empty() ? "" : names[0];
+}
+
+}  // namespace
+
+bool is_seq2seq(const std::string& config_json, const std::string& where) {
+  return architecture_of(config_json, where) == kT5;
+}
+
+std::unique_ptr<Seq2Seq> make_seq2seq(const std::string& config_json, const WeightSource& source,
+                                      const std::string& where) {
+  const std::string name = architecture_of(config_json, where);
+  if (name == kT5) return make_t5_seq2seq(config_json, source, where);
+  bad_input(where, "there is no encoder-decoder language model '", name, "' (config.json's architectures)",
+            suggestion(name, {kT5}));
+}
+
+std::unique_ptr<Seq2Seq> random_seq2seq(const std::string& config_json, at::ScalarType dtype, uint64_t seed) {
+  auto model = make_seq2seq(config_json, WeightSource::random(dtype, seed), "config.json");
+  at::NoGradGuard no_grad;
+  for (const auto& [name, value] : model->weights().tensors) {
+    if (value.dim() < 2) continue;  // norms
+    // Embeddings were drawn from a normal distribution, matrices evenly from +- 1 / sqrt(columns).
+    const bool normal = name.ends_with("shared.weight") || name.find("relative_attention_bias") != std::string::npos;
+    const double drawn = normal ? 1 : 1 / std::sqrt(3.0 * static_cast<double>(value.size(1)));
+    Tensor(value).mul_(t5_deviation(name, value, config_json) / drawn);
+  }
+  return model;
+}
+
+}  // namespace rft

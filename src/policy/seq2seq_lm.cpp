@@ -1,0 +1,166 @@
+#include "rft/policy/seq2seq_lm.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "policy/shared_options.h"
+#include "policy/token_layout.h"
+#include "policy/token_rows.h"
+#include "rft/core/error.h"
+#include "rft/core/extra.h"
+#include "rft/io/files.h"
+#include "rft/io/hf_directory.h"
+#include "rft/ops/gather_rows.h"
+#include "rft/ops/linear_divergence.h"
+#include "rft/ops/linear_logp.h"
+#include "rft/policy/seq2seq_sampler.h"
+
+namespace rft {
+namespace {
+
+std::unique_ptr<Seq2Seq> load_model(const std::string& directory, at::ScalarType dtype) {
+  const std::string file = directory + "/config.json";
+  if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
+  const std::string config = read_text(file);
+  if (!is_seq2seq(config, file)) make_seq2seq(config, WeightSource({}, dtype, directory), file);  // which says why
+  return make_seq2seq(config, WeightSource(load_hf_tensors(directory), dtype, directory), file);
+}
+
+/// The rows of `layout` as a model takes them: neighbours with the same prompt, as those of a group are, share it.
+Seq2SeqRows rows_of(const TokenLayout& layout, const std::vector<std::vector<int64_t>>& prompts) {
+  Seq2SeqRows out;
+  out.answers = layout.packed;
+  std::vector<int64_t> ids;
+  const std::vector<int64_t>* last = nullptr;
+  for (int64_t b : layout.rows) {
+    const std::vector<int64_t>& prompt = prompts[static_cast<size_t>(b)];
+    if (last && prompt == *last) {
+      ++out.samples.back();
+      continue;
+    }
+    ids.insert(ids.end(), prompt.begin(), prompt.end());
+    out.prompts.lengths.push_back(static_cast<int64_t>(prompt.size())), out.samples.push_back(1);
+    last = &prompt;
+  }
+  out.prompts.ids = at::tensor(ids, at::kLong);
+  return out;
+}
+
+Evaluation nothing_decided(const Experience& batch, const Needs& needs, const at::TensorOptions& options) {
+  Evaluation out;
+  out.logp = at::zeros(batch.action.sizes(), options.dtype(at::kFloat));
+  if (needs.entropy) out.entropy = at::zeros_like(out.logp);
+  if (needs.divergence) out.extra.set(extra::divergence, at::zeros_like(out.logp));
+  return out;
+}
+
+}  // namespace
+
+bool is_seq2seq_directory(const std::string& directory) {
+  const std::string file = directory + "/config.json";
+  return file_exists(file) && is_seq2seq(read_text(file), file);
+}
+
+void Seq2SeqLm::Options::visit(OptionVisitor& v) {
+  v.option("path", path, "a Hugging Face model directory (T5ForConditionalGeneration)", required());
+  v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
+  v.option(
+      "reference", reference,
+      "the model directory of the reference policy, or of a teacher with the same vocabulary; empty = the policy as "
+      "it was before training");
+}
+
+Seq2SeqLm::Seq2SeqLm(Options options)
+    : options_(std::move(options)), model_(load_model(options_.path, dtype_of(options_.dtype))) {
+  tokenizer_ = Tokenizer::load(options_.path);
+  eos_ids_ = eos_token_ids(options_.path);
+  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
+  const int64_t vocabulary = model_->head().size(0);
+  if (tokenizer_.size() > vocabulary)
+    bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ", vocabulary);
+  if (!options_.reference.empty()) reference();  // whatever is wrong with it is said before any work is done
+  for (auto& parameter : parameters()) parameter.value.requires_grad_(true);
+}
+
+void Seq2SeqLm::prepare(const Needs& needs, uint64_t seed) {
+  Policy::prepare(needs, seed);
+  if (needs.value)
+    bad_input("policy", "seq2seq_lm has no critic; use credit from the groups, and with `ppo` value_weight: 0");
+}
+
+Experience Seq2SeqLm::sample(const Experience& contexts, const SampleRequest& request) {
+  auto sampled = sample_rows(*model_, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
+                             request.greedy, rollout_.sampler(eos_ids_, request.first_row()), request.progress);
+  return rollout_of(contexts, request.group_size, sampled, tokenizer_);
+}
+
+Evaluation Seq2SeqLm::judge(const Seq2Seq& model, const Experience& batch, const Needs& needs) {
+  const int64_t B = batch.action.size(0), T = batch.action.size(1);
+  const auto layout = TokenLayout::of(at::full({B, 1}, model.start_id(), at::kLong), at::ones({B}, at::kLong),
+                                      batch.action, batch.mask);
+  if (layout.empty()) return nothing_decided(batch, needs, model.head().options());
+  const Seq2SeqRows rows = rows_of(layout, prompts_of(batch));
+  const bool rollout = needs.data == Needs::Data::rollout;
+  const double temperature = rollout && rollout_.temperature > 0 ? rollout_.temperature : 1.0;
+  const Tensor states = ops::gather_rows(model.forward(rows), layout.hidden_index, layout.decision);
+  const auto result = ops::linear_logp(states, model.head(), layout.target, temperature, needs.entropy);
+  Evaluation out;
+  out.logp = to_cells(result.logp, layout.cell, B, T);
+  if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
+  if (!needs.divergence) return out;
+  const Seq2Seq& teacher = reference();
+  Tensor ref_states;
+  {
+    const at::NoGradGuard no_grad;
+    ref_states = teacher.forward(rows).index_select(0, layout.hidden_index);
+  }
+  const Tensor divergence =
+      ops::linear_divergence(states, model.head(), ref_states, teacher.head(), *needs.divergence, temperature);
+  out.extra.set(extra::divergence, to_cells(divergence, layout.cell, B, T));
+  return out;
+}
+
+Evaluation Seq2SeqLm::evaluate(const Experience& batch, const Needs& needs) { return judge(*model_, batch, needs); }
+
+Tensor Seq2SeqLm::ref_logp(const Experience& batch, const Needs& needs) {
+  const at::NoGradGuard no_grad;
+  Needs only_logp;
+  only_logp.data = needs.data;
+  return judge(reference(), batch, only_logp).logp;
+}
+
+const Seq2Seq& Seq2SeqLm::reference() {
+  if (reference_) return *reference_;
+  const std::string& path = options_.reference.empty() ? options_.path : options_.reference;
+  reference_ = load_model(path, dtype_of(options_.dtype));
+  if (reference_->head().size(0) != model_->head().size(0) || reference_->start_id() != model_->start_id())
+    bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->head().size(0),
+              " tokens and the start token ", reference_->start_id(), ", the policy ", model_->head().size(0), " and ",
+              model_->start_id());
+  return *reference_;
+}
+
+std::vector<Parameter> Seq2SeqLm::parameters() {
+  std::vector<Parameter> out;
+  for (const auto& [name, value] : model_->weights().tensors) out.push_back({name, value, value.dim() > 1});
+  return out;
+}
+
+void Seq2SeqLm::save(const std::string& directory) const {
+  copy_text_files(options_.path, directory);
+  write_text(directory + "/config.json", model_->config_json());
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, value] : model_->weights().tensors) tensors[name] = value.detach();
+  save_hf_tensors(directory, tensors);
+}
+
+void Seq2SeqLm::load(const std::string& directory) {
+  const at::NoGradGuard no_grad;
+  const auto saved = load_model(directory, dtype_of(options_.dtype));
+  const auto &from = saved->weights().tensors, &to = model_->weights().tensors;
+  if (from.size() != to.size() || saved->config_json() != model_->config_json())
+    bad_input(directory, "its config.json or its head is not the policy's");
+  for (size_t i = 0; i < to.size(); ++i) Tensor(to[i].second).copy_(from[i].second);
+}
+
+}  // namespace rft

@@ -1,0 +1,185 @@
+// T5ForConditionalGeneration against transformers; fixtures by tests/parity/make_seq2seq.py.
+#include "rft/nn/seq2seq.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <nlohmann/json.hpp>
+
+#include "rft/io/hf_directory.h"
+#include "rft/io/safetensors.h"
+#include "rft/ops/linear_logp.h"
+#include "support.h"
+
+namespace rft {
+namespace {
+
+using nlohmann::json;
+
+std::string directory_of(const std::string& name) { return testing::fixture("parity/data/seq2seq/" + name); }
+std::string config_of(const std::string& name) { return testing::read_file(directory_of(name) + "/config.json"); }
+
+std::unique_ptr<Seq2Seq> load(const std::string& name, const std::string& config, at::ScalarType dtype = at::kDouble,
+                              const std::map<std::string, Tensor>& more = {}) {
+  auto tensors = load_hf_tensors(directory_of(name));
+  for (const auto& [key, value] : more) tensors[key] = value;
+  return make_seq2seq(config, WeightSource(tensors, dtype, name), name);
+}
+
+/// The fixture's prompts, each with two answers.
+struct Case {
+  Seq2SeqRows rows;
+  Tensor target;
+
+  explicit Case(const std::string& name) {
+    auto given = json::parse(testing::read_file(directory_of(name) + "/cases.json"));
+    std::vector<int64_t> prompts, inputs, targets;
+    for (const auto& row : given["rows"]) {
+      auto ids = row["prompt_ids"].get<std::vector<int64_t>>();
+      prompts.insert(prompts.end(), ids.begin(), ids.end());
+      rows.prompts.lengths.push_back(static_cast<int64_t>(ids.size())), rows.samples.push_back(2);
+    }
+    for (const auto& row : given["answers"]) {
+      auto ids = row.get<std::vector<int64_t>>();
+      targets.insert(targets.end(), ids.begin(), ids.end());
+      inputs.push_back(0), inputs.insert(inputs.end(), ids.begin(), ids.end() - 1);
+      rows.answers.lengths.push_back(static_cast<int64_t>(ids.size()));
+    }
+    rows.prompts.ids = at::tensor(prompts, at::kLong), rows.answers.ids = at::tensor(inputs, at::kLong);
+    target = at::tensor(targets, at::kLong);
+  }
+};
+
+double apart(const Tensor& a, const Tensor& b) { return a.sub(b).abs().max().item<double>(); }
+
+class T5Seq2Seq : public ::testing::TestWithParam<const char*> {};
+
+void compare(const std::string& name, at::ScalarType dtype, double tolerance) {
+  auto given = load_safetensors(directory_of(name) + "/case.safetensors").tensors;
+  auto model = load(name, config_of(name), dtype);
+  std::map<std::string, Tensor> weights(model->weights().tensors.begin(), model->weights().tensors.end());
+  for (auto& [key, value] : weights) value.requires_grad_(true);
+  const Case c(name);
+  Tensor hidden = model->forward(c.rows);
+  EXPECT_LE(apart(hidden, given.at("hidden")), tolerance);
+  auto judged = ops::linear_logp(hidden, model->head(), c.target, 0.7, true);
+  EXPECT_LE(apart(judged.logp, given.at("logp")), tolerance);
+  EXPECT_LE(apart(judged.entropy, given.at("entropy")), tolerance);
+  auto weight = at::linspace(0.5, 1.5, c.target.numel(), judged.logp.options());
+  judged.logp.mul(weight).add(judged.entropy, 0.3).sum().backward();
+  size_t compared = 0;
+  for (const auto& [key, value] : given)
+    if (key.starts_with("grad.")) {
+      EXPECT_LE(apart(weights.at(key.substr(5)).grad(), value), tolerance * (1 + value.abs().max().item<double>()))
+          << key;
+      ++compared;
+    }
+  EXPECT_EQ(compared, weights.size());
+}
+
+TEST_P(T5Seq2Seq, GivesTransformersValuesAndEveryGradientInFloat64) { compare(GetParam(), at::kDouble, 1e-9); }
+TEST_P(T5Seq2Seq, AndInFloat32) { compare(GetParam(), at::kFloat, 2e-4); }
+
+TEST_P(T5Seq2Seq, StepByStepIsTheWholeAndRowsMayLeave) {
+  const at::NoGradGuard no_grad;
+  auto model = load(GetParam(), config_of(GetParam()));
+  const Case c(GetParam());
+  const Tensor whole = model->forward(c.rows);
+  std::vector<int64_t> start{0}, lengths = c.rows.answers.lengths, live;
+  for (int64_t length : lengths)
+    live.push_back(static_cast<int64_t>(live.size())), start.push_back(start.back() + length);
+  auto decoding = model->decode(model->read(c.rows.prompts), c.rows.samples);
+  for (int64_t t = 0; !live.empty(); ++t) {
+    std::vector<int64_t> cells, kept, left;
+    for (int64_t b : live) cells.push_back(start[static_cast<size_t>(b)] + t);
+    const Tensor index = at::tensor(cells, at::kLong);
+    EXPECT_LE(apart(decoding->step(c.rows.answers.ids.index_select(0, index)), whole.index_select(0, index)), 1e-12);
+    for (size_t i = 0; i < live.size(); ++i)
+      if (t + 1 < lengths[static_cast<size_t>(live[i])])
+        kept.push_back(static_cast<int64_t>(i)), left.push_back(live[i]);
+    if (left.size() < live.size() && !left.empty()) decoding->keep(kept);
+    live = left;
+  }
+}
+
+TEST_P(T5Seq2Seq, TheCacheGrows) {
+  const at::NoGradGuard no_grad;
+  auto model = load(GetParam(), config_of(GetParam()));
+  Seq2SeqRows rows;
+  rows.prompts = {at::arange(3, 12, at::kLong), {9}}, rows.samples = {1};
+  rows.answers = {at::arange(150, at::kLong).remainder(67), {150}};
+  const Tensor whole = model->forward(rows);
+  auto decoding = model->decode(model->read(rows.prompts), {1});
+  for (int64_t t = 0; t < 150; ++t)
+    ASSERT_LE(apart(decoding->step(rows.answers.ids.narrow(0, t, 1)), whole.narrow(0, t, 1)), 1e-11) << t;
+}
+
+TEST_P(T5Seq2Seq, AnUntrainedOneHasTransformersTensorsAndDeviations) {
+  auto given = load_hf_tensors(directory_of(GetParam()));
+  auto config = json::parse(config_of(GetParam()));
+  config["tie_word_embeddings"] = std::string(GetParam()) == "v1_0";
+  auto model = random_seq2seq(config.dump(), at::kFloat, 1);
+  EXPECT_EQ(model->weights().tensors.size(), given.size());
+  for (const auto& [name, value] : model->weights().tensors) {
+    ASSERT_TRUE(given.contains(name)) << name;
+    EXPECT_EQ(value.sizes(), given.at(name).sizes()) << name;
+    const double width = 12, q = 1 / std::sqrt(width * 4);
+    if (name == "shared.weight") EXPECT_NEAR(value.std().item<double>(), 1, 0.15);
+    if (name == "encoder.block.0.layer.0.SelfAttention.q.weight") EXPECT_NEAR(value.std().item<double>(), q, 0.15 * q);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, T5Seq2Seq, ::testing::Values("v1_0", "v1_1"));
+
+TEST(Seq2Seq, TheHeadIsWhatTheDirectoryHas) {
+  auto shared = load_hf_tensors(directory_of("v1_0")).at("shared.weight");
+  auto tied = load("v1_0", config_of("v1_0"));
+  EXPECT_TRUE(tied->head().is_same(tied->weights().tensors[0].second));
+  auto twice = load("v1_0", config_of("v1_0"), at::kDouble,
+                    {{"lm_head.weight", shared}, {"decoder.embed_tokens.weight", shared}});
+  EXPECT_EQ(twice->weights().tensors.size(), tied->weights().tensors.size());
+  auto own = load("v1_0", config_of("v1_0"), at::kDouble, {{"lm_head.weight", shared.add(1)}});
+  EXPECT_EQ(own->weights().tensors.size(), tied->weights().tensors.size() + 1);
+  EXPECT_LE(apart(own->head(), shared.add(1)), 1e-12);
+}
+
+TEST(Seq2Seq, AnOlderConfigScalesWhereTheHeadIsTied) {
+  const at::NoGradGuard no_grad;
+  const Case c("v1_0");
+  auto config = json::parse(config_of("v1_0"));
+  auto today = load("v1_0", config.dump())->forward(c.rows);
+  config.erase("scale_decoder_outputs");
+  EXPECT_TRUE(load("v1_0", config.dump())->forward(c.rows).equal(today));
+  config["scale_decoder_outputs"] = false;
+  EXPECT_LE(apart(load("v1_0", config.dump())->forward(c.rows).div(std::sqrt(12.0)), today), 1e-12);
+}
+
+TEST(Seq2Seq, BadInputIsNamed) {
+  auto changed = [](const std::string& key, const json& value) {
+    auto config = json::parse(config_of("v1_0"));
+    config[key] = value;
+    return testing::message_of([&] { load("v1_0", config.dump()); });
+  };
+  EXPECT_NE(changed("mystery", 1).find("mystery"), std::string::npos);
+  EXPECT_NE(changed("decoder_start_token_id", nullptr).find("decoder_start_token_id"), std::string::npos);
+  EXPECT_NE(changed("decoder_start_token_id", 70).find("0 .. 69"), std::string::npos);
+  EXPECT_NE(changed("relative_attention_max_distance", 4).find("relative_attention_max_distance"), std::string::npos);
+  EXPECT_NE(changed("num_decoder_layers", 0).find("at least 1"), std::string::npos);
+  EXPECT_NE(changed("num_decoder_layers", 3).find("decoder.block.2.layer.0.SelfAttention.q.weight"), std::string::npos);
+  EXPECT_NE(changed("tie_word_embeddings", false).find("lm_head.weight"), std::string::npos);
+  EXPECT_NE(changed("architectures", {"T5ForConditionalGeneratio"}).find("T5ForConditionalGeneration"),
+            std::string::npos);
+  auto other = load_hf_tensors(directory_of("v1_0")).at("shared.weight").add(1);
+  EXPECT_NE(testing::message_of([&] {
+              load("v1_0", config_of("v1_0"), at::kDouble, {{"decoder.embed_tokens.weight", other}});
+            }).find("decoder.embed_tokens.weight"),
+            std::string::npos);
+  auto model = load("v1_0", config_of("v1_0"));
+  EXPECT_NE(testing::message_of([&] {
+              model->read({at::full({2}, 70, at::kLong), {2}});
+            }).find("0 .. 69"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace rft
