@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
     *) recipes="$recipes $1"; shift ;;
   esac
 done
-recipes=${recipes:-draft ddpo awm nft rwr prdp rpo self_npo rlcm ctrl_u identity}
+recipes=${recipes:-draft ddpo awm nft prdp rpo self_npo rlcm ctrl_u identity}
 
 bash cmake/bootstrap.sh release rft_main
 root=$PWD
@@ -24,11 +24,17 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 mkdir -p "runs/digits-$seed"
 cd "runs/digits-$seed"
 
-# The last value of an evaluation's metric; "-" where the run has none.
-of_held_out() {
+# metric RUN NAME DIGITS: the last value of a metric; "-" where the run has none.
+metric() {
   local value
-  value=$(sed -n 's/.*"eval\/[a-z_\/]*'"$2"'\/mean":\([0-9.eE+-]*\).*/\1/p' "runs/digits-$1/metrics.jsonl" | tail -n 1)
+  value=$(sed -n 's/.*"'"$2"'\/mean":\([0-9.eE+-]*\).*/\1/p' "runs/digits-$1/metrics.jsonl" | tail -n 1)
   LC_ALL=C printf "%.$3f" "${value:-nan}" | sed 's/nan/-/'
+}
+# The model that a recipe starts from, as the recipe itself samples and evaluates: one step without learning.
+before() {
+  local name=$1; shift
+  [ -e "runs/digits-$name-before" ] || "$rft" train "$@" --quiet run.output="runs/digits-$name-before" train.steps=1 \
+    train.optimizer.lr=1e-30 train.schedule.warmup_steps=0 train.samples_every=0 train.checkpoint_every=0 > /dev/null
 }
 # Trains what is not there yet; a recipe's processor seconds are kept beside it.
 train() {
@@ -40,7 +46,7 @@ train() {
   awk '{print $1 + $2}' seconds.tmp > "runs/digits-$name/seconds"
   rm seconds.tmp
 }
-recipe() { train "$1" "$root/configs/digits_$1.yaml" run.seed="$seed" "${@:2}"; }
+recipe() { train "$1" "$root/configs/digits_$1.yaml" run.seed="$seed"; }
 
 [ -e runs/digits ] || "$rft" data digits --from "$root/examples/digits" --out runs/digits --seed "$seed" > /dev/null
 [ -e runs/digits-v ] ||
@@ -54,13 +60,15 @@ train v-base "$root/configs/digits.yaml" run.seed="$seed" policy.path=runs/digit
 echo "| recipe | judge | diversity | processor seconds |"
 echo "|---|---|---|---|"
 for name in $recipes; do
-  before=base
   case $name in
-    rlcm) recipe consistency; before=consistency ;;
-    ctrl_u) before=v-base ;;
-    identity) recipe controlled; before=controlled ;;
+    rlcm) recipe consistency ;;
+    identity) recipe controlled ;;
   esac
+  before "$name" "$root/configs/digits_$name.yaml" run.seed="$seed"
   recipe "$name"
-  echo "| $name | $(of_held_out "$before" judge 3) -> $(of_held_out "$name" judge 3) |" \
-    "$(of_held_out "$before" diversity 2) -> $(of_held_out "$name" diversity 2) | $(cat "runs/digits-$name/seconds") |"
+  line="| $name |"
+  for what in judge diversity; do
+    line="$line $(metric "$name-before" "eval\/[a-z_\/]*$what" 3) -> $(metric "$name" "eval\/[a-z_\/]*$what" 3) |"
+  done
+  echo "$line $(cat "runs/digits-$name/seconds") |"
 done

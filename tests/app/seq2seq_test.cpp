@@ -106,5 +106,16 @@ TEST_F(Seq2SeqRuns, GenerateAndLogprobTakeTheDirectory) {
   EXPECT_NE(refused.err.find("T5ForConditionalGeneration"), std::string::npos) << refused.err;
 }
 
+TEST_F(Seq2SeqRuns, DataMakesAnUntrainedModel) {
+  const auto made =
+      rft("data --out " + dir_ / "data" +
+          " --architecture t5 --digits 2 --demonstrations 20 --train 8 --test 4 --hidden-size 32 --layers 1");
+  ASSERT_EQ(made.code, 0) << made.err;
+  const auto answered = rft("generate " + dir_ / "data/model" + " --prompts " + dir_ / "data/test.jsonl" + " --out " +
+                            dir_ / "out.jsonl" + " --max-new-tokens 4 --quiet");
+  ASSERT_EQ(answered.code, 0) << answered.err;
+  EXPECT_EQ(lines_of(dir_ / "out.jsonl").size(), 4u);
+}
+
 }  // namespace
 }  // namespace rft

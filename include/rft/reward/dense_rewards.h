@@ -29,6 +29,7 @@ class SegmentationConsistency : public RewardModel {
   /// Throws UserError where the directory can't be read or has no model of 2 .. 255 classes.
   explicit SegmentationConsistency(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:
@@ -54,6 +55,7 @@ class DepthConsistency : public RewardModel {
   /// Throws UserError where the directory can't be read or has no depth model.
   explicit DepthConsistency(Options options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return true; }
   std::vector<std::string> columns() const override { return {options_.column}; }
 
  private:

@@ -26,6 +26,7 @@ class FilmFrames : public RewardModel {
   /// Throws UserError where there are more segments than frames.
   explicit FilmFrames(const Options& options);
   Rewards score(const Experience& batch) override;
+  bool per_row() const override { return rewards_->per_row(); }
   std::vector<std::string> columns() const override { return rewards_->columns(); }
   State state() const override { return rewards_->state(); }
   void load_state(const State& state) override { rewards_->load_state(state); }
