@@ -17,11 +17,13 @@ void Denoiser::set_frames(int64_t frames) {
 }
 
 Tensor film_frames(const Tensor& strips, int64_t frames) {
+  if (frames == 1) return strips;
   const int64_t n = strips.size(0), c = strips.size(1), h = strips.size(2) / frames, w = strips.size(3);
   return strips.reshape({n, c, frames, h, w}).transpose(1, 2).reshape({n * frames, c, h, w});
 }
 
 Tensor film_strips(const Tensor& frames_of_all, int64_t frames) {
+  if (frames == 1) return frames_of_all;
   const int64_t n = frames_of_all.size(0) / frames, c = frames_of_all.size(1), h = frames_of_all.size(2),
                 w = frames_of_all.size(3);
   return frames_of_all.reshape({n, frames, c, h, w}).transpose(1, 2).reshape({n, c, frames * h, w});

@@ -54,7 +54,6 @@ class UNet2DCondition : public Denoiser {
 
   Tensor forward(const Tensor& sample, const Tensor& timestep, const Conditioning& told,
                  const ControlResiduals* control) const override {
-    if (frames_ == 1) return run(sample, timestep, told, control);
     return film_strips(run(film_frames(sample, frames_), timestep, told, control), frames_);
   }
 

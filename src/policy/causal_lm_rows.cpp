@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "policy/chat_rows.h"
+#include "policy/token_rows.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/log.h"
@@ -146,6 +147,11 @@ void CausalLm::add_texts(Experience& batch, const Rows& rows) const {
   batch.context.set_text(extra::prompt, std::move(prompts));
 }
 
+RowReader CausalLm::reader(const Rows& rows) const {
+  return {[this, &rows](int64_t i, const std::string& column) { return completion_row(rows, i, true, column); },
+          [this, &rows](Experience& batch) { add_texts(batch, rows); }};
+}
+
 Experience CausalLm::contexts(const Rows& rows) const {
   std::vector<TokenRow> encoded;
   for (int64_t i = 0; i < rows.size(); ++i) {
@@ -177,28 +183,13 @@ void CausalLm::show_learned(const TokenRow& row, const std::string& where) const
 }
 
 Experience CausalLm::demonstrations(const Rows& rows) {
+  const RowReader read = reader(rows);
   std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true));
+  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(read.completion(i, "completion"));
   if (!encoded.empty()) show_learned(encoded[0], rows.where(0));
-  Experience out = pack(encoded);
-  add_texts(out, rows);
-  out.group = at::arange(rows.size(), at::kLong);
-  return out;
+  return demonstrations_of(rows, encoded, read);
 }
 
-Experience CausalLm::pairs(const Rows& rows) const {
-  std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i)
-    if (rows.has(i, "input_ids"))
-      bad_input(rows.where(i), "a pair's `prompt`, `chosen` and `rejected` are texts; got `input_ids`");
-  for (const char* column : {"chosen", "rejected"})
-    for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true, column));
-  Experience out = pack(encoded), texts;
-  add_texts(texts, rows);
-  out.group = at::arange(rows.size(), at::kLong).repeat({2});
-  const Fields twice = texts.context.select(out.group);
-  for (const auto& [name, column] : twice.texts()) out.context.set_text(name, column);
-  return out;
-}
+Experience CausalLm::pairs(const Rows& rows) const { return pairs_of(rows, reader(rows)); }
 
 }  // namespace rft

@@ -179,11 +179,10 @@ Experience Diffusion::contexts(const Rows& rows) const {
   return out;
 }
 
-/// Pictures [N, 3, H, W] in [-1, 1] -> latents; of film strips frame by frame.
+/// Pictures [N, 3, H, W] in [-1, 1] -> latents, of film strips frame by frame; themselves where there is no codec.
 Tensor Diffusion::encode(const Tensor& images) const {
-  const int64_t frames = rollout_.frames;
-  if (frames == 1) return pipeline_.codec->encode(images);
-  return film_strips(pipeline_.codec->encode(film_frames(images, frames)), frames);
+  if (!pipeline_.codec) return images;
+  return film_strips(pipeline_.codec->encode(film_frames(images, rollout_.frames)), rollout_.frames);
 }
 
 /// Clean latents [N, C, h, w] of the PNG files that a column names.
@@ -198,7 +197,7 @@ Tensor Diffusion::encode_images(const Rows& rows, const std::string& column) con
     batch.push_back(image);
     if (static_cast<int64_t>(batch.size()) < kAtOnce && i + 1 < rows.size()) continue;
     Tensor images = at::stack(batch);
-    latents.push_back(pipeline_.codec ? encode(images) : images);
+    latents.push_back(encode(images));
     batch.clear();
   }
   return at::cat(latents);

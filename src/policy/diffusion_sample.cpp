@@ -64,11 +64,9 @@ DenoisingRun Diffusion::begin(const Fields& context, double eta) {
 }
 
 Tensor Diffusion::decode(const Tensor& latents) const {
-  const int64_t frames = rollout_.frames;
   Tensor images = latents;
   if (pipeline_.codec)
-    images = frames == 1 ? pipeline_.codec->decode(latents)
-                         : film_strips(pipeline_.codec->decode(film_frames(latents, frames)), frames);
+    images = film_strips(pipeline_.codec->decode(film_frames(latents, rollout_.frames)), rollout_.frames);
   images = images.to(at::promote_types(images.scalar_type(), at::kFloat)).div(2).add(0.5).clamp(0, 1);
   return images.size(1) == 1 ? images.expand({images.size(0), 3, images.size(2), images.size(3)}) : images;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "policy/chat_rows.h"
+#include "policy/token_rows.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/rows.h"
@@ -64,6 +65,11 @@ void Seq2SeqLm::add_texts(Experience& batch, const Rows& rows) const {
   batch.context.set_text(extra::prompt, std::move(prompts));
 }
 
+RowReader Seq2SeqLm::reader(const Rows& rows) const {
+  return {[this, &rows](int64_t i, const std::string& column) { return completion_row(rows, i, true, column); },
+          [this, &rows](Experience& batch) { add_texts(batch, rows); }};
+}
+
 Experience Seq2SeqLm::contexts(const Rows& rows) const {
   std::vector<TokenRow> encoded;
   for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(prompt_row(rows, i));
@@ -74,27 +80,12 @@ Experience Seq2SeqLm::contexts(const Rows& rows) const {
 }
 
 Experience Seq2SeqLm::demonstrations(const Rows& rows) {
+  const RowReader read = reader(rows);
   std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true));
-  Experience out = CausalLm::pack(encoded);
-  add_texts(out, rows);
-  out.group = at::arange(rows.size(), at::kLong);
-  return out;
+  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(read.completion(i, "completion"));
+  return demonstrations_of(rows, encoded, read);
 }
 
-Experience Seq2SeqLm::pairs(const Rows& rows) const {
-  std::vector<TokenRow> encoded;
-  for (int64_t i = 0; i < rows.size(); ++i)
-    if (rows.has(i, "input_ids"))
-      bad_input(rows.where(i), "a pair's `prompt`, `chosen` and `rejected` are texts; got `input_ids`");
-  for (const char* column : {"chosen", "rejected"})
-    for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, true, column));
-  Experience out = CausalLm::pack(encoded), texts;
-  add_texts(texts, rows);
-  out.group = at::arange(rows.size(), at::kLong).repeat({2});
-  const Fields twice = texts.context.select(out.group);
-  for (const auto& [name, column] : twice.texts()) out.context.set_text(name, column);
-  return out;
-}
+Experience Seq2SeqLm::pairs(const Rows& rows) const { return pairs_of(rows, reader(rows)); }
 
 }  // namespace rft

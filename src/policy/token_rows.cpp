@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "rft/core/error.h"
 #include "rft/core/extra.h"
 
 namespace rft {
@@ -41,6 +42,28 @@ Experience rollout_of(const Experience& contexts, int64_t group_size, const std:
   out.context = contexts.context.select(out.group);
   out.extra.set(extra::truncated, truncated);
   out.context.set_text(extra::completion, std::move(completions));
+  return out;
+}
+
+Experience demonstrations_of(const Rows& rows, const std::vector<CausalLm::TokenRow>& encoded, const RowReader& read) {
+  Experience out = CausalLm::pack(encoded);
+  read.add_texts(out);
+  out.group = at::arange(rows.size(), at::kLong);
+  return out;
+}
+
+Experience pairs_of(const Rows& rows, const RowReader& read) {
+  std::vector<CausalLm::TokenRow> encoded;
+  for (int64_t i = 0; i < rows.size(); ++i)
+    if (rows.has(i, "input_ids"))
+      bad_input(rows.where(i), "a pair's `prompt`, `chosen` and `rejected` are texts; got `input_ids`");
+  for (const char* column : {"chosen", "rejected"})
+    for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(read.completion(i, column));
+  Experience out = CausalLm::pack(encoded), texts;
+  read.add_texts(texts);
+  out.group = at::arange(rows.size(), at::kLong).repeat({2});
+  const Fields twice = texts.context.select(out.group);
+  for (const auto& [name, column] : twice.texts()) out.context.set_text(name, column);
   return out;
 }
 

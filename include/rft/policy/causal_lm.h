@@ -16,6 +16,7 @@
 namespace rft {
 
 class ValueHead;
+struct RowReader;
 struct SamplerOptions;
 struct TokenLayout;
 
@@ -115,6 +116,7 @@ class CausalLm : public Policy {
   /// Who judges as the reference: the policy itself without its adapters, where that is the same.
   Decoder& reference_model();
   void add_texts(Experience& batch, const Rows& rows) const;
+  RowReader reader(const Rows& rows) const;
 
   Options options_;
   Rollout rollout_;

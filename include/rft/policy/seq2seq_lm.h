@@ -53,6 +53,7 @@ class Seq2SeqLm : public Policy {
   Evaluation judge(const Seq2Seq& model, const Experience& batch, const Needs& needs);
   void end(std::vector<int64_t>& ids) const;
   void add_texts(Experience& batch, const Rows& rows) const;
+  RowReader reader(const Rows& rows) const;
   const Seq2Seq& reference();
 
   Options options_;
