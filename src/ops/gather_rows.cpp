@@ -16,6 +16,12 @@ using torch::autograd::variable_list;
 /// out[i] = x[index[i]], or zeros where index[i] < 0.
 Tensor copy_rows(const Tensor& given, const Tensor& index) {
   auto x = given.contiguous();
+  if (!x.is_cpu()) {
+    auto rows = x.index_select(0, index.clamp_min(0));
+    std::vector<int64_t> column(static_cast<size_t>(x.dim()), 1);
+    column[0] = index.numel();
+    return rows.masked_fill_(index.lt(0).view(column), 0);
+  }
   auto shape = x.sizes().vec();
   shape[0] = index.numel();
   auto out = at::empty(shape, x.options());

@@ -17,6 +17,7 @@ using torch::autograd::variable_list;
 using Kind = Divergence::Kind;
 
 constexpr int64_t kTileElements = 1 << 20;
+constexpr int64_t kDeviceElements = 1 << 27;  // a GPU needs more work at once
 
 at::ScalarType accumulate_type(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
@@ -59,7 +60,7 @@ template <class Body>
 void for_each_tile(const variable_list& in, const LogitShape& shape, const Body& body) {
   auto type = accumulate_type(in[0]);
   Tensor weight = in[1].to(type).t(), ref_weight = in[3].to(type).t();
-  int64_t height = std::max<int64_t>(1, kTileElements / in[1].size(0));
+  int64_t height = std::max<int64_t>(1, (in[0].is_cpu() ? kTileElements : kDeviceElements) / in[1].size(0));
   for (int64_t at = 0; at < in[0].size(0); at += height) {
     int64_t rows = std::min(height, in[0].size(0) - at);
     Tensor hidden = in[0].narrow(0, at, rows).to(type), ref_hidden = in[2].narrow(0, at, rows).to(type);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/linear_logp_chunks.h"
 #include "ops/matmul.h"
 #include "ops/softmax_rows.h"
 #include "rft/core/error.h"
@@ -225,6 +226,33 @@ class LinearLogpFunction : public torch::autograd::Function<LinearLogpFunction> 
   }
 };
 
+/// The same on a GPU.
+class ChunkedLogpFunction : public torch::autograd::Function<ChunkedLogpFunction> {
+ public:
+  static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
+                               const Tensor& target, double temperature, double softcap) {
+    ChunkedLogp out = chunked_logp(hidden, weight, target, {temperature, softcap});
+    ctx->save_for_backward({hidden, weight, target, out.lse, out.entropy});
+    ctx->saved_data["temperature"] = temperature, ctx->saved_data["softcap"] = softcap;
+    ctx->set_materialize_grads(false);
+    return {out.logp, out.entropy.clone()};  // saved tensors are not outputs
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    if (at::GradMode::is_enabled())
+      run_failed("linear_logp", "has no second derivative (create_graph is not possible)");
+    auto saved = ctx->get_saved_variables();
+    auto as_logp = [&](const Tensor& g) { return g.defined() ? g.to(saved[3].scalar_type()).contiguous() : g; };
+    Tensor grad_logp = as_logp(grads[0]), grad_entropy = as_logp(grads[1]);
+    if (!grad_logp.defined()) grad_logp = at::zeros_like(saved[3]);
+    ChunkedGradients out = chunked_logp_backward(
+        saved[0], saved[1], saved[2],
+        {ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble()}, {{}, saved[3], saved[4]},
+        grad_logp, grad_entropy, ctx->needs_input_grad(0), ctx->needs_input_grad(1));
+    return {out.hidden, out.weight, {}, {}, {}};
+  }
+};
+
 void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, const LogitShape& shape) {
   const char* where = "linear_logp";
   if (hidden.dim() != 2 || weight.dim() != 2 || hidden.size(1) != weight.size(1))
@@ -235,12 +263,12 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, con
   if (type != weight.scalar_type() || (type != at::kFloat && type != at::kDouble && type != at::kBFloat16))
     run_failed(where, "hidden and weight must both be float32, float64 or bfloat16; got ", hidden.toString(), " and ",
                weight.toString());
-  if (!hidden.is_cpu() || !weight.is_cpu() || !target.is_cpu())
-    run_failed(where, "all tensors must be on the CPU; got ", hidden.device(), ", ", weight.device(), ", ",
+  if (hidden.device() != weight.device() || hidden.device() != target.device())
+    run_failed(where, "all tensors must be on one device; got ", hidden.device(), ", ", weight.device(), ", ",
                target.device());
   if (!(shape.temperature > 0)) run_failed(where, "temperature must be above 0; got ", shape.temperature);
   if (!(shape.softcap >= 0)) run_failed(where, "softcap must be at least 0; got ", shape.softcap);
-  if (target.numel() == 0) return;
+  if (target.numel() == 0 || !target.is_cpu()) return;  // a GPU is not waited for: there logp is NaN
   auto [low, high] = target.aminmax();
   if (low.item<int64_t>() < 0 || high.item<int64_t>() >= weight.size(0))
     run_failed(where, "target must lie in 0 .. ", weight.size(0) - 1, "; got ", low.item<int64_t>(), " .. ",
@@ -252,6 +280,11 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, con
 LinearLogp linear_logp(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature,
                        bool with_entropy, double softcap) {
   check(hidden, weight, target, {temperature, softcap});
+  if (!hidden.is_cpu()) {
+    auto out =
+        ChunkedLogpFunction::apply(hidden.contiguous(), weight.contiguous(), target.contiguous(), temperature, softcap);
+    return {out[0], with_entropy ? out[1] : Tensor()};
+  }
   auto out = LinearLogpFunction::apply(hidden.contiguous(), weight.contiguous(), target.contiguous(), temperature,
                                        with_entropy, softcap);
   return {out[0], with_entropy ? out[1] : Tensor()};

@@ -4,9 +4,13 @@
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
+
+#include "ops/dispatch.h"
 
 namespace rft::ops {
 namespace {
@@ -79,23 +83,62 @@ void norm_rows_backward(const Tensor& x, const Tensor& weight, const Tensor& sca
   });
 }
 
+/// x [..., D] dense -> y, and the rows' scales.
+std::tuple<Tensor, Tensor> forward_on_cpu(const Tensor& x, const Tensor& weight, double eps) {
+  auto y = at::empty_like(x), scale = at::empty({x.numel() / std::max<int64_t>(1, weight.numel())}, x.options());
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm", [&] { norm_rows<scalar_t>(x, weight, eps, y, scale); });
+  return {y, scale};
+}
+
+/// The gradients of x and, where wanted, of the weight (else undefined).
+std::tuple<Tensor, Tensor> backward_on_cpu(const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& scale,
+                                           bool wants_weight) {
+  auto dx = at::empty_like(x);
+  auto partial = at::zeros({(scale.numel() + kBlockRows - 1) / kBlockRows, weight.numel()}, x.options());
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm_backward",
+                             [&] { norm_rows_backward<scalar_t>(x, weight, scale, dy, dx, partial); });
+  return {dx, wants_weight ? partial.sum(0) : Tensor()};
+}
+
+std::tuple<Tensor, Tensor> forward_shapes(const Tensor& x, const Tensor& weight, double) {
+  return {at::empty_like(x), at::empty({x.numel() / std::max<int64_t>(1, weight.numel())}, x.options())};
+}
+std::tuple<Tensor, Tensor> backward_shapes(const Tensor&, const Tensor& x, const Tensor& weight, const Tensor&,
+                                           bool wants_weight) {
+  return {at::empty_like(x), wants_weight ? at::empty_like(weight) : Tensor()};
+}
+
+TORCH_LIBRARY_FRAGMENT(rft, m) {
+  m.def("rms_norm(Tensor x, Tensor weight, float eps) -> (Tensor, Tensor)");
+  m.def("rms_norm_backward(Tensor dy, Tensor x, Tensor weight, Tensor scale, bool wants_weight) -> (Tensor, Tensor)");
+}
+TORCH_LIBRARY_IMPL(rft, CPU, m) {
+  m.impl("rms_norm", &forward_on_cpu);
+  m.impl("rms_norm_backward", &backward_on_cpu);
+}
+TORCH_LIBRARY_IMPL(rft, Meta, m) {
+  m.impl("rms_norm", &forward_shapes);
+  m.impl("rms_norm_backward", &backward_shapes);
+}
+
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight, double eps) {
+    static const auto op = find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, double)>("rft::rms_norm");
     auto in = x.contiguous();
-    auto y = at::empty_like(in), scale = at::empty({in.numel() / std::max<int64_t>(1, weight.numel())}, in.options());
-    AT_DISPATCH_FLOATING_TYPES(in.scalar_type(), "rms_norm", [&] { norm_rows<scalar_t>(in, weight, eps, y, scale); });
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [y, scale] = op.call(in, weight, eps);
     context->save_for_backward({in, weight, scale});
     return y;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    static const auto op =
+        find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&, bool)>(
+            "rft::rms_norm_backward");
     auto saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], &scale = saved[2];
-    auto dy = gradients[0].contiguous(), dx = at::empty_like(x);
-    auto partial = at::zeros({(scale.numel() + kBlockRows - 1) / kBlockRows, weight.numel()}, x.options());
-    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm_backward",
-                               [&] { norm_rows_backward<scalar_t>(x, weight, scale, dy, dx, partial); });
-    return {dx, context->needs_input_grad(1) ? partial.sum(0) : Variable(), Variable()};
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [dx, dweight] = op.call(gradients[0].contiguous(), saved[0], saved[1], saved[2], context->needs_input_grad(1));
+    return {dx, dweight, Variable()};
   }
 };
 
@@ -105,7 +148,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   TORCH_CHECK(
       weight.dim() == 1 && x.dim() > 0 && x.size(-1) == weight.size(0) && x.scalar_type() == weight.scalar_type(),
       "[rms_norm] weight must be [D] of x's dtype, x [..., D]; got ", weight.sizes(), " and ", x.sizes());
-  if (!at::isReducedFloatingType(x.scalar_type())) return RmsNorm::apply(x, weight.contiguous(), eps);
+  bool kernel = x.is_cpu() ? !at::isReducedFloatingType(x.scalar_type()) : x.scalar_type() != at::kDouble;
+  if (kernel) return RmsNorm::apply(x, weight.contiguous(), eps);
   auto wide = x.to(at::kFloat);
   return wide.mul(wide.square().mean(-1, true).add(eps).rsqrt()).to(x.scalar_type()).mul(weight);
 }

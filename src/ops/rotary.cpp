@@ -4,9 +4,11 @@
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
 
 #include <algorithm>
 
+#include "ops/dispatch.h"
 #include "rft/core/error.h"
 
 namespace rft::ops {
@@ -40,10 +42,28 @@ void turn_rows(const Tensor& x, const Tensor& cos, const Tensor& sin, int64_t ro
   });
 }
 
-Tensor turn(const Tensor& x, const Tensor& cos, const Tensor& sin, int64_t rotated, int sign) {
+Tensor turn_on_cpu(const Tensor& x, const Tensor& cos, const Tensor& sin, int64_t rotated, int64_t sign) {
   Tensor y = at::empty(x.sizes(), x.options());
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rotary", [&] { turn_rows<scalar_t>(x, cos, sin, rotated, sign, y); });
+  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rotary",
+                             [&] { turn_rows<scalar_t>(x, cos, sin, rotated, static_cast<scalar_t>(sign), y); });
   return y;
+}
+
+TORCH_LIBRARY_FRAGMENT(rft, m) {
+  m.def("rotary_turn(Tensor x, Tensor cos, Tensor sin, int rotated, int sign) -> Tensor");
+}
+TORCH_LIBRARY_IMPL(rft, CPU, m) { m.impl("rotary_turn", &turn_on_cpu); }
+TORCH_LIBRARY_IMPL(rft, Meta, m) {
+  m.impl("rotary_turn", [](const Tensor& x, const Tensor&, const Tensor&, int64_t, int64_t) {
+    return at::empty(x.sizes(), x.options());
+  });
+}
+
+Tensor turn(const Tensor& x, const Tensor& cos, const Tensor& sin, int64_t rotated, int64_t sign) {
+  static const auto op =
+      find_op<Tensor(const Tensor&, const Tensor&, const Tensor&, int64_t, int64_t)>("rft::rotary_turn");
+  at::AutoDispatchBelowADInplaceOrView below;
+  return op.call(x, cos, sin, rotated, sign);
 }
 
 struct Rotary : torch::autograd::Function<Rotary> {
@@ -72,7 +92,8 @@ Tensor rotary(const Tensor& x, const Tensor& cos, const Tensor& sin, int64_t rot
   if (cos.scalar_type() != x.scalar_type() || sin.scalar_type() != x.scalar_type())
     run_failed("rotary", "cos and sin must have x's dtype, ", x.toString(), "; got ", cos.toString(), " and ",
                sin.toString());
-  if (!at::isReducedFloatingType(x.scalar_type()) && x.is_cpu()) {
+  bool kernel = x.is_cpu() ? !at::isReducedFloatingType(x.scalar_type()) : x.scalar_type() != at::kDouble;
+  if (kernel) {
     bool dense_rows = x.stride(2) == 1 && x.stride(1) == x.size(2);
     return Rotary::apply(dense_rows ? x : x.contiguous(), cos.contiguous(), sin.contiguous(), rotated);
   }

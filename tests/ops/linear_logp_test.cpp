@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "ops/linear_logp_chunks.h"
 #include "support.h"
 
 namespace rft {
@@ -216,6 +217,26 @@ TEST(LinearLogp, HoldsNoMoreThanOneTileOfLogitsBesideItsOutput) {
   gradients(out, in);
   EXPECT_LT(bytes->peak, tile + gradients_of_input + small);
   EXPECT_LT(bytes->peak, n * v * static_cast<int64_t>(sizeof(float)) / 10) << "not far below [N, V] logits";
+}
+
+/// What a GPU computes, here on the CPU: chunks of 7 rows.
+TEST(ChunkedLogp, EqualsTheTiledComputation) {
+  for (double softcap : {0.0, 3.0}) {
+    Input in = make_input(31, 6, 90, at::kDouble);
+    auto expected = ops::linear_logp(in.hidden, in.weight, in.target, 0.7, true, softcap);
+    Tensor ramp = at::linspace(-1, 1, 31, at::kDouble), other = ramp.flip(0).add(0.3);
+    auto wanted = torch::autograd::grad({expected.logp.mul(ramp).sum().add(expected.entropy.mul(other).sum())},
+                                        {in.hidden, in.weight});
+    at::NoGradGuard no_grad;
+    ops::ChunkShape shape{0.7, softcap, 7};
+    auto found = ops::chunked_logp(in.hidden, in.weight, in.target, shape);
+    EXPECT_LT(largest_difference(found.logp, expected.logp), 1e-12);
+    EXPECT_LT(largest_difference(found.entropy, expected.entropy), 1e-12);
+    auto gradients =
+        ops::chunked_logp_backward(in.hidden, in.weight, in.target, shape, found, ramp, other, true, true);
+    EXPECT_LT(largest_difference(gradients.hidden, wanted[0]), 1e-12) << softcap;
+    EXPECT_LT(largest_difference(gradients.weight, wanted[1]), 1e-12) << softcap;
+  }
 }
 
 }  // namespace
