@@ -18,6 +18,7 @@
 #include "rft/core/log.h"
 #include "rft/core/text.h"
 #include "rft/dist/communicator.h"
+#include "rft/dist/device_group.h"
 
 namespace rft {
 namespace {
@@ -102,6 +103,7 @@ class GlooCommunicator : public Communicator {
   void sum(const Tensor& tensor) override {
     if (!tensor.is_contiguous() || !tensor.is_floating_point())
       run_failed("dist", "only contiguous floating-point tensors are summed; got ", tensor.toString());
+    if (!tensor.is_cpu()) return on_device(tensor).sum(tensor);
     bool wide = tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble;
     std::vector<at::Tensor> all{wide ? tensor.view({-1}) : tensor.view({-1}).to(at::kFloat)};
     c10d::AllreduceOptions options;
@@ -112,6 +114,7 @@ class GlooCommunicator : public Communicator {
 
   // In pairs, because Gloo's own reduce_scatter sends as much as its allreduce does, twice what is needed.
   void sum_parts(const Tensor& tensor) override {
+    if (!tensor.is_cpu()) return on_device(tensor).sum_parts(tensor);
     at::Tensor mine = part(tensor, launch_.rank), came = at::empty_like(mine);
     at::Tensor sum = tensor.element_size() < 4 ? mine.to(at::kFloat) : mine;
     for (int64_t away = 1; away < launch_.size; ++away) {
@@ -123,6 +126,7 @@ class GlooCommunicator : public Communicator {
   }
 
   void share_parts(const Tensor& tensor) override {
+    if (!tensor.is_cpu()) return on_device(tensor).share_parts(tensor);
     at::Tensor mine = part(tensor, launch_.rank);
     for (int64_t away = 1; away < launch_.size; ++away) {
       int64_t to = (launch_.rank + away) % launch_.size, from = (launch_.rank + launch_.size - away) % launch_.size;
@@ -181,6 +185,14 @@ class GlooCommunicator : public Communicator {
     return all[0];
   }
 
+  DeviceGroup& on_device(const Tensor& tensor) {
+    if (!on_device_) {
+      if (!device_groups()) run_failed("dist", "tensors on ", tensor.device(), " need rft's CUDA part");
+      on_device_ = device_groups()(*this, tensor.device());
+    }
+    return *on_device_;
+  }
+
   at::Tensor part(const Tensor& tensor, int64_t rank) const {
     if (!tensor.is_contiguous() || !tensor.is_floating_point() || tensor.dim() != 1 || tensor.numel() % launch_.size)
       run_failed("dist", "only contiguous floating-point tensors [n] of a multiple of ", launch_.size,
@@ -222,10 +234,16 @@ class GlooCommunicator : public Communicator {
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
   std::unique_ptr<Heartbeat> heartbeat_;
+  std::unique_ptr<DeviceGroup> on_device_;  ///< made when the first tensor on a GPU comes
   milliseconds wait_{0};
 };
 
 }  // namespace
+
+DeviceGroupMaker& device_groups() {
+  static DeviceGroupMaker maker = nullptr;
+  return maker;
+}
 
 std::unique_ptr<Communicator> join_processes(const Launch& launch) {
   if (launch.size <= 1) return nullptr;
