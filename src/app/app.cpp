@@ -3,11 +3,13 @@
 #include <c10/util/Exception.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <new>
 
 #include "app/commands.h"
+#include "rft/core/device.h"
 #include "rft/core/error.h"
 #include "rft/core/log.h"
 #include "rft/core/registry.h"
@@ -18,6 +20,18 @@ namespace {
 int fail(int code, const std::string& message) {
   std::fprintf(stderr, "rft: %s\n", message.c_str());
   return code;
+}
+
+/// How much there is, and what frees some.
+std::string out_of_device_memory(const std::string& said) {
+  DeviceMemory memory = device_memory(device_in_use());
+  auto gib = [](int64_t bytes) { return cat(std::round(static_cast<double>(bytes) / (1 << 30) * 10) / 10, " GiB"); };
+  return cat("[memory] the GPU's memory is full: tensors take ", gib(memory.used), " of its ", gib(memory.total),
+             " (at most ", gib(memory.peak), ", the allocator holds ", gib(memory.reserved),
+             "). What frees some: train.micro_batch_size (activations shrink with it), policy.gradient_checkpointing: "
+             "true (one hidden state a layer is kept), policy.lora (14 bytes a weight of gradients, moments and master "
+             "copies in bfloat16), rollout.decode_batch_size (keys and values). ",
+             said.substr(0, said.find('\n')));
 }
 
 void add_commands(CLI::App& program) {
@@ -61,6 +75,8 @@ int run(int argc, char** argv) {
     return fail(1,
                 "[memory] there was not enough memory; a smaller train.micro_batch_size or rollout.decode_batch_size "
                 "needs less");
+  } catch (const c10::OutOfMemoryError& error) {
+    return fail(1, out_of_device_memory(error.what_without_backtrace()));
   } catch (const c10::Error& error) {
     return fail(1, error.what_without_backtrace());
   } catch (const std::exception& error) {

@@ -23,6 +23,11 @@ void add_bench(CLI::App& program) {
       ->check(CLI::PositiveNumber);
   command->add_option("--new-tokens", options->new_tokens, "generate: tokens of each completion")
       ->check(CLI::PositiveNumber);
+  command->add_option("--device", options->device, "generate: where the model is: cpu, cuda or cuda:N")
+      ->capture_default_str();
+  command->add_option("--dtype", options->dtype, "generate: what its weights are kept in")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
   command->add_option("--task", worlds->task, "environment: which (rft list environments)");
   command->add_option("--environments", worlds->environments, "environment: how many side by side")
       ->check(CLI::PositiveNumber);

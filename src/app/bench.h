@@ -8,9 +8,10 @@ namespace rft::app {
 struct GenerateBench {
   std::string model;  ///< a Hugging Face directory; "" = a table of built-in shapes
   int64_t batch = 8, prompt_tokens = 32, new_tokens = 32;
+  std::string device = "cpu", dtype = "float32";
 };
 
-/// Decoding speed on the CPU, greedy, in float32. Without a model: 64 completions of a one-million-parameter model with
+/// Decoding speed, greedy. Without a model, on the CPU: 64 completions of a one-million-parameter model with
 /// random weights, and the machine's read bandwidth, as a table on stdout. With one: prints "ready", then answers every
 /// line of stdin, `run` with the seconds of one run and `read` with the read bandwidth in GB/s
 /// (benchmarks/generate.py).

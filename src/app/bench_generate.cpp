@@ -9,6 +9,7 @@
 
 #include "app/bench.h"
 #include "rft/core/clock.h"
+#include "rft/core/device.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -72,8 +73,10 @@ Decoder million_parameter_model() {
 
 void answer_stdin(const GenerateBench& options) {
   const std::string file = options.model + "/config.json";
-  const Decoder decoder(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(options.model), at::kFloat,
-                        options.model);
+  const at::Device device = device_of(options.device, "--device");
+  const auto type = options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  const Decoder decoder(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(options.model),
+                        at::TensorOptions().dtype(type).device(device), options.model);
   std::printf("ready\n");
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {

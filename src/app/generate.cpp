@@ -61,11 +61,15 @@ std::string out_line(const std::string& row, const SampledRow& sampled, const To
 
 template <class Model>
 void run(const Arguments& arguments) {
-  if (arguments.device != "cpu") bad_input("--device", "this build generates on the cpu; got ", arguments.device);
   const Rows rows = Rows::load(arguments.prompts);
   typename Model::Options options;
   options.path = arguments.model;
   options.dtype = arguments.dtype;
+  if constexpr (std::is_same_v<Model, CausalLm>) {
+    options.device = arguments.device;
+  } else if (arguments.device != "cpu") {
+    bad_input("--device", "encoder-decoder models are computed on the cpu; got ", arguments.device);
+  }
   const Model policy(options);
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);
   SamplerOptions sampler = arguments.sampler;
@@ -130,7 +134,7 @@ void add_generate(CLI::App& program) {
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();
-  command->add_option("--device", arguments->device, "cpu")->capture_default_str();
+  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   add_sampler_options(*command, arguments->sampler);
   command->footer("Example: rft generate models/tiny --prompts prompts.jsonl --out answers.jsonl --temperature 0");
   command->callback([arguments, &program] {

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "app/commands.h"
+#include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/rows.h"
 #include "rft/policy/causal_lm.h"
@@ -20,7 +21,7 @@ namespace {
 constexpr int64_t kBatchTokens = 4096;
 
 struct Arguments {
-  std::string model, data, out, dtype = "float32";
+  std::string model, data, out, dtype = "float32", device = "cpu";
 };
 
 using TokenRows = std::vector<CausalLm::TokenRow>;
@@ -72,6 +73,11 @@ void run(const Arguments& arguments) {
   typename Model::Options options;
   options.path = arguments.model;
   options.dtype = arguments.dtype;
+  if constexpr (std::is_same_v<Model, CausalLm>) {
+    options.device = arguments.device;
+  } else if (arguments.device != "cpu") {
+    bad_input("--device", "encoder-decoder models are computed on the cpu; got ", arguments.device);
+  }
   Model policy(options);
   TokenRows encoded;
   for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(policy.completion_row(rows, i, false));
@@ -98,6 +104,7 @@ void add_logprob(CLI::App& program) {
                    "JSONL: \"prompt\" and \"completion\", or \"input_ids\" and \"prompt_length\" a row")
       ->required();
   command->add_option("--out", arguments->out, "JSONL: token_ids, logprobs (nats) and their sum a row")->required();
+  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();

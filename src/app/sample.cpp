@@ -25,7 +25,7 @@ namespace rft::app {
 namespace {
 
 struct Arguments {
-  std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32";
+  std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32", device = "cpu";
   int64_t steps = 20, samples = 1, height = 0, width = 0, frames = 1;
   uint64_t seed = 0;
   double guidance = 1, eta = 0, strength = 1;
@@ -154,7 +154,8 @@ void add_steering(CLI::App& command, Arguments& arguments) {
 
 void run(const Arguments& arguments) {
   Diffusion::Options options;
-  options.path = arguments.model, options.dtype = arguments.dtype, options.adapter = arguments.lora;
+  options.path = arguments.model, options.dtype = arguments.dtype, options.device = arguments.device,
+  options.adapter = arguments.lora;
   Diffusion policy(options);
   set_rollout(policy, arguments);
   at::NoGradGuard no_grad;
@@ -219,6 +220,7 @@ void add_sample(CLI::App& program) {
       ->check(positive)
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "the same seed gives the same images")->capture_default_str();
+  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();

@@ -20,7 +20,7 @@ namespace rft::app {
 namespace {
 
 struct Arguments {
-  std::string model, host = "127.0.0.1", name, api_key, dtype = "float32";
+  std::string model, host = "127.0.0.1", name, api_key, dtype = "float32", device = "cpu";
   int64_t port = 8000, batch_size = 0, max_new_tokens = 4096, most_waiting = 256;
   uint64_t seed = 0;
 };
@@ -167,12 +167,13 @@ void listen(const Arguments& arguments, CompletionService& service) {
 void serve(Arguments arguments) {
   CausalLm::Options options;
   options.path = arguments.model, options.dtype = arguments.dtype;
+  options.device = arguments.device;
   const CausalLm policy(options);
   while (arguments.model.size() > 1 && arguments.model.ends_with('/')) arguments.model.pop_back();
   if (arguments.name.empty()) arguments.name = arguments.model.substr(arguments.model.rfind('/') + 1);
   int64_t batch_size = arguments.batch_size
                            ? arguments.batch_size
-                           : default_batch_size(policy.decoder().config(), policy.decoder().config().max_positions);
+                           : default_batch_size(policy.decoder(), policy.decoder().config().max_positions);
   CompletionService service(policy, batch_size, arguments.max_new_tokens, arguments.most_waiting, arguments.seed);
   listen(arguments, service);
 }
@@ -200,6 +201,7 @@ void add_serve(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--name", arguments->name, "what requests call the model; the directory's name where not given");
   command->add_option("--api-key", arguments->api_key, "what requests must carry as their bearer token");
+  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();

@@ -48,9 +48,9 @@ void write_all(int fd, std::string_view content, const std::string& file) {
 }
 
 /// A pipe or a device can't be replaced by a rename: it is written in place. /dev/stdout is one even where it leads to
-/// a file.
+/// a file. /dev/shm is a file system in memory.
 bool is_stream(const std::string& file) {
-  if (file.rfind("/dev/", 0) == 0 || file.rfind("/proc/", 0) == 0) return true;
+  if ((file.starts_with("/dev/") && !file.starts_with("/dev/shm/")) || file.starts_with("/proc/")) return true;
   struct stat info;
   return ::stat(file.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }

@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "io/parquet/parquet_rows.h"
+#include "rft/core/device.h"
 #include "rft/core/error.h"
 
 namespace rft {
@@ -12,12 +13,8 @@ namespace {
 
 constexpr char kModule[] = "librft_parquet.so";
 
-/// The module lies beside librft.so, wherever that is.
 RftParquetRows load_module(const std::string& file) {
-  Dl_info here;
-  std::string path = kModule;
-  if (dladdr(reinterpret_cast<void*>(&for_parquet_rows), &here) && here.dli_fname)
-    path = std::string(here.dli_fname).substr(0, std::string(here.dli_fname).rfind('/') + 1) + kModule;
+  std::string path = beside_library(kModule);
   void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!module)
     bad_input(file, "Parquet files are read by a part of rft that is not there (", dlerror(),

@@ -88,10 +88,10 @@ void check_tensors(const DecoderConfig& config, const std::map<std::string, Tens
 }
 
 DecoderWeights filled_weights(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors,
-                              at::ScalarType dtype, const std::string& where) {
+                              const at::TensorOptions& options, const std::string& where) {
   check_tensors(config, tensors, where);
   at::NoGradGuard no_grad;
-  DecoderWeights weights = allocate_weights(config, dtype);
+  DecoderWeights weights = allocate_weights(config, options);
   std::set<std::string> used;
   for (const auto& place : tensor_places(config, weights))
     as_stored(place).copy_(*find_tensor(tensors, place.name, used));
@@ -111,16 +111,17 @@ std::string with_dtype(const std::string& text, at::ScalarType dtype) {
 
 }  // namespace
 
-Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype,
+Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, const at::TensorOptions& options,
                  const std::string& where)
     : config_(std::move(config)),
-      weights_(filled_weights(config_, with_separate_experts(config_, tensors), dtype, where)) {
-  config_.json = with_dtype(config_.json, dtype);
+      weights_(filled_weights(config_, with_separate_experts(config_, tensors), options, where)) {
+  config_.json = with_dtype(config_.json, c10::typeMetaToScalarType(options.dtype()));
 }
 
 std::map<std::string, Tensor> Decoder::hugging_face_tensors() const {
   std::map<std::string, Tensor> out;
-  for (const auto& place : tensor_places(config_, weights_)) out[place.name] = as_stored(place).detach().contiguous();
+  for (const auto& place : tensor_places(config_, weights_))
+    out[place.name] = as_stored(place).detach().to(at::kCPU).contiguous();
   return out;
 }
 

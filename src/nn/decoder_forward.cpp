@@ -5,6 +5,7 @@
 #include <map>
 
 #include "nn/decoder_experts.h"
+#include "nn/packed_attention.h"
 #include "rft/core/error.h"
 #include "rft/nn/decoder.h"
 #include "rft/nn/recompute.h"
@@ -29,6 +30,7 @@ struct RowLayout {
     Tensor cos, sin;  ///< [N, turning numbers of a head / 2]
   };
   Angles angles, local_angles;        ///< where rope
+  PackedRows ends;                    ///< on a GPU
   std::map<int64_t, Tensor> visible;  ///< [T, T] bool by window, where SDPA's causal mask is not enough
 };
 
@@ -36,13 +38,14 @@ RowLayout::Angles angles_of(const Rotary& rotary, const Tensor& positions, const
   if (rotary.inv_freq.empty()) return {};
   // In float32 for half-precision weights too, as transformers does it.
   auto wide = options.dtype() == at::kDouble ? at::kDouble : at::kFloat;
-  auto angles = positions.to(wide).unsqueeze(1).mul(at::tensor(rotary.inv_freq, at::kDouble).to(wide));
+  auto inv_freq = at::tensor(rotary.inv_freq, at::kDouble).to(positions.device(), wide);
+  auto angles = positions.to(wide).unsqueeze(1).mul(inv_freq);
   return {angles.cos().mul(rotary.scale).to(options.dtype()), angles.sin().mul(rotary.scale).to(options.dtype())};
 }
 
 /// [T, T] bool: which positions a token sees; `window` 0: all up to itself.
-Tensor visible_positions(int64_t T, int64_t window) {
-  auto all = at::ones({T, T}, at::kBool).tril();
+Tensor visible_positions(int64_t T, int64_t window, const at::Device& device) {
+  auto all = at::ones({T, T}, at::TensorOptions().dtype(at::kBool).device(device)).tril();
   return window ? all.triu(1 - window) : all;
 }
 
@@ -73,12 +76,19 @@ RowLayout lay_out(const Packed& rows, const DecoderConfig& config, const at::Ten
   TORCH_CHECK(start == N, "[Decoder] the rows' lengths must sum to the number of tokens");
   if (T > config.max_positions)
     run_failed("Decoder", "the longest row has ", T, " tokens; the model takes at most ", config.max_positions);
+  const at::Device device = options.device();
+  if (!device.is_cpu()) {
+    std::vector<int> starts{0};
+    for (int64_t length : rows.lengths) starts.push_back(starts.back() + static_cast<int>(length));
+    out.ends = {at::tensor(starts, at::kInt).to(device), T};
+    for (Tensor* index : {&out.positions, &out.packed, &out.padded, &out.owner}) *index = index->to(device);
+  }
   out.angles = angles_of(config.rotary, out.positions, options);
   out.local_angles = angles_of(config.local_rotary, out.positions, options);
   for (const LayerKind& kind : config.kinds) {
     int64_t window = kind.window < T ? kind.window : 0;
     bool masked = window || config.attention_softcap > 0;
-    if (masked && !out.visible.count(window)) out.visible[window] = visible_positions(T, window);
+    if (masked && !out.visible.count(window)) out.visible[window] = visible_positions(T, window, device);
   }
   return out;
 }
@@ -102,6 +112,8 @@ Tensor softcapped_attention(const Tensor& q, const Tensor& k, const Tensor& v, d
 /// heads [N, H + 2 K, hd] holds q, then k, then v; gives [N, H * hd]. Rows are padded on the right: under the causal
 /// mask no token sees the padding behind it, so the valid ones are exact.
 Tensor attend(const Tensor& heads, const DecoderConfig& config, const LayerKind& kind, const RowLayout& layout) {
+  if (config.attention_softcap <= 0 && can_attend_packed(heads))
+    return packed_attention(heads, layout.ends, {config.heads, config.kv_heads, config.attention_scale, kind.window});
   auto cells = layout.ragged ? ops::gather_rows(heads, layout.padded, layout.packed) : heads;
   auto rows = cells.view({layout.rows, layout.longest, heads.size(1), heads.size(2)}).transpose(1, 2);
   auto parts = rows.split_with_sizes({config.heads, config.kv_heads, config.kv_heads}, 1);

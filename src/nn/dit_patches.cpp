@@ -51,7 +51,7 @@ Tensor Patches::positions(int64_t h, int64_t w) const {
 Tensor Patches::embed(const Tensor& sample) const {
   Tensor tokens = apply(proj_, sample).flatten(2).transpose(1, 2);
   Tensor places = positions(sample.size(2) / shape_.patch, sample.size(3) / shape_.patch);
-  return tokens.add(places).to(sample.scalar_type()).contiguous();
+  return tokens.add(places.to(tokens.device())).to(sample.scalar_type()).contiguous();
 }
 
 Tensor Patches::assemble(const Tensor& tokens, int64_t h, int64_t w) const {

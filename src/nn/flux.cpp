@@ -119,6 +119,7 @@ class Flux : public TransformerDenoiser {
     Tensor condition = embed(timestep, pooled, told);
     int64_t length = text.size(1);
     Rotation rotation = positions(s_.axes, length, sample.size(2) / kSide, sample.size(3) / kSide);
+    rotation = {rotation.cos.to(sample.device()), rotation.sin.to(sample.device())};
     Tensor x = at::cat({apply(*text_in_, text), apply(*image_in_, pack(sample))}, 1);
     for (const JointBlock& block : joint_)
       x = through(

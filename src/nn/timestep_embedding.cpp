@@ -11,7 +11,7 @@ Tensor sinusoidal(const Tensor& t, int64_t dim, bool flip_sin_to_cos, double dow
   int64_t half = dim / 2;
   Tensor exponent =
       at::arange(half, at::kFloat).mul(-std::log(max_period) / (static_cast<double>(half) - downscale_freq_shift));
-  Tensor angle = t.to(at::kFloat).unsqueeze(1).mul(exponent.exp()).mul(scale);
+  Tensor angle = t.to(at::kFloat).unsqueeze(1).mul(exponent.exp().to(t.device())).mul(scale);
   Tensor out = flip_sin_to_cos ? at::cat({angle.cos(), angle.sin()}, 1) : at::cat({angle.sin(), angle.cos()}, 1);
   return dim % 2 ? at::constant_pad_nd(out, {0, 1}) : out;
 }

@@ -39,7 +39,7 @@ Tensor random_tensor(const std::vector<int64_t>& shape, Init init, int64_t fan_i
 
 struct WeightSource::Impl {
   std::map<std::string, Tensor> tensors;
-  at::ScalarType dtype = at::kFloat;
+  at::TensorOptions options;
   std::string where;
   bool random = false;
   uint64_t seed = 0;
@@ -57,13 +57,13 @@ struct WeightSource::Impl {
   }
 };
 
-WeightSource::WeightSource(std::map<std::string, Tensor> tensors, at::ScalarType dtype, std::string where)
+WeightSource::WeightSource(std::map<std::string, Tensor> tensors, const at::TensorOptions& options, std::string where)
     : impl_(std::make_shared<Impl>()) {
-  impl_->tensors = std::move(tensors), impl_->dtype = dtype, impl_->where = std::move(where);
+  impl_->tensors = std::move(tensors), impl_->options = options, impl_->where = std::move(where);
 }
 
-WeightSource WeightSource::random(at::ScalarType dtype, uint64_t seed) {
-  WeightSource out({}, dtype, "random weights");
+WeightSource WeightSource::random(const at::TensorOptions& options, uint64_t seed) {
+  WeightSource out({}, options, "random weights");
   out.impl_->random = true, out.impl_->seed = seed;
   return out;
 }
@@ -101,7 +101,7 @@ Tensor WeightSource::tensor(const std::string& name, std::vector<int64_t> shape,
   }
   impl_->used.insert(full);
   if (!value.defined()) value = at::zeros(shape, at::kFloat);
-  value = value.to(at::TensorOptions().dtype(impl_->dtype), /*non_blocking=*/false, /*copy=*/true).contiguous();
+  value = value.to(impl_->options, /*non_blocking=*/false, /*copy=*/true).contiguous();
   impl_->taken.tensors.emplace_back(full, value);
   return value;
 }

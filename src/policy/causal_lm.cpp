@@ -8,6 +8,7 @@
 #include "policy/token_layout.h"
 #include "policy/token_rows.h"
 #include "policy/value_head.h"
+#include "rft/core/device.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
@@ -24,17 +25,24 @@ constexpr char kCritic[] = "/critic";
 
 }  // namespace
 
-std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory, at::ScalarType dtype) {
+std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory, at::ScalarType dtype,
+                                                const at::Device& device) {
   std::string file = directory + "/config.json";
   if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
-  return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory), dtype,
-                                   directory);
+  return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory),
+                                   at::TensorOptions().dtype(dtype).device(device), directory);
+}
+
+/// With the policy's dtype, on its device.
+std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory) const {
+  return load_decoder(directory, dtype_of(options_.dtype), device_of(options_.device, "policy.device"));
 }
 
 void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face model directory (or a PEFT adapter directory)", required());
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
+  v.option("device", device, "where the model is and computes: cpu, cuda or cuda:N (docs/gpu.md)");
   v.option("assistant_turns", assistant_turns,
            "of a conversation that is learned (`messages`): the last answer, or every one", one_of({"last", "all"}));
   v.option(
@@ -101,7 +109,7 @@ void CausalLm::read_adapters() {
 CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
     : decoder_(std::move(decoder)), options_(std::move(options)) {
   read_adapters();
-  if (!decoder_) decoder_ = load_decoder(options_.path, dtype_of(options_.dtype));
+  if (!decoder_) decoder_ = load_decoder(options_.path);
   tokenizer_ = Tokenizer::load(options_.path);
   eos_ids_ = eos_token_ids(options_.path);
   if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
@@ -127,12 +135,12 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
 void CausalLm::prepare(const Needs& needs, uint64_t seed) {
   Policy::prepare(needs, seed);
   if (!needs.value) return;
-  auto dtype = dtype_of(options_.dtype);
-  value_head_ = std::make_unique<ValueHead>(decoder_->config().hidden_size, dtype, seed);
+  auto options = decoder_->weights().token_embedding.options().requires_grad(false);
+  value_head_ = std::make_unique<ValueHead>(decoder_->config().hidden_size, options, seed);
   value_head_->load(options_.path);
   if (options_.critic != "model") return;
   std::string saved = options_.path + kCritic;
-  critic_ = load_decoder(file_exists(saved + "/config.json") ? saved : options_.path, dtype);
+  critic_ = load_decoder(file_exists(saved + "/config.json") ? saved : options_.path);
   for (auto& [name, value] : critic_->weights().named()) value.requires_grad_(name != "head");
 }
 
@@ -163,13 +171,16 @@ Tensor CausalLm::divergence(const TokenLayout& layout, const Tensor& hidden, con
                                 temperature, decoder_->config().logit_softcap, teacher.config().logit_softcap);
 }
 
+/// Experiences stay on the CPU: tokens go to the model's device, and numbers a decision come back, with their graph.
 Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) {
   int64_t B = batch.action.size(0), T = batch.action.size(1);
+  auto cells = [&](const Tensor& values, const Tensor& cell) { return to_cells(values, cell, B, T).to(at::kCPU); };
   TokenLayout layout = TokenLayout::of(batch.context.tensor("prompt_ids"), batch.context.tensor("prompt_length"),
-                                       batch.action, batch.mask);
+                                       batch.action, batch.mask)
+                           .to(decoder.device());
   Evaluation out;
   if (layout.empty()) {
-    out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat));
+    out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat).device(at::kCPU));
     if (needs.entropy) out.entropy = at::zeros_like(out.logp);
     if (needs.divergence) out.extra.set(extra::divergence, at::zeros_like(out.logp));
     if (needs.value) out.value = at::zeros_like(out.logp);
@@ -182,16 +193,15 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   bool balances = balance_weight > 0 && at::GradMode::is_enabled();
   auto [hidden, balance] = balances ? decoder.forward_balanced(layout.packed, how)
                                     : Decoder::Balanced{decoder.forward(layout.packed, how), {}};
-  if (balance.defined()) out.auxiliary = balance.mul(balance_weight);
+  if (balance.defined()) out.auxiliary = balance.mul(balance_weight).to(at::kCPU);
   Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
   auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy,
                                  decoder.config().logit_softcap);
-  out.logp = to_cells(result.logp, layout.cell, B, T);
-  if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
-  if (needs.value) out.value = to_cells(values(layout, states), layout.cell, B, T);
+  out.logp = cells(result.logp, layout.cell);
+  if (needs.entropy) out.entropy = cells(result.entropy, layout.cell);
+  if (needs.value) out.value = cells(values(layout, states), layout.cell);
   if (needs.divergence)
-    out.extra.set(extra::divergence,
-                  to_cells(divergence(layout, states, *needs.divergence, temperature), layout.cell, B, T));
+    out.extra.set(extra::divergence, cells(divergence(layout, states, *needs.divergence, temperature), layout.cell));
   return out;
 }
 
@@ -213,7 +223,7 @@ Decoder& CausalLm::reference_model() {
 Decoder& CausalLm::reference() {
   if (!reference_) {
     const std::string& path = options_.reference.empty() ? options_.path : options_.reference;
-    reference_ = load_decoder(path, dtype_of(options_.dtype));
+    reference_ = load_decoder(path);
     if (reference_->config().vocab_size != decoder_->config().vocab_size)
       bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->config().vocab_size,
                 " tokens, the policy one of ", decoder_->config().vocab_size);
@@ -286,7 +296,7 @@ void CausalLm::save(const std::string& directory) const {
 void CausalLm::load(const std::string& directory) {
   at::NoGradGuard no_grad;
   auto copy = [&](const std::string& from, Decoder& to) {
-    auto saved = load_decoder(from, dtype_of(options_.dtype));
+    auto saved = load_decoder(from, dtype_of(options_.dtype));  // on the CPU
     auto theirs = saved->weights().named(), ours = to.weights().named();
     for (size_t i = 0; i < ours.size(); ++i) ours[i].second.copy_(theirs[i].second);
   };

@@ -6,6 +6,7 @@
 #include "policy/conditioner.h"
 #include "policy/shared_options.h"
 #include "policy/weight_average.h"
+#include "rft/core/device.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/rows.h"
@@ -15,6 +16,7 @@ namespace rft {
 void Diffusion::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a diffusers directory (model_index.json and its parts)", required());
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
+  v.option("device", device, "where the networks are and compute: cpu, cuda or cuda:N (docs/gpu.md)");
   v.option("trained", trained, "which part is trained", one_of({"denoiser", "controlnet"}));
   v.option("gradient_checkpointing", gradient_checkpointing,
            "recompute each block in the backward pass instead of keeping its activations: less memory, more time");
@@ -84,7 +86,12 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
 }
 
 Diffusion::Diffusion(Options options)
-    : Diffusion([options] { return load_image_pipeline(options.path, dtype_of(options.dtype)); }, options) {}
+    : Diffusion(
+          [options] {
+            return load_image_pipeline(options.path, dtype_of(options.dtype),
+                                       device_of(options.device, "policy.device"));
+          },
+          options) {}
 
 Diffusion::Diffusion(std::function<ImagePipeline()> make, Options options)
     : options_(std::move(options)),

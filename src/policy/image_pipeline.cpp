@@ -11,6 +11,7 @@
 #include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
+#include "rft/nn/on_device.h"
 
 namespace rft {
 namespace fs = std::filesystem;
@@ -58,9 +59,10 @@ void require_files(const std::string& directory, const std::vector<std::string>&
   }
 }
 
-WeightSource source_of(const std::string& directory, const std::string& part, const char* stem, at::ScalarType dtype) {
+WeightSource source_of(const std::string& directory, const std::string& part, const char* stem,
+                       const at::TensorOptions& options) {
   std::string path = directory + "/" + part;
-  return WeightSource(load_hf_tensors(path, stem), dtype, path);
+  return WeightSource(load_hf_tensors(path, stem), options, path);
 }
 
 /// StableDiffusionPipeline overrules what old scheduler files say, and FluxPipeline gives the scheduler its levels.
@@ -135,7 +137,7 @@ void save_part(const std::string& directory, const std::string& config_json, con
 
 bool is_pipeline_directory(const std::string& directory) { return file_exists(directory + kIndex); }
 
-ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype) {
+ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype, const at::Device& device) {
   if (!is_pipeline_directory(directory))
     bad_input(directory, "this is not a diffusers directory: there is no model_index.json");
   Json index = read_json(directory + kIndex);
@@ -145,22 +147,27 @@ ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType d
   ImagePipeline out;
   out.directory = directory;
   out.class_name = index.value("_class_name", "");
+  const auto options = at::TensorOptions().dtype(dtype).device(device);
   out.denoiser_part = has_part(parts, "unet") ? "unet" : "transformer";
   for (const std::string& needed : {out.denoiser_part, std::string("scheduler")})
     if (!has_part(parts, needed)) bad_input(directory + kIndex, "the part '", needed, "' is needed and not named");
   const std::string& part = out.denoiser_part;
-  out.denoiser =
-      make_denoiser(config_of(directory, part), source_of(directory, part, kDiffusers, dtype), directory + "/" + part);
+  out.denoiser = make_denoiser(config_of(directory, part), source_of(directory, part, kDiffusers, options),
+                               directory + "/" + part);
   out.scheduler = make_scheduler(scheduler_config(directory, out.class_name), "", directory + "/scheduler");
   if (has_part(parts, "vae"))
-    out.codec = make_image_codec(config_of(directory, "vae"), source_of(directory, "vae", kDiffusers, dtype),
+    out.codec = make_image_codec(config_of(directory, "vae"), source_of(directory, "vae", kDiffusers, options),
                                  directory + "/vae");
   if (has_part(parts, "controlnet"))
-    out.controlnet = make_controlnet(config_of(directory, "controlnet"),
-                                     source_of(directory, "controlnet", kDiffusers, dtype), directory + "/controlnet");
+    out.controlnet =
+        make_controlnet(config_of(directory, "controlnet"), source_of(directory, "controlnet", kDiffusers, options),
+                        directory + "/controlnet");
   load_text_parts(out, parts, dtype);
   if (auto zero = index.find("force_zeros_for_empty_prompt"); zero != index.end() && zero->is_boolean())
     out.zero_empty_prompt = zero->get<bool>();
+  out.denoiser = on_device(std::move(out.denoiser), device);
+  out.controlnet = on_device(std::move(out.controlnet), device);
+  out.codec = on_device(std::move(out.codec), device);
   check_channels(out);
   return out;
 }

@@ -10,6 +10,7 @@
 #include "policy/decode_model.h"
 #include "policy/growing_row.h"
 #include "policy/kv_pages.h"
+#include "policy/token_engine.h"
 #include "rft/core/error.h"
 
 namespace rft {
@@ -49,12 +50,17 @@ struct Slot {
   GrowingRow growing;
 };
 
-}  // namespace
-
-struct LmEngine::Impl {
-  Impl(const Decoder& decoder, const Tokenizer* given, int64_t size)
+class CpuEngine : public TokenEngine {
+ public:
+  CpuEngine(const Decoder& decoder, const Tokenizer* given, int64_t size)
       : model(decoder), pool(model.kv_layout()), tokenizer(given), batch_size(static_cast<size_t>(size)) {}
 
+  void add(std::shared_ptr<LmRequest> request) override { waiting.push_back(std::move(request)); }
+  bool step() override;
+  int64_t tokens_sampled() const override { return tokens; }
+  int64_t samples_done() const override { return done; }
+
+ private:
   void admit();
   void add_prompts();
   void add_prompt_tokens(Group& group, int64_t count);
@@ -63,7 +69,6 @@ struct LmEngine::Impl {
   void sample(const std::vector<std::pair<Slot*, const float*>>& from);
   void accept(Slot& slot, const ops::SampledToken& token);
   void retire();
-  bool step();
 
   DecodeModel model;
   KvPool pool;
@@ -82,7 +87,7 @@ struct LmEngine::Impl {
 };
 
 /// Gives free places to waiting rows, in their order. Rows whose prompt is ready sample their first token at once.
-void LmEngine::Impl::admit() {
+void CpuEngine::admit() {
   std::vector<std::pair<Slot*, const float*>> first;
   while (slots.size() < batch_size && !waiting.empty()) {
     const std::shared_ptr<LmRequest>& request = waiting.front();
@@ -102,7 +107,7 @@ void LmEngine::Impl::admit() {
 }
 
 /// Adds every running row's last token to the batch.
-void LmEngine::Impl::add_rows() {
+void CpuEngine::add_rows() {
   for (const auto& slot : slots) {
     const std::vector<int64_t>& ids = slot->growing.row().ids;
     if (ids.empty()) continue;
@@ -124,7 +129,7 @@ void LmEngine::Impl::add_rows() {
 }
 
 /// Adds prompt tokens, as many as a pass takes.
-void LmEngine::Impl::add_prompts() {
+void CpuEngine::add_prompts() {
   int64_t room = kPrefillTokens;
   for (const auto& group : unready) {
     const int64_t count = std::min(room, group->length() - group->kv.length());
@@ -137,7 +142,7 @@ void LmEngine::Impl::add_prompts() {
   unready.erase(unready.begin(), unready.begin() + static_cast<int64_t>(finishing.size()));
 }
 
-void LmEngine::Impl::add_prompt_tokens(Group& group, int64_t count) {
+void CpuEngine::add_prompt_tokens(Group& group, int64_t count) {
   for (int64_t done = 0; done < count;) {
     ops::AttentionTile tile;
     tile.token = batch.tokens();
@@ -158,7 +163,7 @@ void LmEngine::Impl::add_prompt_tokens(Group& group, int64_t count) {
 }
 
 /// Samples the running rows' next tokens, and the first ones of rows whose prompt is done.
-void LmEngine::Impl::take_logits(const float* logits) {
+void CpuEngine::take_logits(const float* logits) {
   std::vector<std::pair<Slot*, const float*>> from;
   for (Slot* slot : running) {
     from.emplace_back(slot, logits);
@@ -174,7 +179,7 @@ void LmEngine::Impl::take_logits(const float* logits) {
   sample(from);
 }
 
-void LmEngine::Impl::sample(const std::vector<std::pair<Slot*, const float*>>& from) {
+void CpuEngine::sample(const std::vector<std::pair<Slot*, const float*>>& from) {
   std::vector<ops::SampledToken> drawn(from.size());
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 15) / (model.vocab() + 4096));
   at::parallel_for(0, static_cast<int64_t>(from.size()), grain, [&](int64_t first, int64_t last) {
@@ -186,18 +191,18 @@ void LmEngine::Impl::sample(const std::vector<std::pair<Slot*, const float*>>& f
   for (size_t i = 0; i < from.size(); ++i) accept(*from[i].first, drawn[i]);
 }
 
-void LmEngine::Impl::accept(Slot& slot, const ops::SampledToken& token) {
+void CpuEngine::accept(Slot& slot, const ops::SampledToken& token) {
   const LmRequest& request = *slot.group->request;
   slot.growing.accept(token);
   ++tokens;
   if (request.on_token && !request.on_token(slot.sample, slot.growing.row(), slot.growing.done())) slot.growing.end();
 }
 
-void LmEngine::Impl::retire() {
+void CpuEngine::retire() {
   done += static_cast<int64_t>(std::erase_if(slots, [](const auto& slot) { return slot->growing.done(); }));
 }
 
-bool LmEngine::Impl::step() {
+bool CpuEngine::step() {
   const c10::InferenceMode inference;
   admit();
   batch.clear(), running.clear(), finishing.clear();
@@ -208,20 +213,35 @@ bool LmEngine::Impl::step() {
   return batch.tokens() > 0 || !waiting.empty();
 }
 
-LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size)
-    : impl_(std::make_unique<Impl>(decoder, tokenizer, batch_size)) {}
+}  // namespace
+
+TokenEngineMaker& gpu_engine() {
+  static TokenEngineMaker maker = nullptr;
+  return maker;
+}
+
+LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size) {
+  if (decoder.device().is_cpu()) {
+    engine_ = std::make_unique<CpuEngine>(decoder, tokenizer, batch_size);
+    return;
+  }
+  if (!gpu_engine()) run_failed("sampler", "rft's CUDA part is not loaded (device_of() does it)");
+  engine_ = gpu_engine()(decoder, tokenizer, batch_size);
+}
 LmEngine::~LmEngine() = default;
 
 void LmEngine::add(std::shared_ptr<LmRequest> request) {
   request->rows.assign(static_cast<size_t>(request->samples), {});
-  impl_->waiting.push_back(std::move(request));
+  engine_->add(std::move(request));
 }
 
-bool LmEngine::step() { return impl_->step(); }
-int64_t LmEngine::tokens_sampled() const { return impl_->tokens; }
-int64_t LmEngine::samples_done() const { return impl_->done; }
+bool LmEngine::step() { return engine_->step(); }
+int64_t LmEngine::tokens_sampled() const { return engine_->tokens_sampled(); }
+int64_t LmEngine::samples_done() const { return engine_->samples_done(); }
 
-int64_t default_batch_size(const DecoderConfig& config, int64_t max_new_tokens) {
+int64_t default_batch_size(const Decoder& decoder, int64_t max_new_tokens) {
+  if (!decoder.device().is_cpu()) return 512;
+  const DecoderConfig& config = decoder.config();
   const ops::KvLayout layout{config.layers, config.kv_heads, config.head_dim};
   const int64_t pages = (max_new_tokens + ops::kv_page - 1) / ops::kv_page;
   return std::clamp<int64_t>((int64_t{2} << 30) / (pages * layout.page_floats() * 4), 1, 64);

@@ -27,7 +27,7 @@ std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tok
   }
   LmEngine engine(
       decoder, tokenizer,
-      options.batch_size > 0 ? options.batch_size : default_batch_size(decoder.config(), options.max_new_tokens));
+      options.batch_size > 0 ? options.batch_size : default_batch_size(decoder, options.max_new_tokens));
   for (const auto& request : requests) engine.add(request);
   while (engine.step())
     if (progress) progress(engine.samples_done(), engine.tokens_sampled());

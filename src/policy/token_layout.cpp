@@ -40,4 +40,12 @@ TokenLayout TokenLayout::of(const Tensor& before, const Tensor& given_lengths, c
   return out;
 }
 
+TokenLayout TokenLayout::to(const at::Device& device) const {
+  TokenLayout out = *this;
+  if (device.is_cpu()) return out;
+  for (Tensor* x : {&out.packed.ids, &out.hidden_index, &out.decision, &out.target, &out.cell})
+    *x = x->pin_memory().to(device, /*non_blocking=*/true);
+  return out;
+}
+
 }  // namespace rft

@@ -20,6 +20,8 @@ struct TokenLayout {
   /// before [B, P] int64, of which row b's first lengths[b] count; action [B, T] int64, mask [B, T] bool.
   static TokenLayout of(const Tensor& before, const Tensor& lengths, const Tensor& action, const Tensor& mask);
   bool empty() const { return rows.empty(); }
+  /// The same with its tensors on `device`.
+  TokenLayout to(const at::Device& device) const;
 };
 
 /// values [M] at their cells of [B, T], 0 elsewhere.

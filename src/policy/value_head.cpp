@@ -18,10 +18,10 @@ constexpr char kFile[] = "/value_head.safetensors", kWeight[] = "v_head.summary.
 
 }  // namespace
 
-ValueHead::ValueHead(int64_t hidden_size, at::ScalarType dtype, uint64_t seed) {
+ValueHead::ValueHead(int64_t hidden_size, const at::TensorOptions& options, uint64_t seed) {
   double std = 1 / std::sqrt(static_cast<double>(hidden_size) + 1);
-  linear_.weight = standard_normal({seed}, {hidden_size}).mul(std).to(dtype).set_requires_grad(true);
-  linear_.bias = at::zeros({1}, dtype).set_requires_grad(true);
+  linear_.weight = standard_normal({seed}, {hidden_size}).mul(std).to(options).set_requires_grad(true);
+  linear_.bias = at::zeros({1}, options).set_requires_grad(true);
 }
 
 Tensor ValueHead::values(const Tensor& hidden) const {
@@ -35,7 +35,8 @@ void ValueHead::add_parameters(std::vector<Parameter>& out, const std::string& p
 }
 
 void ValueHead::save(const std::string& directory) const {
-  save_safetensors(directory + kFile, {{kWeight, linear_.weight.detach()}, {kBias, linear_.bias.detach()}});
+  save_safetensors(directory + kFile,
+                   {{kWeight, linear_.weight.detach().to(at::kCPU)}, {kBias, linear_.bias.detach().to(at::kCPU)}});
 }
 
 void ValueHead::load(const std::string& directory) {

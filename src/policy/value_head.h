@@ -12,8 +12,9 @@ namespace rft {
 /// One number of each hidden state, as the head of TRL's AutoModelForCausalLMWithValueHead (v_head.summary).
 class ValueHead {
  public:
-  /// A head of `hidden_size` inputs: normal weights of deviation 1 / sqrt(hidden_size + 1) from `seed`, bias 0.
-  ValueHead(int64_t hidden_size, at::ScalarType dtype, uint64_t seed);
+  /// A head of `hidden_size` inputs: normal weights of deviation 1 / sqrt(hidden_size + 1) from `seed`, bias 0; of the
+  /// dtype and on the device that `options` name.
+  ValueHead(int64_t hidden_size, const at::TensorOptions& options, uint64_t seed);
   /// hidden [M, D] -> [M] float32 (float64 for float64).
   Tensor values(const Tensor& hidden) const;
   /// In the group of critics, under names that start with `prefix`.

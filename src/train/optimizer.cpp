@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "rft/core/error.h"
+#include "rft/ops/adamw.h"
 
 namespace rft {
 namespace {
@@ -52,6 +53,10 @@ Optimizer::Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& 
   int64_t share = up_to(up_to(n, block_) / block_, size) / size * block_;
   own_begin_ = sharded_ ? share * processes_->rank() : 0, own_size_ = sharded_ ? share : share * size;
   auto type = parameters_.front().value.options().requires_grad(false);
+  for (const Parameter& p : parameters_)
+    if (p.value.device() != type.device())
+      bad_input("policy.device", "the model is on ", type.device(), " and '", p.name, "' on ", p.value.device(),
+                "; an objective or a critic with weights of its own needs `device: cpu`");
   flat_ = at::zeros({share * size}, type), grad_ = at::zeros({share * size}, type);
   move_in();
   bool low = flat_.scalar_type() == at::kBFloat16 || flat_.scalar_type() == at::kHalf;
@@ -108,6 +113,11 @@ void Optimizer::reduce_grad() {
 
 std::vector<double> Optimizer::block_sums() const {
   Tensor grad = own(grad_);
+  if (!grad.is_cpu()) {
+    Tensor norms = at::linalg_vector_norm(grad.view({-1, block_}), 2, at::IntArrayRef{1}, false, at::kFloat);
+    Tensor squares = norms.to(at::kDouble).square().to(at::kCPU);
+    return {squares.const_data_ptr<double>(), squares.const_data_ptr<double>() + squares.numel()};
+  }
   std::vector<double> sums;
   for (int64_t at = 0; at < own_size_; at += block_) {
     auto block = grad.narrow(0, at, block_).to(at::kFloat);
@@ -144,19 +154,18 @@ std::vector<Optimizer::Run> Optimizer::runs() const {
 void Optimizer::step(double lr, const std::set<std::string>& only) {
   auto stepped = [&](const std::string& group) { return only.empty() || only.count(group) > 0; };
   for (auto& [group, steps] : steps_) steps += stepped(group);
-  auto grad = own(grad_).to(master_.scalar_type());
+  Tensor grad = own(grad_), low = has_master() ? own(flat_) : Tensor();
   double critics = options_.critic_lr ? *options_.critic_lr / *options_.lr : 1;
   at::NoGradGuard no_grad;
   for (const Run& run : runs()) {
     const std::string& group = run.part->group;
     if (!stepped(group)) continue;
-    auto of = [&](const Tensor& x) { return std::vector<Tensor>{x.narrow(0, run.begin, run.count)}; };
-    std::vector<Tensor> p = of(master_), g = of(grad), m = of(mean_), v = of(square_),
-                        steps{at::tensor(static_cast<float>(steps_[group]))};
-    at::_fused_adamw_(p, g, m, v, {}, steps, group == groups::critic ? lr * critics : lr, options_.beta1,
-                      options_.beta2, run.part->decay ? options_.weight_decay : 0.0, options_.eps, false, false);
+    auto of = [&](const Tensor& x) { return x.defined() ? x.narrow(0, run.begin, run.count) : x; };
+    ops::adamw(of(grad),
+               {group == groups::critic ? lr * critics : lr, options_.beta1, options_.beta2,
+                run.part->decay ? options_.weight_decay : 0.0, options_.eps, steps_[group]},
+               of(master_), of(mean_), of(square_), of(low));
   }
-  if (has_master()) own(flat_).copy_(master_);
   if (sharded_) processes_->share_parts(flat_);
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "rft/core/device.h"
 #include "rft/core/error.h"
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
@@ -179,6 +180,8 @@ class Run {
     row["epoch"] = stage.epoch();
     row["num_tokens"] = static_cast<double>(at.tokens_before + stage.tokens_seen());
     row["memory/peak_bytes"] = peak_bytes();
+    if (device_in_use().is_cuda())
+      row["memory/device_peak_bytes"] = static_cast<double>(device_memory(device_in_use()).peak);
     int64_t tokens = at.tokens_before + stage.tokens_seen();
     if (seconds > 0) row["tokens_per_second"] = static_cast<double>(tokens - tokens_logged_) / seconds;
     tokens_logged_ = tokens;

@@ -42,6 +42,15 @@ TEST(Files, ADeviceIsWrittenInPlaceAndStaysADevice) {
   EXPECT_TRUE(S_ISCHR(info.st_mode));
 }
 
+TEST(Files, MemoryThatIsAFileSystemHoldsFilesLikeAnyOther) {
+  if (!directory_exists("/dev/shm")) GTEST_SKIP() << "there is no /dev/shm";
+  std::string file = cat("/dev/shm/rft-files-test-", ::getpid());
+  write_text(file, "one");
+  write_text(file, "two");
+  EXPECT_EQ(read_text(file), "two");
+  std::filesystem::remove(file);
+}
+
 TEST(Files, ReadingNamesTheFileThatIsMissingADirectoryOrTooLarge) {
   TempDir dir;
   EXPECT_NE(message_of([&] { read_text(dir / "none"); }).find(dir / "none"), std::string::npos);

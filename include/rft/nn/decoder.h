@@ -115,13 +115,15 @@ class Decoder {
  public:
   /// `tensors` are named and shaped as `save_pretrained` writes them. All missing and misshapen tensors are named in
   /// one UserError that starts with `where`. Extra tensors that are known to be derived (rotary inv_freq, attn.bias
-  /// masks) are ignored; others are an error. `dtype` is what the weights are kept in.
-  Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, at::ScalarType dtype,
+  /// masks) are ignored; others are an error. `options` say the dtype and the device of the weights.
+  Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, const at::TensorOptions& options,
           const std::string& where);
 
   const DecoderConfig& config() const { return config_; }
   DecoderWeights& weights() { return weights_; }
   const DecoderWeights& weights() const { return weights_; }
+
+  at::Device device() const { return weights_.token_embedding.device(); }
 
   /// The weights under their Hugging Face names and shapes (views or copies, on the CPU).
   std::map<std::string, Tensor> hugging_face_tensors() const;

@@ -31,10 +31,10 @@ enum class Init { uniform, zeros, ones, normal };
 class WeightSource {
  public:
   /// `tensors` are named and shaped as `save_pretrained` writes them; `where` names the directory in errors. Weights
-  /// are kept in `dtype`.
-  WeightSource(std::map<std::string, Tensor> tensors, at::ScalarType dtype, std::string where);
+  /// are kept in the dtype and on the device of `options`.
+  WeightSource(std::map<std::string, Tensor> tensors, const at::TensorOptions& options, std::string where);
   /// An untrained model with PyTorch's default initialisation, determined by `seed` and the tensors' names.
-  static WeightSource random(at::ScalarType dtype, uint64_t seed);
+  static WeightSource random(const at::TensorOptions& options, uint64_t seed);
 
   /// The same source, its names under "NAME.".
   WeightSource in(const std::string& name) const;

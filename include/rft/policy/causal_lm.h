@@ -31,6 +31,7 @@ class CausalLm : public Policy {
     std::string reference;
     std::string critic = "head";
     std::string dtype = "float32";
+    std::string device = "cpu";
     std::string assistant_turns = "last";
     bool gradient_checkpointing = false;
     std::optional<double> router_aux_weight;
@@ -95,8 +96,10 @@ class CausalLm : public Policy {
  protected:
   /// With a model that may have a score head in place of the vocabulary's.
   CausalLm(Options options, std::unique_ptr<Decoder> decoder);
+  std::unique_ptr<Decoder> load_decoder(const std::string& directory) const;
   /// Loads a model directory. Throws UserError where it is none.
-  static std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype);
+  static std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype,
+                                               const at::Device& device = at::kCPU);
   const Options& options() const { return options_; }
 
   std::unique_ptr<Decoder> decoder_;

@@ -31,6 +31,7 @@ class Diffusion : public Policy {
   struct Options {
     std::string path;
     std::string dtype = "float32";
+    std::string device = "cpu";
     bool gradient_checkpointing = false;
     std::string trained = "denoiser";
     int64_t null_class = -1;

@@ -29,8 +29,10 @@ struct ImagePipeline {
   int64_t factor() const { return codec ? codec->scale_factor() : 1; }
 };
 
+/// The denoiser, ControlNet and codec compute on `device`, the text encoders (a prompt is encoded once) on the CPU.
 /// Throws UserError naming the part that is missing or not supported.
-ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype);
+ImagePipeline load_image_pipeline(const std::string& directory, at::ScalarType dtype,
+                                  const at::Device& device = at::kCPU);
 
 /// Whether `directory` has a model_index.json.
 bool is_pipeline_directory(const std::string& directory);

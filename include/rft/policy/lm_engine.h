@@ -29,6 +29,8 @@ struct LmRequest {
 /// for max_new_tokens, and for stop texts that are empty.
 void check_request(const LmRequest& request, const DecoderConfig& config, const std::string& where);
 
+class TokenEngine;
+
 /// Used from one thread. The decoder must outlive it and keep its weights' storage.
 class LmEngine {
  public:
@@ -46,11 +48,11 @@ class LmEngine {
   int64_t samples_done() const;  ///< of all requests
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<TokenEngine> engine_;
 };
 
-/// So many samples of at most `max_new_tokens` tokens as 2 GiB of keys and values hold, at most 64.
-int64_t default_batch_size(const DecoderConfig& config, int64_t max_new_tokens);
+/// On the CPU so many samples of at most `max_new_tokens` tokens as 2 GiB of keys and values hold, at most 64; on a GPU
+/// 512 (the engine takes fewer where the device's memory is short).
+int64_t default_batch_size(const Decoder& decoder, int64_t max_new_tokens);
 
 }  // namespace rft
