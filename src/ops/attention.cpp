@@ -7,8 +7,7 @@
 #include <cmath>
 #include <vector>
 
-#include "ops/gemm.h"
-#include "ops/softmax_rows.h"
+#include "ops/decode_kernels.h"
 
 namespace rft::ops {
 namespace {
@@ -17,84 +16,99 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-/// Rows of the scores that are in memory at once; with 1024 keys they are 1 MiB.
-constexpr int64_t kRows = 256;
-/// Fewer scores are not worth the packing.
-constexpr int64_t kFewScores = 2048;
+/// Fewer scores are not worth a thread of their own.
+constexpr int64_t kFewScores = 16384;
 
-/// One head's matrix [L, d] of x [N, H, L, d].
-MatrixOf head_of(const Tensor& x, int64_t head) {
-  int64_t n = head / x.size(1), h = head % x.size(1);
-  return {x.const_data_ptr<float>() + n * x.stride(0) + h * x.stride(1), x.stride(2), x.stride(3)};
+/// Head `head` of x [N, H, L, d].
+float* head_of(const Tensor& x, int64_t head) {
+  return x.data_ptr<float>() + head / x.size(1) * x.stride(0) + head % x.size(1) * x.stride(1);
 }
 
-MatrixOf rows_from(const MatrixOf& x, int64_t first) {
-  return {x.data + first * x.row_stride, x.row_stride, x.column_stride};
-}
-MatrixOf transposed(const MatrixOf& x) { return {x.data, x.column_stride, x.row_stride}; }
+bool rows_are_dense(const Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1; }
+Tensor dense_rows(const Tensor& x) { return rows_are_dense(x) ? x : x.contiguous(); }
 
-/// A head's place in y [N, L, H, d].
-float* place_of(const Tensor& y, int64_t head, int64_t row) {
-  int64_t H = y.size(2), n = head / H, h = head % H;
-  return y.data_ptr<float>() + n * y.stride(0) + row * y.stride(1) + h * y.stride(2);
-}
-
-/// The attention [rows, M] of queries first ... first + rows to all keys.
-void weights_of(const MatrixOf& q, const MatrixOf& k, int64_t first, int64_t rows, int64_t M, int64_t d, float* out) {
-  gemm(rows, M, d, rows_from(q, first), transposed(k), {out, M, nullptr, 1 / std::sqrt(static_cast<float>(d))});
-  for (int64_t i = 0; i < rows; ++i) softmax_in_place(out + i * M, M);
+/// work(head, first row, memory) for every `wide` rows of every head.
+template <class Work>
+void for_blocks(int64_t heads, int64_t rows, int64_t others, int64_t d, const Work& work) {
+  const AttentionKernels& kernels = decode_kernels().attention;
+  const int64_t blocks = (rows + kernels.wide - 1) / kernels.wide;
+  const int64_t grain = std::max<int64_t>(1, kFewScores / (kernels.wide * others));
+  at::parallel_for(0, heads * blocks, grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> memory(static_cast<size_t>(kernels.memory(d)));
+    for (int64_t i = begin; i < end; ++i) work(i / blocks, i % blocks * kernels.wide, memory.data());
+  });
 }
 
 struct HeadAttention : torch::autograd::Function<HeadAttention> {
-  static Variable forward(AutogradContext* context, const Variable& q, const Variable& k, const Variable& v) {
-    int64_t N = q.size(0), H = q.size(1), L = q.size(2), d = q.size(3), M = k.size(2);
-    Tensor out = at::empty({N, L, H, d}, q.options().requires_grad(false));
-    at::parallel_for(0, N * H, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> scores(static_cast<size_t>(std::min(kRows, L) * M));
-      for (int64_t head = begin; head < end; ++head)
-        for (int64_t first = 0; first < L; first += kRows) {
-          int64_t rows = std::min(kRows, L - first);
-          weights_of(head_of(q, head), head_of(k, head), first, rows, M, d, scores.data());
-          gemm(rows, d, M, {scores.data(), M, 1}, head_of(v, head), {place_of(out, head, first), H * d});
-        }
+  static Variable forward(AutogradContext* context, const Variable& query, const Variable& key, const Variable& value) {
+    Tensor q = dense_rows(query), k = dense_rows(key), v = dense_rows(value);
+    const int64_t N = q.size(0), H = q.size(1), L = q.size(2), d = q.size(3), M = k.size(2);
+    const float scale = 1 / std::sqrt(static_cast<float>(d));
+    Tensor out = at::empty({N, L, H, d}, q.options().requires_grad(false)), heads = out.transpose(1, 2);
+    Tensor log_total = at::empty({N * H, L}, out.options());
+    for_blocks(N * H, L, M, d, [&](int64_t head, int64_t first, float* memory) {
+      HeadForward one{head_of(q, head),
+                      head_of(k, head),
+                      head_of(v, head),
+                      q.stride(2),
+                      k.stride(2),
+                      v.stride(2),
+                      L,
+                      M,
+                      d,
+                      scale,
+                      head_of(heads, head),
+                      heads.stride(2),
+                      log_total.data_ptr<float>() + head * L};
+      decode_kernels().attention.forward(one, first, memory);
     });
-    context->save_for_backward({q, k, v, out});
+    context->save_for_backward({q, k, v, out, log_total});
     return out;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     auto saved = context->get_saved_variables();
-    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], dout = gradients[0].contiguous();
-    int64_t N = q.size(0), H = q.size(1), L = q.size(2), d = q.size(3), M = k.size(2);
-    Tensor dq = at::empty({N, L, H, d}, q.options().requires_grad(false));
-    Tensor dk = at::zeros({N, M, H, d}, dq.options()), dv = at::zeros_like(dk);
-    Tensor inner = dout.mul(out).sum(3).contiguous();  // [N, L, H]
-    Tensor dout_heads = dout.transpose(1, 2);
-    const float scale = 1 / std::sqrt(static_cast<float>(d));
-    at::parallel_for(0, N * H, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> p(static_cast<size_t>(std::min(kRows, L) * M)), dp(p.size());
-      for (int64_t head = begin; head < end; ++head)
-        for (int64_t first = 0; first < L; first += kRows) {
-          int64_t rows = std::min(kRows, L - first);
-          MatrixOf query = head_of(q, head), key = head_of(k, head), up = rows_from(head_of(dout_heads, head), first);
-          weights_of(query, key, first, rows, M, d, p.data());
-          gemm(rows, M, d, up, transposed(head_of(v, head)), {dp.data(), M});
-          gemm(M, d, rows, transposed({p.data(), M, 1}), up, {place_of(dv, head, 0), H * d, nullptr, 1, true});
-          const float* row_inner = inner.const_data_ptr<float>() + head / H * L * H + head % H;
-          for (int64_t i = 0; i < rows; ++i)
-            softmax_gradient(p.data() + i * M, dp.data() + i * M, M, row_inner[(first + i) * H]);
-          gemm(rows, d, M, {dp.data(), M, 1}, key, {place_of(dq, head, first), H * d, nullptr, scale});
-          gemm(M, d, rows, transposed({dp.data(), M, 1}), rows_from(query, first),
-               {place_of(dk, head, 0), H * d, nullptr, scale, true});
-        }
-    });
-    return {dq.transpose(1, 2), dk.transpose(1, 2), dv.transpose(1, 2)};
+    const Tensor &out = saved[3], &log_total = saved[4];
+    Tensor q = saved[0].contiguous(), k = saved[1].contiguous(), v = saved[2].contiguous();
+    Tensor up = gradients[0].transpose(1, 2).contiguous();
+    const int64_t N = q.size(0), H = q.size(1), L = q.size(2), d = q.size(3), M = k.size(2);
+    Tensor inner = gradients[0].mul(out).sum(3).transpose(1, 2).contiguous();  // [N, H, L]
+    auto room = [&](int64_t rows) { return at::empty({N, rows, H, d}, out.options()).transpose(1, 2); };
+    Tensor dq = room(L), dk = room(M), dv = room(M);
+    auto of = [&](int64_t head) {
+      return HeadBackward{head_of(q, head),
+                          head_of(k, head),
+                          head_of(v, head),
+                          head_of(up, head),
+                          L,
+                          M,
+                          d,
+                          1 / std::sqrt(static_cast<float>(d)),
+                          log_total.const_data_ptr<float>() + head * L,
+                          inner.const_data_ptr<float>() + head * L,
+                          head_of(dq, head),
+                          head_of(dk, head),
+                          head_of(dv, head),
+                          dq.stride(2),
+                          dk.stride(2),
+                          dv.stride(2)};
+    };
+    if (context->needs_input_grad(0))
+      for_blocks(N * H, L, M, d, [&](int64_t head, int64_t first, float* memory) {
+        decode_kernels().attention.queries_backward(of(head), first, memory);
+      });
+    if (context->needs_input_grad(1) || context->needs_input_grad(2))
+      for_blocks(N * H, M, L, d, [&](int64_t head, int64_t first, float* memory) {
+        decode_kernels().attention.keys_backward(of(head), first, memory);
+      });
+    auto wanted = [&](size_t i, const Tensor& x) { return context->needs_input_grad(i) ? x : Tensor(); };
+    return {wanted(0, dq), wanted(1, dk), wanted(2, dv)};
   }
 };
 
 bool suits(const Tensor& q, const Tensor& k, const Tensor& v) {
-  auto plain = [](const Tensor& x) { return x.scalar_type() == at::kFloat && x.is_cpu(); };
-  return gemm_is_faster() && plain(q) && plain(k) && plain(v) && q.size(2) * k.size(2) >= kFewScores;
+  auto plain = [](const Tensor& x) { return x.scalar_type() == at::kFloat && x.is_cpu() && x.numel() > 0; };
+  return plain(q) && plain(k) && plain(v);
 }
 
 }  // namespace

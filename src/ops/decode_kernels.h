@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "ops/attention_heads.h"
+
 namespace rft::ops {
 
 struct LinearArgs {
@@ -62,6 +64,7 @@ struct DecodeKernels {
   /// block_sums [ceil(n / kSumBlock)]
   ExpSums (*exp_sums)(const float* logits, int64_t n, float scale, double* block_sums);
   float (*max)(const float* x, int64_t n);
+  AttentionKernels attention;
 };
 
 /// The sets that this CPU runs, fastest first; the last is portable.

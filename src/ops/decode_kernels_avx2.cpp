@@ -1,6 +1,7 @@
 /// The decoding kernels for AVX2 with FMA.
 #ifdef __x86_64__
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -20,6 +21,7 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 #define RFT_LANES 8
+#include "ops/attention_kernels.h"
 #include "ops/decode_attention_kernels.h"
 #include "ops/decode_layer_kernels.h"
 #include "ops/decode_linear_kernels.h"
@@ -38,7 +40,7 @@ const DecodeKernels& avx2_kernels() {
                                      gated_silu, gated_silu_gradient,
                                      gelu_tanh,  gelu_erf,
                                      silu,       exp_sums,
-                                     row_max};
+                                     row_max,    kAttention};
   return kernels;
 }
 

@@ -1,6 +1,7 @@
 /// The decoding kernels for AVX-512.
 #ifdef __x86_64__
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -21,6 +22,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #endif
 #define RFT_LANES 16
+#include "ops/attention_kernels.h"
 #include "ops/decode_attention_kernels.h"
 #include "ops/decode_layer_kernels.h"
 #include "ops/decode_linear_kernels.h"
@@ -39,7 +41,7 @@ const DecodeKernels& avx512_kernels() {
                                      gated_silu, gated_silu_gradient,
                                      gelu_tanh,  gelu_erf,
                                      silu,       exp_sums,
-                                     row_max};
+                                     row_max,    kAttention};
   return kernels;
 }
 

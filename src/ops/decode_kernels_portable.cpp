@@ -1,5 +1,6 @@
 /// The decoding kernels for any CPU.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "rft/ops/decode_attention.h"
 
 #define RFT_LANES 4
+#include "ops/attention_kernels.h"
 #include "ops/decode_attention_kernels.h"
 #include "ops/decode_layer_kernels.h"
 #include "ops/decode_linear_kernels.h"
@@ -19,8 +21,9 @@
 namespace rft::ops {
 
 const DecodeKernels& portable_kernels() {
-  static const DecodeKernels kernels{"portable",          9,         linear,   attend, rms_norm, layer_norm, gated_silu,
-                                     gated_silu_gradient, gelu_tanh, gelu_erf, silu,   exp_sums, row_max};
+  static const DecodeKernels kernels{
+      "portable",          9,         linear,   attend, rms_norm, layer_norm, gated_silu,
+      gated_silu_gradient, gelu_tanh, gelu_erf, silu,   exp_sums, row_max,    kAttention};
   return kernels;
 }
 

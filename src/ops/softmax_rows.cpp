@@ -106,22 +106,4 @@ void to_gradient(double* z, int64_t n, double lse, double g, double h, double en
   gradient(z, n, lse, g, h, entropy);
 }
 
-RFT_VECTORISED void softmax_in_place(float* z, int64_t n) {
-  const float top = largest(z, n);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < n; ++j) {
-    z[j] = fast_exp(z[j] - top);
-    sum += z[j];
-  }
-  const float factor = 1 / sum;
-#pragma omp simd
-  for (int64_t j = 0; j < n; ++j) z[j] *= factor;
-}
-
-RFT_VECTORISED void softmax_gradient(const float* p, float* dp, int64_t n, float inner) {
-#pragma omp simd
-  for (int64_t j = 0; j < n; ++j) dp[j] = p[j] * (dp[j] - inner);
-}
-
 }  // namespace rft::ops

@@ -16,11 +16,6 @@ struct SoftmaxSums {
 void add_block(SoftmaxSums& sums, const float* z, int64_t n, bool with_entropy);
 void add_block(SoftmaxSums& sums, const double* z, int64_t n, bool with_entropy);
 
-/// z becomes softmax(z).
-void softmax_in_place(float* z, int64_t n);
-/// dp becomes p (dp - inner): the gradient of a softmax p whose gradient is dp, inner = sum p dp.
-void softmax_gradient(const float* p, float* dp, int64_t n, float inner);
-
 /// Replaces z[j] by -p (g + h (log p + entropy)) with log p = z[j] - lse: the gradient of g log p[target] + h entropy
 /// with respect to z[j], but for the target's own +g.
 void to_gradient(float* z, int64_t n, float lse, float g, float h, float entropy);
