@@ -17,7 +17,7 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct GenerateArguments {
   std::string model, prompts, out, dtype = "float32", device = "cpu";
   int64_t samples = 1;
   uint64_t seed = 0;
@@ -60,7 +60,7 @@ std::string out_line(const std::string& row, const SampledRow& sampled, const To
 }
 
 template <class Model>
-void run(const Arguments& arguments) {
+void run_generate(const GenerateArguments& arguments) {
   const Rows rows = Rows::load(arguments.prompts);
   typename Model::Options options;
   options.path = arguments.model;
@@ -121,7 +121,7 @@ void add_sampler_options(CLI::App& command, SamplerOptions& sampler) {
 }  // namespace
 
 void add_generate(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<GenerateArguments>();
   CLI::App* command = program.add_subcommand("generate", "completions of prompts");
   command->add_option("model", arguments->model, "Hugging Face model directory, or PEFT adapter directory")->required();
   command->add_option("--prompts", arguments->prompts, "JSONL: \"prompt\" or \"input_ids\" a row")->required();
@@ -139,7 +139,7 @@ void add_generate(CLI::App& program) {
   command->footer("Example: rft generate models/tiny --prompts prompts.jsonl --out answers.jsonl --temperature 0");
   command->callback([arguments, &program] {
     arguments->quiet = program.count("--quiet") > 0;
-    is_seq2seq_directory(arguments->model) ? run<Seq2SeqLm>(*arguments) : run<CausalLm>(*arguments);
+    is_seq2seq_directory(arguments->model) ? run_generate<Seq2SeqLm>(*arguments) : run_generate<CausalLm>(*arguments);
   });
 }
 

@@ -20,7 +20,7 @@ namespace {
 /// Tokens that are evaluated at once.
 constexpr int64_t kBatchTokens = 4096;
 
-struct Arguments {
+struct LogprobArguments {
   std::string model, data, out, dtype = "float32", device = "cpu";
 };
 
@@ -68,7 +68,7 @@ std::vector<std::vector<float>> score(Policy& policy, const TokenRows& rows) {
 }
 
 template <class Model>
-void run(const Arguments& arguments) {
+void run_logprob(const LogprobArguments& arguments) {
   const Rows rows = Rows::load(arguments.data);
   typename Model::Options options;
   options.path = arguments.model;
@@ -96,7 +96,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_logprob(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<LogprobArguments>();
   CLI::App* command = program.add_subcommand("logprob", "log-probabilities of given completions");
   command->add_option("model", arguments->model, "Hugging Face model directory, or PEFT adapter directory")->required();
   command
@@ -109,8 +109,9 @@ void add_logprob(CLI::App& program) {
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();
   command->footer("Example: rft logprob models/tiny --data completions.jsonl --out scores.jsonl");
-  command->callback(
-      [arguments] { is_seq2seq_directory(arguments->model) ? run<Seq2SeqLm>(*arguments) : run<CausalLm>(*arguments); });
+  command->callback([arguments] {
+    is_seq2seq_directory(arguments->model) ? run_logprob<Seq2SeqLm>(*arguments) : run_logprob<CausalLm>(*arguments);
+  });
 }
 
 }  // namespace rft::app

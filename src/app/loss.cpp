@@ -15,7 +15,7 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct LossArguments {
   std::string file, batch, out;
 };
 
@@ -60,7 +60,7 @@ std::map<std::string, Tensor> results(const Loss& loss, const LossBatch& input, 
   return out;
 }
 
-void run(const Arguments& arguments) {
+void run_loss(const LossArguments& arguments) {
   Config config = Config::load(arguments.file);
   Blocks blocks = blocks_of(config);
   auto objective = registry<Objective>().make(*blocks.objective, {"credit"});
@@ -80,7 +80,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_loss(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<LossArguments>();
   auto* command = program.add_subcommand("loss", "one objective on a saved batch: loss, gradients, metrics");
   command->footer("Example: rft loss objective.yaml --batch batch.safetensors --out result.safetensors");
   command
@@ -89,7 +89,7 @@ void add_loss(CLI::App& program) {
   command->add_option("--batch", arguments->batch, "safetensors: logp, mask, advantage, ... (docs: `rft loss` batches)")
       ->required();
   command->add_option("--out", arguments->out, "safetensors: loss, grad.NAME, metric.NAME")->required();
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_loss(*arguments); });
 }
 
 }  // namespace rft::app

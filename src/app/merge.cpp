@@ -13,11 +13,11 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct MergeArguments {
   std::string adapter, base, out, dtype = "float32";
 };
 
-void merge_language_model(const Arguments& arguments) {
+void merge_language_model(const MergeArguments& arguments) {
   CausalLm::Options options;
   options.path = arguments.adapter, options.dtype = arguments.dtype;
   if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
@@ -26,7 +26,7 @@ void merge_language_model(const Arguments& arguments) {
   policy.save(arguments.out);
 }
 
-void merge_image_model(const Arguments& arguments) {
+void merge_image_model(const MergeArguments& arguments) {
   if (arguments.base.empty())
     bad_input("--base", "the file of an image model's adapters does not say what they are for: name its directory");
   Diffusion::Options options;
@@ -36,7 +36,7 @@ void merge_image_model(const Arguments& arguments) {
   policy.save(arguments.out);
 }
 
-void run(const Arguments& arguments) {
+void run_merge(const MergeArguments& arguments) {
   const std::string &from = arguments.adapter, &to = arguments.out;
   if (std::filesystem::exists(to) && !(directory_exists(to) && std::filesystem::is_empty(to)))
     bad_input("--out", "'", to, "' exists; name a directory that does not, or is empty");
@@ -52,7 +52,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_merge(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<MergeArguments>();
   CLI::App* command = program.add_subcommand("merge", "a model with its adapters added to the weights");
   command->add_option("adapter", arguments->adapter, "PEFT adapter directory, or one with diffusers' LoRA file")
       ->required();
@@ -62,7 +62,7 @@ void add_merge(CLI::App& program) {
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   command->footer("Example: rft merge runs/grpo/final --out models/tuned");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_merge(*arguments); });
 }
 
 }  // namespace rft::app

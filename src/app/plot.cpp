@@ -13,7 +13,7 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct PlotArguments {
   std::vector<std::string> runs, keys;
   std::string out;
 };
@@ -41,7 +41,7 @@ std::vector<std::string> names_of(const std::vector<std::string>& runs) {
   return names;
 }
 
-void plot(const Arguments& arguments) {
+void plot(const PlotArguments& arguments) {
   std::vector<CurveRun> runs;
   auto names = names_of(arguments.runs);
   for (size_t i = 0; i < names.size(); ++i) runs.push_back(read_curves(metrics_file(arguments.runs[i]), names[i]));
@@ -51,7 +51,7 @@ void plot(const Arguments& arguments) {
 }  // namespace
 
 void add_plot(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PlotArguments>();
   auto* command = program.add_subcommand("plot", "draw learning curves, runs compared");
   command->footer("Example: rft plot runs/grpo runs/rloo --out curves.svg --keys reward,kl");
   command->add_option("RUN_DIR", arguments->runs, "run directories, or metrics.jsonl files")->required();

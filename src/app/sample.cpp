@@ -24,7 +24,7 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct SampleArguments {
   std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32", device = "cpu";
   int64_t steps = 20, samples = 1, height = 0, width = 0, frames = 1;
   uint64_t seed = 0;
@@ -40,7 +40,7 @@ struct GivenNoise {
   Tensor noise, step_noise;
 };
 
-GivenNoise read_noise(const Arguments& arguments, int64_t rows) {
+GivenNoise read_noise(const SampleArguments& arguments, int64_t rows) {
   if (arguments.noise.empty()) return {};
   auto tensors = load_safetensors(arguments.noise).tensors;
   auto found = tensors.find("noise");
@@ -59,7 +59,7 @@ GivenNoise read_noise(const Arguments& arguments, int64_t rows) {
 }
 
 /// Rollout options as a recipe would give them.
-void set_rollout(Diffusion& policy, const Arguments& arguments) {
+void set_rollout(Diffusion& policy, const SampleArguments& arguments) {
   Config block = Config::map();
   auto set = [&](const char* name, const std::string& value, bool text = false) {
     block.set(name, Config::scalar(value, text));
@@ -74,7 +74,7 @@ void set_rollout(Diffusion& policy, const Arguments& arguments) {
 }
 
 /// The rows of --prompts, or one without anything; with --image each starts from it, unless it names its own.
-Rows prompt_rows(const Arguments& arguments) {
+Rows prompt_rows(const SampleArguments& arguments) {
   Rows rows = arguments.prompts.empty() ? Rows::parse({"{}"}, "--prompts") : Rows::load(arguments.prompts);
   if (arguments.image.empty()) return rows;
   std::string image = std::filesystem::absolute(arguments.image).string();
@@ -101,7 +101,7 @@ void write_images(const std::string& directory, const Tensor& images, int64_t fr
 }
 
 Tensor plain_latents(Diffusion& policy, const Fields& context, const Tensor& noise, const Tensor& step_noise,
-                     const Arguments& arguments) {
+                     const SampleArguments& arguments) {
   Progress progress("sample", arguments.quiet);
   progress.begin("", 0, noise.size(0) * arguments.steps, "steps");
   Tensor latents = policy.run(context, noise, step_noise, arguments.seed, arguments.eta,
@@ -110,7 +110,8 @@ Tensor plain_latents(Diffusion& policy, const Fields& context, const Tensor& noi
   return latents;
 }
 
-Tensor steered_latents(Diffusion& policy, const Fields& context, const Tensor& noise, const Arguments& arguments) {
+Tensor steered_latents(Diffusion& policy, const Fields& context, const Tensor& noise,
+                       const SampleArguments& arguments) {
   at::AutoGradMode gradients(arguments.steer.method == "reno");
   for (auto& parameter : policy.parameters()) parameter.value.requires_grad_(false);
   if (arguments.reward.empty())
@@ -123,7 +124,7 @@ Tensor steered_latents(Diffusion& policy, const Fields& context, const Tensor& n
                [&](const Experience& sample) { return reward->score(sample).value; });
 }
 
-void add_steering(CLI::App& command, Arguments& arguments) {
+void add_steering(CLI::App& command, SampleArguments& arguments) {
   command.add_option("--steer", arguments.steer.method, "steer towards a reward, without training")
       ->check(CLI::IsMember(steering_methods()));
   command.add_option("--reward", arguments.reward, "the rewards that steer: a recipe or its `reward:` block (.yaml)");
@@ -152,7 +153,7 @@ void add_steering(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
 }
 
-void run(const Arguments& arguments) {
+void run_sample(const SampleArguments& arguments) {
   Diffusion::Options options;
   options.path = arguments.model, options.dtype = arguments.dtype, options.device = arguments.device,
   options.adapter = arguments.lora;
@@ -181,7 +182,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_sample(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<SampleArguments>();
   auto* command = program.add_subcommand("sample", "images from a diffusion or flow model");
   command->footer(
       "Example: rft sample models/sd15 --prompts prompts.jsonl --out images --steps 30 --guidance 7.5\n"
@@ -229,7 +230,7 @@ void add_sample(CLI::App& program) {
     if (command->count("--image") && arguments->strength == 1) bad_input("--image", "needs --strength below 1");
     arguments->steered = command->count("--steer") > 0;
     arguments->quiet = program.count("--quiet") > 0;
-    run(*arguments);
+    run_sample(*arguments);
   });
 }
 

@@ -16,7 +16,7 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct ScoreArguments {
   std::string file, data, out;
 };
 
@@ -42,7 +42,7 @@ std::string out_line(const std::string& row, const Rewards& rewards, int64_t i) 
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-void run(const Arguments& arguments) {
+void run_score(const ScoreArguments& arguments) {
   auto reward = load_reward(arguments.file);
   Rows rows = Rows::load(arguments.data);
   for (int64_t i = 0; i < rows.size(); ++i) rows.string(i, extra::completion);  // a text, not a number or null
@@ -56,7 +56,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_score(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ScoreArguments>();
   auto* command = program.add_subcommand("score", "run rewards on given completions");
   command->footer(
       "Example: rft score reward.yaml --data completions.jsonl --out scored.jsonl\n"
@@ -66,7 +66,7 @@ void add_score(CLI::App& program) {
   command->add_option("--data", arguments->data, "rows with \"completion\" and what the rewards read (.jsonl)")
       ->required();
   command->add_option("--out", arguments->out, "the rows with \"reward\" and \"components\"")->required();
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_score(*arguments); });
 }
 
 }  // namespace rft::app

@@ -19,7 +19,7 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct ServeArguments {
   std::string model, host = "127.0.0.1", name, api_key, dtype = "float32", device = "cpu";
   int64_t port = 8000, batch_size = 0, max_new_tokens = 4096, most_waiting = 256;
   uint64_t seed = 0;
@@ -32,7 +32,7 @@ constexpr int kConnections = 128;
 
 class Api {
  public:
-  Api(const Arguments& arguments, CompletionService& service)
+  Api(const ServeArguments& arguments, CompletionService& service)
       : arguments_(arguments), service_(service), started_(std::time(nullptr)) {}
 
   void attach(httplib::Server& server) {
@@ -133,13 +133,13 @@ class Api {
     });
   }
 
-  const Arguments& arguments_;
+  const ServeArguments& arguments_;
   CompletionService& service_;
   int64_t started_;
   std::atomic<int64_t> answers_ = 0;
 };
 
-void listen(const Arguments& arguments, CompletionService& service) {
+void listen(const ServeArguments& arguments, CompletionService& service) {
   httplib::Server server;
   server.new_task_queue = [] { return new httplib::ThreadPool(kConnections); };
   server.set_payload_max_length(kMostBytes);
@@ -164,7 +164,7 @@ void listen(const Arguments& arguments, CompletionService& service) {
   watch.join();
 }
 
-void serve(Arguments arguments) {
+void serve(ServeArguments arguments) {
   CausalLm::Options options;
   options.path = arguments.model, options.dtype = arguments.dtype;
   options.device = arguments.device;
@@ -180,7 +180,7 @@ void serve(Arguments arguments) {
 
 #else
 
-void serve(const Arguments&) {
+void serve(const ServeArguments&) {
   bad_input("serve", "this build of rft has no HTTP library; bash cmake/bootstrap.sh installs libcpp-httplib-dev");
 }
 
@@ -189,7 +189,7 @@ void serve(const Arguments&) {
 }  // namespace
 
 void add_serve(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ServeArguments>();
   CLI::App* command =
       program.add_subcommand("serve", "an OpenAI-compatible server: /v1/completions, /v1/chat/completions");
   command->footer("Example: rft serve runs/quickstart/final --port 8000");

@@ -8,14 +8,14 @@
 namespace rft::app {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string file;
   std::vector<std::string> overrides;
   TrainRequest request;
 };
 
 /// --resume and --dry-run after the overrides are options, not overrides: CLI11 sorts them out.
-void add_recipe_arguments(CLI::App& command, Arguments& arguments) {
+void add_recipe_arguments(CLI::App& command, TrainArguments& arguments) {
   command.add_option("FILE", arguments.file, "the recipe, a YAML file")->required();
   command.add_option("OVERRIDES", arguments.overrides, "key.path=value, replacing what the recipe says");
 }
@@ -23,7 +23,7 @@ void add_recipe_arguments(CLI::App& command, Arguments& arguments) {
 }  // namespace
 
 void add_train(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TrainArguments>();
   auto* command = program.add_subcommand("train", "run a recipe");
   command->footer("Example: rft train configs/grpo.yaml train.steps=100 run.seed=1");
   add_recipe_arguments(*command, *arguments);
@@ -46,7 +46,7 @@ void add_train(CLI::App& program) {
 }
 
 void add_check(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TrainArguments>();
   auto* command = program.add_subcommand("check", "validate a recipe without running it");
   command->footer("Example: rft check configs/grpo.yaml");
   add_recipe_arguments(*command, *arguments);

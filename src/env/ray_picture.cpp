@@ -14,27 +14,27 @@
 namespace rft {
 namespace {
 
-using Vector = std::array<mjtNum, 3>;
+using Vector3 = std::array<mjtNum, 3>;
 using Colour = std::array<double, 3>;
 
 /// Rays a pixel, in each direction.
 constexpr int kFine = 2;
 constexpr double kAmbient = 0.4, kShadow = 0.6, kTile = 1.0;  ///< kTile: metres of the floor's pattern
-const Vector kToLight = {-0.26, -0.35, 0.9};
+const Vector3 kToLight = {-0.26, -0.35, 0.9};
 const Colour kSkyLow = {0.93, 0.95, 0.98}, kSkyHigh = {0.55, 0.70, 0.88}, kPlane = {0.80, 0.86, 0.90},
              kOtherTile = {0.66, 0.74, 0.80};
 
-Vector along(const Vector& from, const Vector& direction, double distance) {
+Vector3 along(const Vector3& from, const Vector3& direction, double distance) {
   return {from[0] + direction[0] * distance, from[1] + direction[1] * distance, from[2] + direction[2] * distance};
 }
-Vector unit(Vector v) {
+Vector3 unit_length(Vector3 v) {
   mju_normalize3(v.data());
   return v;
 }
 
 /// Where one looks from, and what the middle and the edges of the picture are.
 struct Camera {
-  Vector eye, forward, right, up;
+  Vector3 eye, forward, right, up;
   double half_height;  ///< of the picture at distance 1
 };
 
@@ -50,16 +50,16 @@ Camera camera_of(const mjModel* m, const mjData* d) {
   }
   double azimuth = m->vis.global.azimuth * mjPI / 180, elevation = m->vis.global.elevation * mjPI / 180;
   out.forward = {std::cos(elevation) * std::cos(azimuth), std::cos(elevation) * std::sin(azimuth), std::sin(elevation)};
-  mju_cross(out.right.data(), out.forward.data(), Vector{0, 0, 1}.data());
-  out.right = unit(out.right);
+  mju_cross(out.right.data(), out.forward.data(), Vector3{0, 0, 1}.data());
+  out.right = unit_length(out.right);
   mju_cross(out.up.data(), out.right.data(), out.forward.data());
-  Vector centre = {m->stat.center[0], m->stat.center[1], m->stat.center[2]};
+  Vector3 centre = {m->stat.center[0], m->stat.center[1], m->stat.center[2]};
   out.eye = along(centre, out.forward, -1.5 * m->stat.extent);
   out.half_height = std::tan(m->vis.global.fovy * mjPI / 360);
   return out;
 }
 
-Colour paint_of(const mjModel* m, int geom, const Vector& at) {
+Colour paint_of(const mjModel* m, int geom, const Vector3& at) {
   if (m->geom_type[geom] == mjGEOM_PLANE) {
     auto tile = static_cast<int64_t>(std::floor(at[0] / kTile) + std::floor(at[1] / kTile));
     return tile % 2 == 0 ? kPlane : kOtherTile;
@@ -70,14 +70,14 @@ Colour paint_of(const mjModel* m, int geom, const Vector& at) {
 
 /// The first thing on a ray's way and its distance; -1 where there is nothing. Planes have no end in MuJoCo's physics,
 /// but mj_ray() meets them only as far as they are drawn.
-int first_hit(const mjModel* m, const mjData* d, const Vector& eye, const Vector& ray, double& distance,
-              Vector& normal) {
+int first_hit(const mjModel* m, const mjData* d, const Vector3& eye, const Vector3& ray, double& distance,
+              Vector3& normal) {
   int geom = -1;
   distance = mj_ray(m, d, eye.data(), ray.data(), nullptr, 1, -1, &geom, normal.data());
   for (int i = 0; i < m->ngeom; ++i) {
     if (m->geom_type[i] != mjGEOM_PLANE) continue;
     const mjtNum *r = d->geom_xmat + 9 * i, *at = d->geom_xpos + 3 * i;
-    Vector up = {r[2], r[5], r[8]}, to = {at[0] - eye[0], at[1] - eye[1], at[2] - eye[2]};
+    Vector3 up = {r[2], r[5], r[8]}, to = {at[0] - eye[0], at[1] - eye[1], at[2] - eye[2]};
     double along_up = mju_dot3(ray.data(), up.data()), far = mju_dot3(to.data(), up.data()) / along_up;
     if (along_up >= 0 || far <= 0 || (geom >= 0 && far >= distance)) continue;
     geom = i, distance = far, normal = up;
@@ -85,8 +85,8 @@ int first_hit(const mjModel* m, const mjData* d, const Vector& eye, const Vector
   return geom;
 }
 
-Colour seen_along(const mjModel* m, const mjData* d, const Vector& eye, const Vector& ray, const Vector& light) {
-  Vector normal{};
+Colour seen_along(const mjModel* m, const mjData* d, const Vector3& eye, const Vector3& ray, const Vector3& light) {
+  Vector3 normal{};
   double distance = 0;
   int geom = first_hit(m, d, eye, ray, distance, normal);
   Colour out;
@@ -95,12 +95,12 @@ Colour seen_along(const mjModel* m, const mjData* d, const Vector& eye, const Ve
     for (int c = 0; c < 3; ++c) out[c] = kSkyLow[c] + (kSkyHigh[c] - kSkyLow[c]) * high;
     return out;
   }
-  Vector at = along(eye, ray, distance);
+  Vector3 at = along(eye, ray, distance);
   if (mju_dot3(normal.data(), ray.data()) > 0) normal = {-normal[0], -normal[1], -normal[2]};
   double facing = std::max(0.0, mju_dot3(normal.data(), light.data()));
   if (facing > 0) {
     int other = -1;
-    Vector above = along(at, normal, 1e-4);
+    Vector3 above = along(at, normal, 1e-4);
     if (mj_ray(m, d, above.data(), light.data(), nullptr, 1, -1, &other, nullptr) >= 0) facing *= 1 - kShadow;
   }
   Colour paint = paint_of(m, geom, at);
@@ -114,7 +114,7 @@ Tensor Simulation::render(int64_t height, int64_t width) const {
   const mjModel* m = impl_->model.get();
   const mjData* d = impl_->data.get();
   Camera camera = camera_of(m, d);
-  Vector light = unit(kToLight);
+  Vector3 light = unit_length(kToLight);
   Tensor out = at::empty({3, height, width}, at::kFloat);
   float* to = out.data_ptr<float>();
   at::parallel_for(0, height, 1, [&](int64_t begin, int64_t end) {
@@ -125,7 +125,7 @@ Tensor Simulation::render(int64_t height, int64_t width) const {
         double x = (static_cast<double>(i % width) + (fine % kFine + 0.5) / kFine) / static_cast<double>(width);
         double up = (1 - 2 * y) * camera.half_height;
         double right = (2 * x - 1) * camera.half_height * static_cast<double>(width) / static_cast<double>(height);
-        Vector ray = unit(along(along(camera.forward, camera.right, right), camera.up, up));
+        Vector3 ray = unit_length(along(along(camera.forward, camera.right, right), camera.up, up));
         Colour one = seen_along(m, d, camera.eye, ray, light);
         for (int c = 0; c < 3; ++c) sum[c] += one[c] / (kFine * kFine);
       }

@@ -25,7 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMaxDepth = 64;
+constexpr int kDeepestRow = 64;
 constexpr size_t kMaxFileBytes = size_t{64} << 30;
 
 struct Row {
@@ -43,8 +43,8 @@ std::string plain_message(const std::string& what) {
 }
 
 Json parse_row(std::string_view text, const std::string& where) {
-  if (size_t column = too_deep_at(text, kMaxDepth))
-    bad_input(cat(where, ":", column), "a row may nest at most ", kMaxDepth, " deep; this one nests deeper");
+  if (size_t column = too_deep_at(text, kDeepestRow))
+    bad_input(cat(where, ":", column), "a row may nest at most ", kDeepestRow, " deep; this one nests deeper");
   // The parser takes a zero byte for the end of its input.
   if (size_t zero = text.find('\0'); zero != std::string_view::npos)
     bad_input(cat(where, ":", zero + 1), "a row must be one JSON object in one line; got a zero byte");

@@ -22,7 +22,7 @@ namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 constexpr size_t kMaxDimensions = 64;
-constexpr int kMaxDepth = 3;  // tensors, one tensor's fields, its shape
+constexpr int kDeepestHeader = 3;  // tensors, one tensor's fields, its shape
 
 struct Dtype {
   const char* name;
@@ -79,7 +79,7 @@ class Map {
 /// Parses the header; a name that is given twice (at any level) or nesting deeper than the format has is refused.
 nlohmann::json parse_header(const std::string& file, std::string_view text) {
   if (text.empty() || text[0] != '{') bad_input(file, "the header must begin with '{'");
-  if (too_deep_at(text, kMaxDepth)) bad_input(file, "the header nests deeper than the format's ", kMaxDepth);
+  if (too_deep_at(text, kDeepestHeader)) bad_input(file, "the header nests deeper than the format's ", kDeepestHeader);
   std::vector<std::set<std::string>> names;
   std::string twice;
   auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {

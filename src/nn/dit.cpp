@@ -11,7 +11,7 @@
 namespace rft {
 namespace {
 
-constexpr int64_t kTimeFeatures = 256;
+constexpr int64_t kNormTimeFeatures = 256;
 
 struct Settings {
   Patches::Shape patches;
@@ -51,7 +51,7 @@ struct Settings {
 struct Block {
   Block(const WeightSource& source, const Settings& s)
       : s(s),
-        time(source.in("norm1.emb.timestep_embedder"), kTimeFeatures, s.attention.width),
+        time(source.in("norm1.emb.timestep_embedder"), kNormTimeFeatures, s.attention.width),
         classes(source.embedding("norm1.emb.class_embedder.embedding_table", s.classes + 1, s.attention.width)),
         norm1(source, "norm1", s.attention.width, 6),
         self(image_stream(source.in("attn1"), s.attention)),
@@ -96,7 +96,7 @@ class Dit : public TransformerDenoiser {
                  const ControlResiduals* control) const override {
     check_sample(sample, s_.patches.in_channels, s_.patches.patch, control);
     if (!told.class_labels.defined()) bad_input("class_label", "the model is told a class; the rows have none");
-    Tensor features = sinusoidal(timestep, kTimeFeatures, true, 1).to(sample.scalar_type());
+    Tensor features = sinusoidal(timestep, kNormTimeFeatures, true, 1).to(sample.scalar_type());
     Tensor x = patches_.embed(sample);
     for (const Block& block : blocks_)
       x = through([&block](const std::vector<Tensor>& in) { return block(in[0], in[1], in[2]); },

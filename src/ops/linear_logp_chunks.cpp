@@ -31,13 +31,13 @@ void add_product(Tensor& sum, const Tensor& a, const Tensor& b) {
 
 /// The logits of some rows, capped; what they are to be multiplied by; and the cap's slope, which is undefined where
 /// there is no cap or nobody asks.
-struct Logits {
+struct ChunkLogits {
   Tensor values, slope;
   double scale;
 };
 
-Logits logits_of(const Tensor& rows, const Tensor& weight, const ChunkShape& shape, bool with_slope) {
-  Logits out{wide_product(rows, weight.t()), {}, 1 / shape.temperature};
+ChunkLogits logits_of(const Tensor& rows, const Tensor& weight, const ChunkShape& shape, bool with_slope) {
+  ChunkLogits out{wide_product(rows, weight.t()), {}, 1 / shape.temperature};
   if (shape.softcap <= 0) return out;
   out.values.div_(shape.softcap).tanh_();
   if (with_slope) out.slope = out.values.square().neg_().add_(1);
@@ -58,7 +58,7 @@ ChunkedLogp chunked_logp(const Tensor& hidden, const Tensor& weight, const Tenso
   int64_t N = hidden.size(0);
   ChunkedLogp out{at::empty({N}, options), at::empty({N}, options), at::empty({N}, options)};
   for_chunks(hidden, weight, shape, [&](int64_t at, int64_t rows) {
-    Logits logits = logits_of(hidden.narrow(0, at, rows), weight, shape, false);
+    ChunkLogits logits = logits_of(hidden.narrow(0, at, rows), weight, shape, false);
     TokenLogp part = token_logp(logits.values, target.narrow(0, at, rows), logits.scale);
     out.logp.narrow(0, at, rows).copy_(part.logp);
     out.lse.narrow(0, at, rows).copy_(part.lse);
@@ -77,7 +77,7 @@ ChunkedGradients chunked_logp_backward(const Tensor& hidden, const Tensor& weigh
   for_chunks(hidden, weight, shape, [&](int64_t at, int64_t rows) {
     auto of = [&](const Tensor& x) { return x.defined() ? x.narrow(0, at, rows) : x; };
     Tensor some = of(hidden);
-    Logits logits = logits_of(some, weight, shape, true);
+    ChunkLogits logits = logits_of(some, weight, shape, true);
     // In the products' dtype, which on a GPU may be narrower than the logits.
     auto type = narrow_on_gpu(hidden) && !logits.slope.defined() ? hidden.scalar_type() : wide_type(hidden);
     Tensor gradient = token_logp_backward(logits.values, of(target), logits.scale, of(saved.lse), of(saved.entropy),

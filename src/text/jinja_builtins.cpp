@@ -14,21 +14,21 @@
 namespace rft::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 using Filter = Value (*)(const Arguments& a);
 using Test = bool (*)(const Arguments& a);
-constexpr char kWhere[] = "chat template";
 
 const Value& self(const Arguments& a) { return a.positional.at(0); }
 const Value& argument(const Arguments& a, size_t place, const char* name) {
   const Value* found = a.find(place, name);
-  if (!found) bad_input(kWhere, "the argument ", name, " is missing");
+  if (!found) bad_input(kTemplate, "the argument ", name, " is missing");
   return *found;
 }
 int64_t whole_argument(const Arguments& a, size_t place, const char* name, int64_t fallback) {
   const Value* found = a.find(place, name);
-  if (!found || found->is(Kind::none)) return fallback;
-  if (!found->is(Kind::integer) && !found->is(Kind::boolean)) bad_input(kWhere, name, " must be a whole number");
+  if (!found || found->is(ValueKind::none)) return fallback;
+  if (!found->is(ValueKind::integer) && !found->is(ValueKind::boolean))
+    bad_input(kTemplate, name, " must be a whole number");
   return found->as_integer();
 }
 bool flag_argument(const Arguments& a, size_t place, const char* name) {
@@ -62,14 +62,14 @@ Value to_json(const Arguments& a) {
   std::string item = indent < 0 ? ", " : ",", key = ": ";
   if (separators && separators->is_sequence() && separators->items->size() == 2)
     item = text_of((*separators->items)[0]), key = text_of((*separators->items)[1]);
-  if (indent > 64) bad_input(kWhere, "tojson: indent must be at most 64; got ", indent);
+  if (indent > 64) bad_input(kTemplate, "tojson: indent must be at most 64; got ", indent);
   return Value::of(
       json_of(self(a), indent, item, key, flag_argument(a, 1, "ensure_ascii"), flag_argument(a, 4, "sort_keys")));
 }
 
 Value to_integer(const Arguments& a) {
   const Value& x = self(a);
-  if (x.is(Kind::number)) return Value::of(static_cast<int64_t>(x.number));
+  if (x.is(ValueKind::number)) return Value::of(static_cast<int64_t>(x.number));
   if (x.is_number()) return Value::of(x.as_integer());
   int64_t value = 0;
   std::string text = x.is_string() ? text_of((*method_of(x, "strip").call)({})) : "";
@@ -92,7 +92,7 @@ Value to_float(const Arguments& a) {
 }
 Value absolute(const Arguments& a) {
   const Value& x = self(a);
-  return x.is(Kind::number) ? Value::of(std::abs(x.number)) : Value::of(std::abs(x.as_integer()));
+  return x.is(ValueKind::number) ? Value::of(std::abs(x.number)) : Value::of(std::abs(x.as_integer()));
 }
 Value rounded(const Arguments& a) {
   double scale = std::pow(10.0, static_cast<double>(whole_argument(a, 1, "precision", 0))),
@@ -177,8 +177,8 @@ Value sum(const Arguments& a) {
   int64_t exact = 0;
   for (const auto& item : elements_of(self(a))) {
     Value x = attribute.empty() ? item : attribute_of(item, attribute);
-    if (!x.is_number()) bad_input(kWhere, "sum: a ", kind_name(x), " is no number");
-    whole &= !x.is(Kind::number), total += x.as_double(), exact += x.is(Kind::number) ? 0 : x.as_integer();
+    if (!x.is_number()) bad_input(kTemplate, "sum: a ", kind_name(x), " is no number");
+    whole &= !x.is(ValueKind::number), total += x.as_double(), exact += x.is(ValueKind::number) ? 0 : x.as_integer();
   }
   return whole ? Value::of(exact) : Value::of(total);
 }
@@ -191,7 +191,7 @@ Value mapped(const Arguments& a) {
   for (const auto& item : elements_of(self(a))) {
     if (attribute) {
       Value value = attribute->is_string() ? attribute_of(item, attribute->text) : item_of(item, *attribute);
-      out.push_back(value.is(Kind::undefined) && fallback ? *fallback : value);
+      out.push_back(value.is(ValueKind::undefined) && fallback ? *fallback : value);
       continue;
     }
     Arguments rest{{item}, a.named};
@@ -235,7 +235,7 @@ Value indented(const Arguments& a) {
 }
 
 Value default_of(const Arguments& a) {
-  bool missing = self(a).is(Kind::undefined) || (flag_argument(a, 2, "boolean") && !self(a).truth());
+  bool missing = self(a).is(ValueKind::undefined) || (flag_argument(a, 2, "boolean") && !self(a).truth());
   const Value* fallback = a.find(1, "default_value");
   return !missing ? self(a) : fallback ? *fallback : Value::of("");
 }
@@ -304,7 +304,7 @@ const std::map<std::string, Filter>& filters() {
       {"list", [](const Arguments& a) { return Value::of(elements_of(self(a))); }},
       {"items",
        [](const Arguments& a) {
-         return self(a).is(Kind::undefined) ? Value::of(List{}) : (*method_of(self(a), "items").call)({});
+         return self(a).is(ValueKind::undefined) ? Value::of(List{}) : (*method_of(self(a), "items").call)({});
        }},
       {"safe", [](const Arguments& a) { return Value::of(text_of(self(a))); }},
       {"trim", [](const Arguments& a) { return by_method(a, "strip"); }},
@@ -319,7 +319,7 @@ const std::map<std::string, Filter>& filters() {
 
 bool contains(const Value& all, const Value& one) {
   if (all.is_string()) {
-    if (!one.is_string()) bad_input(kWhere, "'in' a string needs a string before it; got a ", kind_name(one));
+    if (!one.is_string()) bad_input(kTemplate, "'in' a string needs a string before it; got a ", kind_name(one));
     return all.text.find(one.text) != std::string::npos;
   }
   if (all.is_map()) return one.is_string() && all.find(one.text);
@@ -330,32 +330,34 @@ bool contains(const Value& all, const Value& one) {
 const std::map<std::string, Test>& tests() {
   static const std::map<std::string, Test> all = [] {
     std::map<std::string, Test> t = {
-        {"defined", [](const Arguments& a) { return !self(a).is(Kind::undefined); }},
-        {"undefined", [](const Arguments& a) { return self(a).is(Kind::undefined); }},
-        {"none", [](const Arguments& a) { return self(a).is(Kind::none); }},
+        {"defined", [](const Arguments& a) { return !self(a).is(ValueKind::undefined); }},
+        {"undefined", [](const Arguments& a) { return self(a).is(ValueKind::undefined); }},
+        {"none", [](const Arguments& a) { return self(a).is(ValueKind::none); }},
         {"string", [](const Arguments& a) { return self(a).is_string(); }},
         {"number", [](const Arguments& a) { return self(a).is_number(); }},
-        {"integer", [](const Arguments& a) { return self(a).is(Kind::integer); }},
-        {"float", [](const Arguments& a) { return self(a).is(Kind::number); }},
-        {"boolean", [](const Arguments& a) { return self(a).is(Kind::boolean); }},
-        {"true", [](const Arguments& a) { return self(a).is(Kind::boolean) && self(a).flag; }},
-        {"false", [](const Arguments& a) { return self(a).is(Kind::boolean) && !self(a).flag; }},
-        {"mapping", [](const Arguments& a) { return self(a).is(Kind::map); }},
+        {"integer", [](const Arguments& a) { return self(a).is(ValueKind::integer); }},
+        {"float", [](const Arguments& a) { return self(a).is(ValueKind::number); }},
+        {"boolean", [](const Arguments& a) { return self(a).is(ValueKind::boolean); }},
+        {"true", [](const Arguments& a) { return self(a).is(ValueKind::boolean) && self(a).flag; }},
+        {"false", [](const Arguments& a) { return self(a).is(ValueKind::boolean) && !self(a).flag; }},
+        {"mapping", [](const Arguments& a) { return self(a).is(ValueKind::map); }},
         {"sequence",
          [](const Arguments& a) {
-           return self(a).is_sequence() || self(a).is_string() || self(a).is(Kind::map) || self(a).is(Kind::undefined);
+           return self(a).is_sequence() || self(a).is_string() || self(a).is(ValueKind::map) ||
+                  self(a).is(ValueKind::undefined);
          }},
         {"iterable",
          [](const Arguments& a) {
-           return self(a).is_sequence() || self(a).is_string() || self(a).is(Kind::map) || self(a).is(Kind::undefined);
+           return self(a).is_sequence() || self(a).is_string() || self(a).is(ValueKind::map) ||
+                  self(a).is(ValueKind::undefined);
          }},
-        {"callable", [](const Arguments& a) { return self(a).is(Kind::function); }},
+        {"callable", [](const Arguments& a) { return self(a).is(ValueKind::function); }},
         {"odd", [](const Arguments& a) { return self(a).as_integer() % 2 != 0; }},
         {"even", [](const Arguments& a) { return self(a).as_integer() % 2 == 0; }},
         {"divisibleby",
          [](const Arguments& a) {
            int64_t by = argument(a, 1, "num").as_integer();
-           if (by == 0) bad_input(kWhere, "divisibleby: 0 divides nothing");
+           if (by == 0) bad_input(kTemplate, "divisibleby: 0 divides nothing");
            return self(a).as_integer() % by == 0;
          }},
         {"lower", [](const Arguments& a) { return equal(self(a), by_method(a, "lower")); }},
@@ -393,16 +395,16 @@ auto known(const Table& table, const std::string& name, const char* what) {
   if (found != table.end()) return found->second;
   std::vector<std::string> names;
   for (const auto& [key, value] : table) names.push_back(key);
-  bad_input(kWhere, "the ", what, " '", name, "' is not supported", suggestion(name, names));
+  bad_input(kTemplate, "the ", what, " '", name, "' is not supported", suggestion(name, names));
 }
 
 Value range(const Arguments& a) {
   int64_t first = a.positional.size() > 1 ? whole_argument(a, 0, "start", 0) : 0,
           last = whole_argument(a, a.positional.size() > 1 ? 1 : 0, "stop", 0), step = whole_argument(a, 2, "step", 1);
-  if (step == 0) bad_input(kWhere, "range: the step is 0");
+  if (step == 0) bad_input(kTemplate, "range: the step is 0");
   List out;
   for (int64_t i = first; step > 0 ? i < last : i > last; i += step) {
-    if (out.size() >= 100000) bad_input(kWhere, "range: more than 100000 numbers");
+    if (out.size() >= 100000) bad_input(kTemplate, "range: more than 100000 numbers");
     out.push_back(Value::of(i));
   }
   return Value::of(std::move(out));
@@ -447,7 +449,8 @@ Map globals() {
   return {
       add("raise_exception",
           [](const Arguments& a) -> Value {
-            bad_input(kWhere, "the template refuses this conversation: ", a.positional.empty() ? "" : text_of(self(a)));
+            bad_input(kTemplate,
+                      "the template refuses this conversation: ", a.positional.empty() ? "" : text_of(self(a)));
           }),
       add("strftime_now",
           [](const Arguments& a) {
@@ -456,7 +459,7 @@ Map globals() {
             return Value::of(std::string(
                 buffer, std::strftime(buffer, sizeof buffer, text_argument(a, 0, "format", "").c_str(), &local)));
           }),
-      add("namespace", [](const Arguments& a) { return Value::of(named_entries(a), Kind::space); }),
+      add("namespace", [](const Arguments& a) { return Value::of(named_entries(a), ValueKind::space); }),
       add("dict", [](const Arguments& a) { return Value::of(named_entries(a)); }),
       add("range", range),
   };

@@ -12,11 +12,11 @@ namespace {
 
 using E = Expression::Kind;
 using S = Statement::Kind;
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 constexpr int64_t kMostOperations = 1'000'000;
 constexpr size_t kMostOutput = size_t{1} << 24;
-constexpr int kDeepest = 100;
+constexpr int kDeepestCall = 100;
 
 /// Variables of a block; what it doesn't have is its parent's.
 struct Scope {
@@ -85,7 +85,7 @@ class Interpreter {
       case E::tuple: {
         List items;
         for (const auto& child : e.children) items.push_back(evaluate(*child, scope));
-        return Value::of(std::move(items), e.kind == E::list ? Kind::list : Kind::tuple);
+        return Value::of(std::move(items), e.kind == E::list ? ValueKind::list : ValueKind::tuple);
       }
       case E::map:
         return map(e, scope);
@@ -127,20 +127,21 @@ class Interpreter {
 
   /// x.name: Python's methods come before a map's entries, as in Jinja2.
   static Value attribute(const Value& x, const std::string& name) {
-    if (x.is(Kind::undefined)) fail("'", x.text, "' is undefined, and so has no '", name, "'");
+    if (x.is(ValueKind::undefined)) fail("'", x.text, "' is undefined, and so has no '", name, "'");
     if (name.starts_with("_")) {
       const Value* entry = x.find(name);
       if (entry) return *entry;
       fail("access to the attribute '", name, "' is not safe");
     }
     Value method = method_of(x, name);
-    if (!method.is(Kind::undefined)) return method;
+    if (!method.is(ValueKind::undefined)) return method;
     return x.is_map() ? item_of(x, Value::of(name)) : Value::undefined(name);
   }
   /// x[key]: entries before methods.
   static Value item(const Value& x, const Value& key) {
     Value found = item_of(x, key);
-    return found.is(Kind::undefined) && key.is_string() && !key.text.starts_with("_") ? method_of(x, key.text) : found;
+    return found.is(ValueKind::undefined) && key.is_string() && !key.text.starts_with("_") ? method_of(x, key.text)
+                                                                                           : found;
   }
 
   Value slice(const Expression& e, Scope& scope) {
@@ -152,7 +153,7 @@ class Interpreter {
     auto part = [&](size_t i, int64_t fallback) {
       if (!e.children[i]) return fallback;
       Value given = evaluate(*e.children[i], scope);
-      return given.is(Kind::none) ? fallback : given.as_integer();
+      return given.is(ValueKind::none) ? fallback : given.as_integer();
     };
     int64_t step = part(3, 1);
     if (step == 0) fail("the step of a slice is 0");
@@ -162,7 +163,7 @@ class Interpreter {
     };
     int64_t first = e.children[1] ? bound(part(1, 0)) : step > 0 ? 0 : size - 1;
     int64_t last = e.children[2] ? bound(part(2, size)) : step > 0 ? size : -1;
-    if (e.children[2] && evaluate(*e.children[2], scope).is(Kind::none)) last = step > 0 ? size : -1;
+    if (e.children[2] && evaluate(*e.children[2], scope).is(ValueKind::none)) last = step > 0 ? size : -1;
     List out;
     for (int64_t i = first; step > 0 ? i < last : i > last; i += step) out.push_back(all[static_cast<size_t>(i)]);
     if (!text) return Value::of(std::move(out), x.kind);
@@ -179,9 +180,9 @@ class Interpreter {
   }
 
   Value call(const Value& function, const Arguments& given) {
-    if (function.is(Kind::undefined)) fail("'", function.text, "' is undefined, and can't be called");
-    if (!function.is(Kind::function)) fail("a ", kind_name(function), " can't be called");
-    if (++depth_ > kDeepest) fail("calls nest more than ", kDeepest, " deep");
+    if (function.is(ValueKind::undefined)) fail("'", function.text, "' is undefined, and can't be called");
+    if (!function.is(ValueKind::function)) fail("a ", kind_name(function), " can't be called");
+    if (++depth_ > kDeepestCall) fail("calls nest more than ", kDeepestCall, " deep");
     Value out = (*function.call)(given);
     --depth_;
     return out;
@@ -191,7 +192,7 @@ class Interpreter {
     if (sign == "not") return Value::of(!x.truth());
     if (!x.is_number()) fail("a ", kind_name(x), " has no sign");
     if (sign == "+") return x;
-    return x.is(Kind::number) ? Value::of(-x.number) : Value::of(-x.as_integer());
+    return x.is(ValueKind::number) ? Value::of(-x.number) : Value::of(-x.as_integer());
   }
 
   Value binary(const Expression& e, Scope& scope) {
@@ -203,12 +204,12 @@ class Interpreter {
     if (sign == "==") return Value::of(equal(left, right));
     if (sign == "!=") return Value::of(!equal(left, right));
     if (sign == "in" || sign == "not in") {
-      if (right.is(Kind::undefined)) fail("'", right.text, "' is undefined, and so holds nothing");
+      if (right.is(ValueKind::undefined)) fail("'", right.text, "' is undefined, and so holds nothing");
       return Value::of(apply_test("in", {{left, right}, {}}) == (sign == "in"));
     }
     if (sign == "~") return joined(text_of(left), text_of(right));
     for (const Value* x : {&left, &right})
-      if (x->is(Kind::undefined)) fail("'", x->text, "' is undefined, and can't be computed with");
+      if (x->is(ValueKind::undefined)) fail("'", x->text, "' is undefined, and can't be computed with");
     if (sign == "<") return Value::of(less(left, right));
     if (sign == ">") return Value::of(less(right, left));
     if (sign == "<=") return Value::of(!less(right, left));
@@ -228,7 +229,7 @@ class Interpreter {
       out.insert(out.end(), b.items->begin(), b.items->end());
       return Value::of(std::move(out), a.kind);
     }
-    if (sign == "*" && (a.is_string() || b.is_string()) && (a.is(Kind::integer) || b.is(Kind::integer))) {
+    if (sign == "*" && (a.is_string() || b.is_string()) && (a.is(ValueKind::integer) || b.is(ValueKind::integer))) {
       const std::string& text = a.is_string() ? a.text : b.text;
       int64_t times = std::max<int64_t>(a.is_string() ? b.integer : a.integer, 0);
       if (!text.empty() && static_cast<size_t>(times) > kMostOutput / text.size())
@@ -241,7 +242,7 @@ class Interpreter {
     bool zero = b.as_double() == 0;
     if (zero && (sign == "/" || sign == "//" || sign == "%")) fail("division by 0");
     if (sign == "/") return Value::of(a.as_double() / b.as_double());
-    if (a.is(Kind::number) || b.is(Kind::number) || (sign == "**" && b.as_integer() < 0))
+    if (a.is(ValueKind::number) || b.is(ValueKind::number) || (sign == "**" && b.as_integer() < 0))
       return of_floats(sign, a.as_double(), b.as_double());
     return of_integers(sign, a.as_integer(), b.as_integer());
   }
@@ -359,7 +360,8 @@ class Interpreter {
   void assign(const Statement& s, const Value& value, Scope& scope) {
     if (s.attribute.empty()) return unpack(s.names, value, scope);
     const Value* space = scope.find(s.names[0]);
-    if (!space || !space->is(Kind::space)) fail("'", s.names[0], ".", s.attribute, "' can be set of a namespace alone");
+    if (!space || !space->is(ValueKind::space))
+      fail("'", s.names[0], ".", s.attribute, "' can be set of a namespace alone");
     if (s.attribute.starts_with("_")) fail("a namespace has no attributes that begin with _; got '", s.attribute, "'");
     for (auto& [name, held] : *space->entries)
       if (name == s.attribute) return void(held = value);
@@ -427,7 +429,7 @@ class Interpreter {
                                }));
     Value callable = *loop.find("__call__");
     callable.entries = loop.entries;
-    callable.kind = Kind::function;
+    callable.kind = ValueKind::function;
     return callable;
   }
 

@@ -9,7 +9,7 @@
 namespace rft::jinja {
 namespace {
 
-using Kind = Token::Kind;
+using TokenKind = Token::Kind;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
 
@@ -31,7 +31,7 @@ class Lexer {
       pass(tag + 2 + (sign == '-' || sign == '+') - at_);
       mark == '#' ? skip_comment() : read_tag(mark == '{' ? "}}" : "%}");
     }
-    out_.push_back({Kind::end, "", line_});
+    out_.push_back({TokenKind::end, "", line_});
     return std::move(out_);
   }
 
@@ -59,7 +59,7 @@ class Lexer {
   }
 
   void add_text(const std::string& text) {
-    if (!text.empty()) out_.push_back({Kind::text, text, line_});
+    if (!text.empty()) out_.push_back({TokenKind::text, text, line_});
   }
 
   /// Moves over `count` characters of the source, counting lines.
@@ -90,7 +90,7 @@ class Lexer {
 
   void read_tag(const std::string& close) {
     bool block = close == "%}";
-    out_.push_back({block ? Kind::block_begin : Kind::print_begin, "", line_});
+    out_.push_back({block ? TokenKind::block_begin : TokenKind::print_begin, "", line_});
     std::string open_brackets;
     while (true) {
       while (at_ < source_.size() && is_blank(source_[at_])) pass(1);
@@ -100,10 +100,10 @@ class Lexer {
         bool marked = (sign == '-' || (sign == '+' && block)) && source_.compare(at_ + 1, 2, close) == 0;
         if (marked || source_.compare(at_, 2, close) == 0) {
           pass(marked ? 3 : 2);
-          out_.push_back({block ? Kind::block_end : Kind::print_end, "", line_});
+          out_.push_back({block ? TokenKind::block_end : TokenKind::print_end, "", line_});
           strip_after(marked ? sign : ' ', block);
           if (block && out_.size() >= 3 && out_[out_.size() - 2].text == "raw" &&
-              out_[out_.size() - 3].kind == Kind::block_begin)
+              out_[out_.size() - 3].kind == TokenKind::block_begin)
             read_raw();
           return;
         }
@@ -136,7 +136,7 @@ class Lexer {
     char c = source_[at_];
     auto byte = static_cast<unsigned char>(c);
     if (std::isalpha(byte) || c == '_' || byte >= 0x80)
-      return take(Kind::name, [](char x) {
+      return take(TokenKind::name, [](char x) {
         return std::isalnum(static_cast<unsigned char>(x)) || x == '_' || static_cast<unsigned char>(x) >= 0x80;
       });
     if (std::isdigit(byte)) return read_number();
@@ -154,12 +154,12 @@ class Lexer {
   }
 
   void take_sign(size_t size) {
-    out_.push_back({Kind::sign, source_.substr(at_, size), line_});
+    out_.push_back({TokenKind::sign, source_.substr(at_, size), line_});
     pass(size);
   }
 
   template <class Belongs>
-  void take(Kind kind, const Belongs& belongs) {
+  void take(TokenKind kind, const Belongs& belongs) {
     size_t end = at_;
     while (end < source_.size() && belongs(source_[end])) ++end;
     out_.push_back({kind, source_.substr(at_, end - at_), line_});
@@ -186,7 +186,7 @@ class Lexer {
     }
     std::string text = source_.substr(at_, end - at_);
     text.erase(std::remove(text.begin(), text.end(), '_'), text.end());
-    out_.push_back({whole ? Kind::integer : Kind::number, text, line_});
+    out_.push_back({whole ? TokenKind::integer : TokenKind::number, text, line_});
     pass(end - at_);
   }
 
@@ -221,7 +221,7 @@ class Lexer {
         text += '\\', text += c;
     }
     if (at >= source_.size()) fail("this text has no end");
-    out_.push_back({Kind::string, text, line_});
+    out_.push_back({TokenKind::string, text, line_});
     pass(at + 1 - at_);
   }
 

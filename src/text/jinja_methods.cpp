@@ -10,9 +10,8 @@
 namespace rft::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 using Method = Value (*)(const Value& self, const Arguments& a);
-constexpr char kWhere[] = "chat template";
 
 /// str.isspace() of one character.
 bool is_space(const std::string& c) {
@@ -22,8 +21,9 @@ bool is_space(const std::string& c) {
 
 std::string text_argument(const Arguments& a, size_t place, const char* name, const char* fallback = nullptr) {
   const Value* given = a.find(place, name);
-  if ((!given || given->is(Kind::none)) && fallback) return fallback;
-  if (!given || !given->is_string()) bad_input(kWhere, "a method of a string needs a string for its argument ", name);
+  if ((!given || given->is(ValueKind::none)) && fallback) return fallback;
+  if (!given || !given->is_string())
+    bad_input(kTemplate, "a method of a string needs a string for its argument ", name);
   return given->text;
 }
 
@@ -77,7 +77,7 @@ Value split(const Value& self, const Arguments& a, bool from_right) {
   const Value* most = a.find(1, "maxsplit");
   int64_t left = most ? most->as_integer() : -1;
   List out;
-  if (!given || given->is(Kind::none)) {  // runs of white space, and none at the ends
+  if (!given || given->is(ValueKind::none)) {  // runs of white space, and none at the ends
     auto all = characters(self.text);
     if (from_right) std::reverse(all.begin(), all.end());
     std::vector<std::vector<std::string>> words;
@@ -108,7 +108,7 @@ Value split(const Value& self, const Arguments& a, bool from_right) {
     return Value::of(std::move(out));
   }
   std::string separator = text_argument(a, 0, "sep");
-  if (separator.empty()) bad_input(kWhere, "split: the separator is empty");
+  if (separator.empty()) bad_input(kTemplate, "split: the separator is empty");
   std::string rest = self.text;
   while (left != 0) {
     size_t at = from_right ? rest.rfind(separator) : rest.find(separator);
@@ -125,7 +125,7 @@ Value split(const Value& self, const Arguments& a, bool from_right) {
 Value replace(const Value& self, const Arguments& a) {
   std::string from = text_argument(a, 0, "old"), to = text_argument(a, 1, "new"), out;
   const Value* most = a.find(2, "count");
-  int64_t left = most && !most->is(Kind::none) ? most->as_integer() : -1;
+  int64_t left = most && !most->is(ValueKind::none) ? most->as_integer() : -1;
   if (from.empty()) {  // between all characters
     for (const auto& c : characters(self.text)) out += (left != 0 ? (left -= left > 0, to) : "") + c;
     return Value::of(left != 0 ? out + to : out);
@@ -138,7 +138,7 @@ Value replace(const Value& self, const Arguments& a) {
 
 bool has_end(const Value& self, const Arguments& a, bool at_start) {
   const Value* given = a.find(0, "prefix");
-  if (!given) bad_input(kWhere, "startswith and endswith need a string");
+  if (!given) bad_input(kTemplate, "startswith and endswith need a string");
   List all = given->is_sequence() ? *given->items : List{*given};
   return std::any_of(all.begin(), all.end(), [&](const Value& x) {
     return x.is_string() && (at_start ? self.text.starts_with(x.text) : self.text.ends_with(x.text));
@@ -148,7 +148,7 @@ bool has_end(const Value& self, const Arguments& a, bool at_start) {
 Value found(const Value& self, const Arguments& a, bool last, bool must) {
   std::string part = text_argument(a, 0, "sub");
   size_t at = last ? self.text.rfind(part) : self.text.find(part);
-  if (at == std::string::npos && must) bad_input(kWhere, "index: the text has no ", repr_of(Value::of(part)));
+  if (at == std::string::npos && must) bad_input(kTemplate, "index: the text has no ", repr_of(Value::of(part)));
   return Value::of(at == std::string::npos ? int64_t{-1}
                                            : static_cast<int64_t>(characters(self.text.substr(0, at)).size()));
 }
@@ -172,7 +172,7 @@ Value join(const Value& self, const Arguments& a) {
   std::string out;
   bool first = true;
   for (const auto& item : given ? elements_of(*given) : List{}) {
-    if (!item.is_string()) bad_input(kWhere, "join: a ", kind_name(item), " is not a string");
+    if (!item.is_string()) bad_input(kTemplate, "join: a ", kind_name(item), " is not a string");
     out += (first ? "" : self.text) + item.text, first = false;
   }
   return Value::of(out);
@@ -245,7 +245,8 @@ const std::map<std::string, Method>& string_methods() {
 
 Value pairs(const Value& self, const Arguments&) {
   List out;
-  for (const auto& [key, value] : *self.entries) out.push_back(Value::of(List{Value::of(key), value}, Kind::tuple));
+  for (const auto& [key, value] : *self.entries)
+    out.push_back(Value::of(List{Value::of(key), value}, ValueKind::tuple));
   return Value::of(std::move(out));
 }
 
@@ -278,7 +279,7 @@ const std::map<std::string, Method>& list_methods() {
          const Value* wanted = a.find(0, "value");
          for (size_t i = 0; wanted && i < s.items->size(); ++i)
            if (equal((*s.items)[i], *wanted)) return Value::of(static_cast<int64_t>(i));
-         bad_input(kWhere, "index: the list has no such element");
+         bad_input(kTemplate, "index: the list has no such element");
        }},
   };
   return all;
@@ -287,15 +288,15 @@ const std::map<std::string, Method>& list_methods() {
 }  // namespace
 
 Value method_of(const Value& of, const std::string& name) {
-  const auto& all = of.is_string() ? string_methods() : of.is(Kind::map) ? map_methods() : list_methods();
-  if (!of.is_string() && !of.is(Kind::map) && !of.is_sequence()) return Value::undefined(name);
+  const auto& all = of.is_string() ? string_methods() : of.is(ValueKind::map) ? map_methods() : list_methods();
+  if (!of.is_string() && !of.is(ValueKind::map) && !of.is_sequence()) return Value::undefined(name);
   auto found = all.find(name);
   if (found == all.end()) {
     for (const char* changes :
          {"append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault", "sort", "reverse"})
-      if (name == changes && !of.is_string() && !(of.is(Kind::map) && of.find(name)))
+      if (name == changes && !of.is_string() && !(of.is(ValueKind::map) && of.find(name)))
         return Value::function(name, [name](const Arguments&) -> Value {
-          bad_input(kWhere, "'", name, "' would change a value, which templates may not");
+          bad_input(kTemplate, "'", name, "' would change a value, which templates may not");
         });
     return Value::undefined(name);
   }

@@ -8,10 +8,10 @@
 namespace rft::jinja {
 namespace {
 
-using Kind = Expression::Kind;
-using Kinds = Token::Kind;
+using ExpressionKind = Expression::Kind;
+using TokenKind = Token::Kind;
 constexpr size_t kLargest = size_t{1} << 20;
-constexpr int kDeepest = 200;
+constexpr int kDeepestTree = 200;
 
 /// Expressions, as Jinja2's own parser orders them.
 class ExpressionParser {
@@ -24,30 +24,30 @@ class ExpressionParser {
   [[noreturn]] void fail(const std::string& message) const {
     bad_input(where_ + ":" + std::to_string(now().line), message);
   }
-  bool is_sign(const char* sign) const { return now().kind == Kinds::sign && now().text == sign; }
-  bool is_name(const char* name) const { return now().kind == Kinds::name && now().text == name; }
+  bool is_sign(const char* sign) const { return now().kind == TokenKind::sign && now().text == sign; }
+  bool is_name(const char* name) const { return now().kind == TokenKind::name && now().text == name; }
   bool skip_sign(const char* sign) { return is_sign(sign) && (next(), true); }
   bool skip_name(const char* name) { return is_name(name) && (next(), true); }
   std::string shown() const {
     static const char* ends[] = {"text", "{{", "}}", "{%", "%}"};
     auto kind = static_cast<size_t>(now().kind);
-    return now().kind == Kinds::end ? "the template's end" : kind < 5 ? ends[kind] : "'" + now().text + "'";
+    return now().kind == TokenKind::end ? "the template's end" : kind < 5 ? ends[kind] : "'" + now().text + "'";
   }
   void expect_sign(const char* sign) {
     if (!skip_sign(sign)) fail(std::string("expected '") + sign + "', got " + shown());
   }
   std::string expect_name(const char* what) {
-    if (now().kind != Kinds::name) fail(std::string("expected ") + what + ", got " + shown());
+    if (now().kind != TokenKind::name) fail(std::string("expected ") + what + ", got " + shown());
     return next().text;
   }
 
-  ExpressionPointer make(Kind kind, std::string text = "") const {
+  ExpressionPointer make(ExpressionKind kind, std::string text = "") const {
     auto out = std::make_unique<Expression>();
     out->kind = kind, out->line = now().line, out->text = std::move(text);
     return out;
   }
   template <class... Children>
-  ExpressionPointer make(Kind kind, std::string text, Children... children) const {
+  ExpressionPointer make(ExpressionKind kind, std::string text, Children... children) const {
     auto out = make(kind, std::move(text));
     (out->children.push_back(std::move(children)), ...);
     return out;
@@ -57,10 +57,10 @@ class ExpressionParser {
   ExpressionPointer tuple(bool with_condition = true) {
     auto first = with_condition ? expression() : or_();
     if (!is_sign(",")) return first;
-    auto out = make(Kind::tuple);
+    auto out = make(ExpressionKind::tuple);
     out->children.push_back(std::move(first));
     while (skip_sign(",")) {
-      if (now().kind == Kinds::block_end || now().kind == Kinds::print_end || is_sign(")")) break;
+      if (now().kind == TokenKind::block_end || now().kind == TokenKind::print_end || is_sign(")")) break;
       out->children.push_back(with_condition ? expression() : or_());
     }
     return out;
@@ -72,14 +72,14 @@ class ExpressionParser {
     while (skip_name("if")) {
       auto condition = or_();
       ExpressionPointer otherwise = skip_name("else") ? expression() : nullptr;
-      value = make(Kind::condition, "", std::move(condition), std::move(value), std::move(otherwise));
+      value = make(ExpressionKind::condition, "", std::move(condition), std::move(value), std::move(otherwise));
     }
     return value;
   }
 
   ExpressionPointer or_() {
     auto left = and_();
-    while (skip_name("or")) left = make(Kind::binary, "or", std::move(left), and_());
+    while (skip_name("or")) left = make(ExpressionKind::binary, "or", std::move(left), and_());
     return left;
   }
 
@@ -87,8 +87,8 @@ class ExpressionParser {
   /// Nesting is bounded, so that a hostile template can't exhaust the stack.
   struct Depth {
     explicit Depth(ExpressionParser& parser) : parser_(parser) {
-      if (++parser_.depth_ > kDeepest)
-        parser_.fail("expressions may nest at most " + std::to_string(kDeepest) + " deep");
+      if (++parser_.depth_ > kDeepestTree)
+        parser_.fail("expressions may nest at most " + std::to_string(kDeepestTree) + " deep");
     }
     ~Depth() { --parser_.depth_; }
     ExpressionParser& parser_;
@@ -96,12 +96,12 @@ class ExpressionParser {
 
   ExpressionPointer and_() {
     auto left = not_();
-    while (skip_name("and")) left = make(Kind::binary, "and", std::move(left), not_());
+    while (skip_name("and")) left = make(ExpressionKind::binary, "and", std::move(left), not_());
     return left;
   }
   ExpressionPointer not_() {
     Depth guard(*this);
-    if (skip_name("not")) return make(Kind::unary, "not", not_());
+    if (skip_name("not")) return make(ExpressionKind::unary, "not", not_());
     return compare();
   }
   /// a < b < c is a < b and b < c; the middle is evaluated twice, which has no effects here.
@@ -113,7 +113,7 @@ class ExpressionParser {
       std::string sign;
       for (const char* known : {"==", "!=", "<=", ">=", "<", ">"})
         if (is_sign(known)) sign = known;
-      bool negated = is_name("not") && at_ + 1 < tokens_.size() && tokens_[at_ + 1].kind == Kinds::name &&
+      bool negated = is_name("not") && at_ + 1 < tokens_.size() && tokens_[at_ + 1].kind == TokenKind::name &&
                      tokens_[at_ + 1].text == "in";
       if (negated) next();
       if (is_name("in")) sign = negated ? "not in" : "in";
@@ -121,8 +121,8 @@ class ExpressionParser {
       next();
       size_t middle = at_;
       auto right = sum();
-      auto one = make(Kind::binary, sign, std::move(left), std::move(right));
-      all = all ? make(Kind::binary, "and", std::move(all), std::move(one)) : std::move(one);
+      auto one = make(ExpressionKind::binary, sign, std::move(left), std::move(right));
+      all = all ? make(ExpressionKind::binary, "and", std::move(all), std::move(one)) : std::move(one);
       size_t end = at_;
       at_ = middle, left = sum(), at_ = end;
       (void)begin;
@@ -132,26 +132,26 @@ class ExpressionParser {
     auto left = concatenation();
     while (is_sign("+") || is_sign("-")) {
       std::string sign = next().text;
-      left = make(Kind::binary, sign, std::move(left), concatenation());
+      left = make(ExpressionKind::binary, sign, std::move(left), concatenation());
     }
     return left;
   }
   ExpressionPointer concatenation() {
     auto left = product();
-    while (skip_sign("~")) left = make(Kind::binary, "~", std::move(left), product());
+    while (skip_sign("~")) left = make(ExpressionKind::binary, "~", std::move(left), product());
     return left;
   }
   ExpressionPointer product() {
     auto left = power();
     while (is_sign("*") || is_sign("/") || is_sign("//") || is_sign("%")) {
       std::string sign = next().text;
-      left = make(Kind::binary, sign, std::move(left), power());
+      left = make(ExpressionKind::binary, sign, std::move(left), power());
     }
     return left;
   }
   ExpressionPointer power() {
     auto left = unary(true);
-    while (skip_sign("**")) left = make(Kind::binary, "**", std::move(left), unary(true));
+    while (skip_sign("**")) left = make(ExpressionKind::binary, "**", std::move(left), unary(true));
     return left;
   }
   ExpressionPointer unary(bool with_filters) {
@@ -159,7 +159,7 @@ class ExpressionParser {
     ExpressionPointer out;
     if (is_sign("-") || is_sign("+")) {
       std::string sign = next().text;
-      out = make(Kind::unary, sign, unary(false));
+      out = make(ExpressionKind::unary, sign, unary(false));
     } else {
       out = primary();
     }
@@ -169,40 +169,40 @@ class ExpressionParser {
 
   ExpressionPointer primary() {
     auto constant = [&](Value value) {
-      auto out = make(Kind::constant);
+      auto out = make(ExpressionKind::constant);
       out->value = std::move(value);
       return out;
     };
     const Token token = now();
     switch (token.kind) {
-      case Kinds::name: {
+      case TokenKind::name: {
         next();
         const std::string& t = token.text;
         if (t == "true" || t == "True") return constant(Value::of(true));
         if (t == "false" || t == "False") return constant(Value::of(false));
         if (t == "none" || t == "None") return constant(Value::none());
-        return make(Kind::name, t);
+        return make(ExpressionKind::name, t);
       }
-      case Kinds::string: {
+      case TokenKind::string: {
         std::string text;
-        while (now().kind == Kinds::string) text += next().text;
+        while (now().kind == TokenKind::string) text += next().text;
         return constant(Value::of(text));
       }
-      case Kinds::integer: {
+      case TokenKind::integer: {
         int64_t value = 0;
         auto end = token.text.data() + token.text.size();
         if (std::from_chars(token.text.data(), end, value).ec != std::errc()) fail("this number is too large");
         next();
         return constant(Value::of(value));
       }
-      case Kinds::number:
+      case TokenKind::number:
         next();
         return constant(Value::of(std::stod(token.text)));
       default:
         break;
     }
     if (skip_sign("(")) {
-      if (skip_sign(")")) return make(Kind::tuple);
+      if (skip_sign(")")) return make(ExpressionKind::tuple);
       auto out = tuple();
       expect_sign(")");
       return out;
@@ -212,7 +212,7 @@ class ExpressionParser {
     fail("expected an expression, got " + shown());
   }
   ExpressionPointer list() {
-    auto out = make(Kind::list);
+    auto out = make(ExpressionKind::list);
     while (!skip_sign("]")) {
       if (!out->children.empty()) {
         expect_sign(",");
@@ -223,7 +223,7 @@ class ExpressionParser {
     return out;
   }
   ExpressionPointer map() {
-    auto out = make(Kind::map);
+    auto out = make(ExpressionKind::map);
     while (!skip_sign("}")) {
       if (!out->children.empty()) {
         expect_sign(",");
@@ -239,17 +239,17 @@ class ExpressionParser {
   ExpressionPointer postfix(ExpressionPointer out) {
     while (true) {
       if (skip_sign(".")) {
-        if (now().kind == Kinds::integer) {
+        if (now().kind == TokenKind::integer) {
           auto index = primary();
-          out = make(Kind::item, "", std::move(out), std::move(index));
+          out = make(ExpressionKind::item, "", std::move(out), std::move(index));
         } else {
           std::string name = expect_name("an attribute's name");
-          out = make(Kind::attribute, name, std::move(out));
+          out = make(ExpressionKind::attribute, name, std::move(out));
         }
       } else if (skip_sign("[")) {
         out = subscript(std::move(out));
       } else if (is_sign("(")) {
-        auto call = make(Kind::call);
+        auto call = make(ExpressionKind::call);
         call->children.push_back(std::move(out));
         arguments(*call);
         out = std::move(call);
@@ -272,8 +272,9 @@ class ExpressionParser {
     }
     expect_sign("]");
     if (!slice && !parts[0]) fail("an index is missing between [ and ]");
-    if (!slice) return make(Kind::item, "", std::move(of), std::move(parts[0]));
-    return make(Kind::slice, "", std::move(of), std::move(parts[0]), std::move(parts[1]), std::move(parts[2]));
+    if (!slice) return make(ExpressionKind::item, "", std::move(of), std::move(parts[0]));
+    return make(ExpressionKind::slice, "", std::move(of), std::move(parts[0]), std::move(parts[1]),
+                std::move(parts[2]));
   }
 
  protected:
@@ -288,7 +289,8 @@ class ExpressionParser {
       }
       first = false;
       if (is_sign("*") || is_sign("**")) fail("arguments with * are not supported in chat templates here");
-      bool named = now().kind == Kinds::name && tokens_[at_ + 1].kind == Kinds::sign && tokens_[at_ + 1].text == "=";
+      bool named =
+          now().kind == TokenKind::name && tokens_[at_ + 1].kind == TokenKind::sign && tokens_[at_ + 1].text == "=";
       if (named) {
         std::string name = next().text;
         next();
@@ -313,7 +315,7 @@ class ExpressionParser {
     }
   }
   ExpressionPointer filter(ExpressionPointer of) {
-    auto out = make(Kind::filter, expect_name("a filter's name"));
+    auto out = make(ExpressionKind::filter, expect_name("a filter's name"));
     out->children.push_back(std::move(of));
     if (is_sign("(")) arguments(*out);
     return out;
@@ -322,12 +324,12 @@ class ExpressionParser {
  private:
   ExpressionPointer test(ExpressionPointer of) {
     bool negated = skip_name("not");
-    auto out = make(Kind::test, expect_name("a test's name"));
+    auto out = make(ExpressionKind::test, expect_name("a test's name"));
     out->negated = negated;
     out->children.push_back(std::move(of));
-    bool begins = now().kind == Kinds::string || now().kind == Kinds::integer || now().kind == Kinds::number ||
-                  is_sign("[") || is_sign("{") ||
-                  (now().kind == Kinds::name && !is_name("else") && !is_name("or") && !is_name("and") &&
+    bool begins = now().kind == TokenKind::string || now().kind == TokenKind::integer ||
+                  now().kind == TokenKind::number || is_sign("[") || is_sign("{") ||
+                  (now().kind == TokenKind::name && !is_name("else") && !is_name("or") && !is_name("and") &&
                    !is_name("if") && !is_name("is") && !is_name("not") && !is_name("in"));
     if (is_sign("("))
       arguments(*out);
@@ -349,7 +351,7 @@ class Parser : public ExpressionParser {
 
   Body run() {
     Body out = body({});
-    if (now().kind != Kinds::end) fail("{% " + tokens_[at_ + 1].text + " %} ends nothing that was begun");
+    if (now().kind != TokenKind::end) fail("{% " + tokens_[at_ + 1].text + " %} ends nothing that was begun");
     return out;
   }
 
@@ -362,27 +364,27 @@ class Parser : public ExpressionParser {
     return out;
   }
   void end_tag() {
-    if (now().kind != Kinds::block_end) fail("expected %}, got " + shown());
+    if (now().kind != TokenKind::block_end) fail("expected %}, got " + shown());
     next();
   }
 
   /// Statements up to a block whose name is one of `ends`, which stays unread; or the template's end.
   Body body(const std::vector<std::string>& ends) {
-    if (++nested_ > kDeepest) fail("blocks may nest at most " + std::to_string(kDeepest) + " deep");
+    if (++nested_ > kDeepestTree) fail("blocks may nest at most " + std::to_string(kDeepestTree) + " deep");
     Body out;
-    while (now().kind != Kinds::end) {
-      if (now().kind == Kinds::text) {
+    while (now().kind != TokenKind::end) {
+      if (now().kind == TokenKind::text) {
         out.push_back(make_statement(S::text));
         out.back()->text = next().text;
-      } else if (now().kind == Kinds::print_begin) {
+      } else if (now().kind == TokenKind::print_begin) {
         next();
         out.push_back(make_statement(S::print));
         out.back()->expression = tuple();
-        if (now().kind != Kinds::print_end) fail("expected }}, got " + shown());
+        if (now().kind != TokenKind::print_end) fail("expected }}, got " + shown());
         next();
       } else {
         const std::string& name = tokens_[at_ + 1].text;
-        bool known = tokens_[at_ + 1].kind == Kinds::name;
+        bool known = tokens_[at_ + 1].kind == TokenKind::name;
         if (known && std::find(ends.begin(), ends.end(), name) != ends.end()) break;
         if (known && (name.starts_with("end") || name == "else" || name == "elif")) break;
         next();
@@ -394,9 +396,9 @@ class Parser : public ExpressionParser {
   }
   /// Reads {% `name` %}.
   void expect_end(const std::string& name, int line) {
-    if (now().kind != Kinds::block_begin || tokens_[at_ + 1].text != name)
+    if (now().kind != TokenKind::block_begin || tokens_[at_ + 1].text != name)
       fail("expected {% " + name + " %} of the block of line " + std::to_string(line) + ", got " +
-           (now().kind == Kinds::block_begin ? "{% " + tokens_[at_ + 1].text + " %}" : shown()));
+           (now().kind == TokenKind::block_begin ? "{% " + tokens_[at_ + 1].text + " %}" : shown()));
     next(), next();
     end_tag();
   }
@@ -432,12 +434,12 @@ class Parser : public ExpressionParser {
     out->expression = tuple(true);
     end_tag();
     out->body = body({"elif", "else", "endif"});
-    if (now().kind == Kinds::block_begin && tokens_[at_ + 1].text == "elif") {
+    if (now().kind == TokenKind::block_begin && tokens_[at_ + 1].text == "elif") {
       next(), next();
       out->otherwise.push_back(if_());  // reads the {% endif %} of all
       return out;
     }
-    if (now().kind == Kinds::block_begin && tokens_[at_ + 1].text == "else") {
+    if (now().kind == TokenKind::block_begin && tokens_[at_ + 1].text == "else") {
       next(), next();
       end_tag();
       out->otherwise = body({"endif"});
@@ -466,7 +468,7 @@ class Parser : public ExpressionParser {
     out->recursive = skip_name("recursive");
     end_tag();
     out->body = body({"else", "endfor"});
-    if (now().kind == Kinds::block_begin && tokens_[at_ + 1].text == "else") {
+    if (now().kind == TokenKind::block_begin && tokens_[at_ + 1].text == "else") {
       next(), next();
       end_tag();
       out->otherwise = body({"endfor"});
@@ -486,7 +488,7 @@ class Parser : public ExpressionParser {
     }
     out->kind = S::set_block;
     // A filter on the block is applied to what it comes to, which stands in for a constant.
-    if (is_sign("|")) out->expression = filters(make(Kind::name, ""));
+    if (is_sign("|")) out->expression = filters(make(ExpressionKind::name, ""));
     end_tag();
     out->body = body({"endset"});
     expect_end("endset", out->line);
@@ -518,7 +520,7 @@ class Parser : public ExpressionParser {
     auto out = make_statement(S::call_block);
     if (is_sign("(")) parameters(*out);
     out->expression = expression();
-    if (out->expression->kind != Kind::call) fail("{% call %} needs a call");
+    if (out->expression->kind != ExpressionKind::call) fail("{% call %} needs a call");
     end_tag();
     out->body = body({"endcall"});
     expect_end("endcall", out->line);
@@ -526,7 +528,7 @@ class Parser : public ExpressionParser {
   }
   std::unique_ptr<Statement> filter_block() {
     auto out = make_statement(S::filter_block);
-    out->expression = filters(filter(make(Kind::name, "")));
+    out->expression = filters(filter(make(ExpressionKind::name, "")));
     end_tag();
     out->body = body({"endfilter"});
     expect_end("endfilter", out->line);
@@ -534,7 +536,7 @@ class Parser : public ExpressionParser {
   }
   std::unique_ptr<Statement> with() {
     auto out = make_statement(S::with);
-    while (now().kind != Kinds::block_end) {
+    while (now().kind != TokenKind::block_end) {
       if (!out->names.empty()) expect_sign(",");
       out->names.push_back(expect_name("a variable's name"));
       expect_sign("=");

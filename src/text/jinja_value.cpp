@@ -11,8 +11,7 @@
 namespace rft::jinja {
 namespace {
 
-using Kind = Value::Kind;
-constexpr char kWhere[] = "chat template";
+using ValueKind = Value::Kind;
 
 /// Python's repr of a float: the shortest digits that read back, with an exponent beyond 1e16 and below 1e-4.
 std::string number_text(double x) {
@@ -57,38 +56,38 @@ std::string joined(const Items& items, const Each& each) {
 
 }  // namespace
 
-Value Value::named(Kind kind, std::string text) {
+Value Value::named(ValueKind kind, std::string text) {
   Value out;
   out.kind = kind, out.text = std::move(text);
   return out;
 }
 Value Value::of(bool x) {
   Value out;
-  out.kind = Kind::boolean, out.flag = x;
+  out.kind = ValueKind::boolean, out.flag = x;
   return out;
 }
 Value Value::of(int64_t x) {
   Value out;
-  out.kind = Kind::integer, out.integer = x;
+  out.kind = ValueKind::integer, out.integer = x;
   return out;
 }
 Value Value::of(double x) {
   Value out;
-  out.kind = Kind::number, out.number = x;
+  out.kind = ValueKind::number, out.number = x;
   return out;
 }
-Value Value::of(List x, Kind kind) {
+Value Value::of(List x, ValueKind kind) {
   Value out;
   out.kind = kind, out.items = std::make_shared<List>(std::move(x));
   return out;
 }
-Value Value::of(Map x, Kind kind) {
+Value Value::of(Map x, ValueKind kind) {
   Value out;
   out.kind = kind, out.entries = std::make_shared<Map>(std::move(x));
   return out;
 }
 Value Value::function(std::string name, Function body) {
-  Value out = named(Kind::function, std::move(name));
+  Value out = named(ValueKind::function, std::move(name));
   out.call = std::make_shared<Function>(std::move(body));
   return out;
 }
@@ -111,28 +110,28 @@ Value Value::from_json(const nlohmann::ordered_json& json) {
 
 bool Value::truth() const {
   switch (kind) {
-    case Kind::undefined:
-    case Kind::none:
+    case ValueKind::undefined:
+    case ValueKind::none:
       return false;
-    case Kind::boolean:
+    case ValueKind::boolean:
       return flag;
-    case Kind::integer:
+    case ValueKind::integer:
       return integer != 0;
-    case Kind::number:
+    case ValueKind::number:
       return number != 0;
-    case Kind::string:
+    case ValueKind::string:
       return !text.empty();
-    case Kind::list:
-    case Kind::tuple:
+    case ValueKind::list:
+    case ValueKind::tuple:
       return !items->empty();
-    case Kind::map:
+    case ValueKind::map:
       return !entries->empty();
     default:
       return true;
   }
 }
 
-double Value::as_double() const { return kind == Kind::number ? number : static_cast<double>(as_integer()); }
+double Value::as_double() const { return kind == ValueKind::number ? number : static_cast<double>(as_integer()); }
 
 const Value* Value::find(std::string_view key) const {
   if (!is_map()) return nullptr;
@@ -155,33 +154,33 @@ const char* kind_name(const Value& x) {
 }
 
 std::string text_of(const Value& x) {
-  if (x.is(Kind::undefined)) return "";
+  if (x.is(ValueKind::undefined)) return "";
   return x.is_string() ? x.text : repr_of(x);
 }
 
 std::string repr_of(const Value& x) {
   switch (x.kind) {
-    case Kind::undefined:
+    case ValueKind::undefined:
       return "Undefined";
-    case Kind::none:
+    case ValueKind::none:
       return "None";
-    case Kind::boolean:
+    case ValueKind::boolean:
       return x.flag ? "True" : "False";
-    case Kind::integer:
+    case ValueKind::integer:
       return std::to_string(x.integer);
-    case Kind::number:
+    case ValueKind::number:
       return number_text(x.number);
-    case Kind::string:
+    case ValueKind::string:
       return quoted(x.text);
-    case Kind::list:
+    case ValueKind::list:
       return "[" + joined(*x.items, repr_of) + "]";
-    case Kind::tuple:
+    case ValueKind::tuple:
       return "(" + joined(*x.items, repr_of) + (x.items->size() == 1 ? ",)" : ")");
-    case Kind::map:
+    case ValueKind::map:
       return "{" + joined(*x.entries, [](const auto& e) { return quoted(e.first) + ": " + repr_of(e.second); }) + "}";
-    case Kind::space:
+    case ValueKind::space:
       return "<Namespace>";
-    case Kind::function:
+    case ValueKind::function:
       return "<function " + x.text + ">";
   }
   return "";
@@ -202,23 +201,23 @@ std::string json_of(const Value& x, int64_t indent, const std::string& item_sepa
     };
     std::vector<std::string> parts;
     switch (v.kind) {
-      case Kind::none:
+      case ValueKind::none:
         return "null";
-      case Kind::boolean:
+      case ValueKind::boolean:
         return v.flag ? "true" : "false";
-      case Kind::integer:
+      case ValueKind::integer:
         return std::to_string(v.integer);
-      case Kind::number:
+      case ValueKind::number:
         return std::isnan(v.number)   ? "NaN"
                : std::isinf(v.number) ? (v.number > 0 ? "Infinity" : "-Infinity")
                                       : repr_of(v);
-      case Kind::string:
+      case ValueKind::string:
         return text(v.text);
-      case Kind::list:
-      case Kind::tuple:
+      case ValueKind::list:
+      case ValueKind::tuple:
         for (const auto& item : *v.items) parts.push_back(write(item, depth + 1));
         return wrap("[", parts, "]");
-      case Kind::map: {
+      case ValueKind::map: {
         Map entries = *v.entries;
         if (sort_keys)
           std::stable_sort(entries.begin(), entries.end(),
@@ -227,7 +226,7 @@ std::string json_of(const Value& x, int64_t indent, const std::string& item_sepa
         return wrap("{", parts, "}");
       }
       default:
-        bad_input(kWhere, "tojson: a value of kind ", kind_name(v), " has no JSON");
+        bad_input(kTemplate, "tojson: a value of kind ", kind_name(v), " has no JSON");
     }
   };
   return write(x, 0);
@@ -235,25 +234,25 @@ std::string json_of(const Value& x, int64_t indent, const std::string& item_sepa
 
 bool equal(const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
-    if (!a.is(Kind::number) && !b.is(Kind::number)) return a.as_integer() == b.as_integer();
+    if (!a.is(ValueKind::number) && !b.is(ValueKind::number)) return a.as_integer() == b.as_integer();
     return a.as_double() == b.as_double();
   }
   if (a.kind != b.kind) return false;
   switch (a.kind) {
-    case Kind::string:
+    case ValueKind::string:
       return a.text == b.text;
-    case Kind::list:
-    case Kind::tuple:
+    case ValueKind::list:
+    case ValueKind::tuple:
       return std::equal(a.items->begin(), a.items->end(), b.items->begin(), b.items->end(), equal);
-    case Kind::map:
+    case ValueKind::map:
       if (a.entries->size() != b.entries->size()) return false;
       return std::all_of(a.entries->begin(), a.entries->end(), [&](const auto& entry) {
         const Value* other = b.find(entry.first);
         return other && equal(entry.second, *other);
       });
-    case Kind::space:
+    case ValueKind::space:
       return a.entries == b.entries;
-    case Kind::function:
+    case ValueKind::function:
       return a.call == b.call;
     default:
       return true;  // None, and undefined values
@@ -265,7 +264,7 @@ bool less(const Value& a, const Value& b) {
   if (a.is_string() && b.is_string()) return a.text < b.text;  // UTF-8 sorts as its code points do
   if (a.is_sequence() && a.kind == b.kind)
     return std::lexicographical_compare(a.items->begin(), a.items->end(), b.items->begin(), b.items->end(), less);
-  bad_input(kWhere, "a ", kind_name(a), " and a ", kind_name(b), " can't be compared by size");
+  bad_input(kTemplate, "a ", kind_name(a), " and a ", kind_name(b), " can't be compared by size");
 }
 
 std::vector<std::string> characters(std::string_view text) {
@@ -281,31 +280,32 @@ std::vector<std::string> characters(std::string_view text) {
 int64_t length_of(const Value& x) {
   if (x.is_string()) return static_cast<int64_t>(characters(x.text).size());
   if (x.is_sequence()) return static_cast<int64_t>(x.items->size());
-  if (x.is(Kind::map)) return static_cast<int64_t>(x.entries->size());
-  if (x.is(Kind::undefined)) return 0;
-  bad_input(kWhere, "a ", kind_name(x), " has no length");
+  if (x.is(ValueKind::map)) return static_cast<int64_t>(x.entries->size());
+  if (x.is(ValueKind::undefined)) return 0;
+  bad_input(kTemplate, "a ", kind_name(x), " has no length");
 }
 
 List elements_of(const Value& x) {
   List out;
   if (x.is_sequence()) return *x.items;
-  if (x.is(Kind::undefined)) return out;
+  if (x.is(ValueKind::undefined)) return out;
   if (x.is_string())
     for (auto& c : characters(x.text)) out.push_back(Value::of(std::move(c)));
-  else if (x.is(Kind::map))
+  else if (x.is(ValueKind::map))
     for (const auto& [key, value] : *x.entries) out.push_back(Value::of(key));
   else
-    bad_input(kWhere, "a ", kind_name(x), " can't be gone over in a loop");
+    bad_input(kTemplate, "a ", kind_name(x), " can't be gone over in a loop");
   return out;
 }
 
 Value item_of(const Value& x, const Value& key) {
-  if (x.is(Kind::undefined)) bad_input(kWhere, "'", x.text, "' is undefined, and so has no item ", repr_of(key));
+  if (x.is(ValueKind::undefined))
+    bad_input(kTemplate, "'", x.text, "' is undefined, and so has no item ", repr_of(key));
   if (x.is_map() && key.is_string()) {
     const Value* found = x.find(key.text);
     return found ? *found : Value::undefined(key.text);
   }
-  bool whole = key.is(Kind::integer) || key.is(Kind::boolean);
+  bool whole = key.is(ValueKind::integer) || key.is(ValueKind::boolean);
   if (whole && x.is_sequence()) {
     int64_t size = length_of(x), at = key.as_integer() < 0 ? key.as_integer() + size : key.as_integer();
     if (at >= 0 && at < size) return (*x.items)[static_cast<size_t>(at)];

@@ -11,6 +11,8 @@
 
 namespace rft::jinja {
 
+inline constexpr char kTemplate[] = "chat template";  ///< where an error lies
+
 struct Value;
 struct Arguments;
 using List = std::vector<Value>;

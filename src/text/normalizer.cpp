@@ -93,7 +93,7 @@ std::string strip(const std::string& text, bool left, bool right) {
   return text.substr(begin, end - begin);
 }
 
-Normalizer make_sequence(const Spec& spec) {
+Normalizer normalizers_in_turn(const Spec& spec) {
   std::vector<Normalizer> steps;
   for (const Spec& item : spec.items("normalizers")) steps.push_back(make_normalizer(item));
   return [steps](std::string text) {
@@ -115,7 +115,7 @@ Normalizer make_normalizer(const Spec& spec) {
   std::string type = spec.text("type");
   if (auto form = forms.find(type); form != forms.end())
     return [options = form->second](std::string text) { return normal_form(std::move(text), options); };
-  if (type == "Sequence") return make_sequence(spec);
+  if (type == "Sequence") return normalizers_in_turn(spec);
   if (type == "Lowercase") return [](std::string text) { return lower_case(text); };
   if (type == "Strip") {
     bool left = spec.flag("strip_left"), right = spec.flag("strip_right");

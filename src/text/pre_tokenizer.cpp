@@ -137,7 +137,7 @@ PreTokenizer metaspace(const Spec& spec) {
   };
 }
 
-PreTokenizer make_sequence(const Spec& spec) {
+PreTokenizer pre_tokenizers_in_turn(const Spec& spec) {
   std::vector<PreTokenizer> steps;
   for (const Spec& item : spec.items("pretokenizers")) steps.push_back(make_pre_tokenizer(item));
   return [steps](Pieces& pieces) {
@@ -169,7 +169,7 @@ PreTokenizer make_pre_tokenizer(const Spec& spec) {
   if (spec.null()) return [](Pieces&) {};
   std::string type = spec.text("type"), where = spec.file() + " " + spec.path();
   if (type == "ByteLevel") return byte_level(spec.flag("add_prefix_space"), spec.flag("use_regex", true));
-  if (type == "Sequence") return make_sequence(spec);
+  if (type == "Sequence") return pre_tokenizers_in_turn(spec);
   if (type == "Split") return split(read_pattern(spec.at("pattern")), read_behavior(spec), spec.flag("invert"));
   if (type == "Digits")
     return split(Regex(kDigit, where), spec.flag("individual_digits") ? Behavior::isolated : Behavior::contiguous,

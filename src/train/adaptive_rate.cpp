@@ -9,7 +9,7 @@
 namespace rft {
 namespace {
 
-constexpr double kFactor = 1.5, kMargin = 2;
+constexpr double kRateFactor = 1.5, kRateMargin = 2;
 const char* const kMetric = "approx_kl";
 const char* const kWhere = "train.schedule";
 
@@ -30,8 +30,8 @@ double AdaptiveRate::next(const Metrics& found) {
     bad_input(kWhere, "an adaptive learning rate reads the metric ", kMetric,
               ", which this objective does not have: use ppo or grpo, or another type");
   double kl = found.mean(kMetric);
-  if (kl > kMargin * schedule_.desired_kl) rate_ = std::max(rate_ / kFactor, schedule_.min_lr);
-  if (kl < schedule_.desired_kl / kMargin) rate_ = std::min(rate_ * kFactor, schedule_.max_lr);
+  if (kl > kRateMargin * schedule_.desired_kl) rate_ = std::max(rate_ / kRateFactor, schedule_.min_lr);
+  if (kl < schedule_.desired_kl / kRateMargin) rate_ = std::min(rate_ * kRateFactor, schedule_.max_lr);
   return rate_;
 }
 
