@@ -7,6 +7,7 @@
 #include "rft/credit/optimal_value.h"
 #include "rft/credit/posterior.h"
 #include "rft/credit/reward_to_go.h"
+#include "rft/credit/win_rate.h"
 #include "rft/env/classic.h"
 #include "rft/env/hypergrid.h"
 #include "rft/env/outcome_conditioned.h"
@@ -27,6 +28,7 @@
 #include "rft/objective/gflownet.h"
 #include "rft/objective/gmpo.h"
 #include "rft/objective/grpo.h"
+#include "rft/objective/inverse_q.h"
 #include "rft/objective/iql.h"
 #include "rft/objective/kto.h"
 #include "rft/objective/orpo.h"
@@ -37,6 +39,7 @@
 #include "rft/objective/rloo.h"
 #include "rft/objective/rwr.h"
 #include "rft/objective/sac.h"
+#include "rft/objective/sampled_distillation.h"
 #include "rft/objective/sft.h"
 #include "rft/objective/td3.h"
 #include "rft/policy/causal_lm.h"
@@ -188,6 +191,10 @@ void register_objectives() {
   table.add<Asft>("asft", "dft, anchored to the reference by a divergence", "Zhu et al. 2025, arXiv:2509.23753");
   table.add<Distillation>("distillation", "the policy's distributions drawn to a teacher's, on given or its own tokens",
                           "GKD, Agarwal et al. 2024, arXiv:2306.13649; TRL GKDTrainer");
+  table.add<SampledDistillation>("sampled_distillation", "the policy drawn to a teacher by the tokens that it samples",
+                                 "IW-OPD; TRL IWOPDTrainer");
+  table.add<InverseQ>("inverse_q", "the likelihood of given completions, and rewards that explain them",
+                      "IQ-Learn, Garg et al. 2021, arXiv:2106.12142; Wulfmeier et al. 2024, arXiv:2409.01369");
   table.add<Raft>("raft", "reward-ranked fine-tuning: the likelihood of the best of several samples",
                   "Dong et al. 2023, arXiv:2304.06767");
   table.add<Grpo>("grpo", "group-relative policy optimisation and its variants",
@@ -217,7 +224,7 @@ void register_objectives() {
   table.add<ProcessReward>("process_reward", "trains a reward model of an answer's steps, by a verdict on each",
                            "Lightman et al. 2023, arXiv:2305.20050; TRL PRMTrainer");
   table.add<Kto>("kto", "learning from answers that were found good or bad, one by one",
-                 "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer");
+                 "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer; BCO, Jung et al. 2024, arXiv:2404.04656");
   table.add<Prdp>("prdp", "the difference of two answers' rewards, predicted by their log-ratios",
                   "Deng et al. 2024, arXiv:2402.08714");
   table.add<Rwr>("rwr", "reward-weighted regression on the policy's own samples",
@@ -247,6 +254,8 @@ void register_credits() {
   table.add<GroupNormalized>("group_normalized",
                              "a reward less its group's mean, over the group's or the batch's spread",
                              "Shao et al. 2024, arXiv:2402.03300");
+  table.add<WinRate>("win_rate", "how likely an answer is to beat others to the same context",
+                     "Nash-MD, Munos et al. 2023, arXiv:2312.00886; BRPO, arXiv:2506.00103");
   table.add<LeaveOneOut>("leave_one_out", "a reward less the mean of the others in its group",
                          "Ahmadian et al. 2024, arXiv:2402.14740");
   table.add<RewardToGo>("reward_to_go", "discounted rewards still to come, whitened over the batch",
@@ -267,6 +276,7 @@ void register_credits() {
 void register_selectors() {
   auto& table = registry<Selector>();
   table.add<SelectAll>("all", "every row", "");
+  table.add<OwnAnswers>("own_answers", "the rows that the policy made itself", "");
   table.add<BestOfN>("best_of_n", "the best rows of each group", "Dong et al. 2023, arXiv:2304.06767");
   table.add<BestWorst>("best_worst", "the best and the worst row of each group, as a pair",
                        "online DPO, arXiv:2402.04792; D3PO, arXiv:2311.13231");

@@ -8,6 +8,7 @@
 #include "objective/pair_columns.h"
 #include "objective/pair_margin.h"
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 #include "rft/core/text.h"
 
 namespace rft {
@@ -40,6 +41,10 @@ void Dpo::Options::visit(OptionVisitor& v) {
   v.option("discopop_tau", discopop_tau, "temperature of discopop's blend", above(0));
   v.option("reward_scale", reward_scale, "soft_label: the difference of rewards that is sure to 73 %", above(0));
   v.option("ld_alpha", ld_alpha, "weight of the tokens beyond the shorter answer's length (LD-DPO)", between(0, 1));
+  v.option("weighting", weighting, "count a pair by how likely the policy is to give its two answers (WPO)");
+  v.option("exploration_weight", exploration_weight,
+           "weight of the likelihood, which is lowered, of answers that the policy did not make itself (XPO)",
+           at_least(0));
 }
 
 Dpo::Dpo(Options options) : options_(std::move(options)) {
@@ -54,6 +59,8 @@ Dpo::Dpo(Options options) : options_(std::move(options)) {
                 ", which goes with ", join(kOfScores, ", "));
     if (variant == "robust" && o.label_smoothing >= 0.5)
       bad_input("objective", "variant robust needs label_smoothing in [0, 0.5); got ", o.label_smoothing);
+    if (o.weighting && beyond_pairs(variant))
+      bad_input("objective", "weighting is of single pairs, and variant ", variant, " compares all of them");
     if (variant == "exo_pair" && (o.label_smoothing == 0 || o.label_smoothing == 1))
       bad_input("objective", "variant exo_pair needs label_smoothing in (0, 1), e.g. 0.001; got ", o.label_smoothing);
   }
@@ -85,6 +92,11 @@ Loss Dpo::loss(const Evaluation& now, const Experience& batch) const {
     whole = whole_of(p);
   }
   double pairs = std::max(batch.totals.rows / 2, 1.0);
+  Tensor each_weight = at::ones({}, c.logp.options().requires_grad(false));
+  if (options_.weighting) {
+    PairOf mean = pair_means(c.logp.detach(), c.weight, "dpo");
+    each_weight = mean.chosen.add(mean.rejected).exp();
+  }
   Tensor sum = at::zeros({}, c.logp.options());
   for (size_t k = 0; k < options_.variant.size(); ++k) {
     const std::string& variant = options_.variant[k];
@@ -94,10 +106,16 @@ Loss Dpo::loss(const Evaluation& now, const Experience& batch) const {
     else if (beyond_pairs(variant))
       sum = sum.add(sorted_loss(variant, p, *whole, options_).div(pairs), weight);
     else
-      sum = sum.add(pair_loss(variant, p, options_).sum().div(pairs), weight);
+      sum = sum.add(pair_loss(variant, p, options_).mul(each_weight).sum().div(pairs), weight);
   }
   Loss out(sum);
   MetricSums metrics;
+  if (options_.weighting) metrics.tokens("pair_weight", each_weight, at::ones_like(each_weight));
+  if (options_.exploration_weight != 0) {
+    Tensor likely =
+        c.logp.sum(1).mul(required(batch.extra.find(extra::given), extra::given, "dpo").to(c.logp.scalar_type()));
+    out.terms.push_back({"exploration", likely.sum().mul(options_.exploration_weight / pairs)});
+  }
   add_pair_metrics(metrics, {p.chosen_ratio.mul(options_.beta), p.rejected_ratio.mul(options_.beta)},
                    {p.chosen, p.rejected}, c);
   metrics.add_to(out.metrics);

@@ -26,7 +26,7 @@ Tensor good_rows(const Experience& batch, const Tensor& like) {
 }  // namespace
 
 void Kto::Options::visit(OptionVisitor& v) {
-  v.option("variant", variant, "published form of the loss", one_of({"kto", "apo_zero_unpaired"}));
+  v.option("variant", variant, "published form of the loss", one_of({"kto", "apo_zero_unpaired", "bco"}));
   v.option("reference_point", reference_point,
            "what a good answer must beat: the batch's KL divergence to the reference on mismatched answers, or zero",
            one_of({"batch", "zero"}));
@@ -40,6 +40,7 @@ Needs Kto::needs() const {
   needs.data = Needs::Data::unpaired;
   needs.ref_logp = true;
   needs.mismatched = compares();
+  needs.whole_batch = shifts();
   return needs;
 }
 
@@ -47,6 +48,12 @@ Kto::Whole Kto::measure(const Evaluation& now, const Experience& batch) const {
   Whole whole;
   whole.good = good_rows(batch, at::zeros({}, at::kFloat)).sum(at::kDouble).item<double>();
   whole.bad = static_cast<double>(batch.rows()) - whole.good;
+  if (shifts()) {
+    Columns c = read_columns(now, batch, batch.mask);
+    Tensor ratio = c.logp.sub(required(c.ref_logp, "ref_logp", "kto")).detach();
+    double rows = whole.good + whole.bad, sum = options_.beta * ratio.sum(at::kDouble).item<double>();
+    whole.delta = (mean_ * seen_ + sum) / std::max(seen_ + rows, 1.0);
+  }
   if (!compares()) return whole;
   Tensor mask = extra_of(now, batch, extra::kl_mask).ne(0);
   Tensor difference = extra_of(now, batch, extra::kl_logp).detach().sub(extra_of(now, batch, extra::kl_ref_logp));
@@ -55,7 +62,21 @@ Kto::Whole Kto::measure(const Evaluation& now, const Experience& batch) const {
 }
 
 void Kto::observe(const Evaluation& now, const Experience& whole) { observed_ = measure(now, whole); }
-void Kto::stepped(const Metrics&) { observed_.reset(); }
+
+void Kto::stepped(const Metrics&) {
+  if (observed_ && shifts()) mean_ = observed_->delta, seen_ += observed_->good + observed_->bad;
+  observed_.reset();
+}
+
+State Kto::state() const {
+  if (!shifts()) return {};
+  return {{"delta", at::scalar_tensor(mean_, at::kDouble)}, {"rows", at::scalar_tensor(seen_, at::kDouble)}};
+}
+
+void Kto::load_state(const State& state) {
+  for (auto [name, value] : {std::pair{"delta", &mean_}, {"rows", &seen_}})
+    if (auto found = state.find(name); shifts() && found != state.end()) *value = found->second.item<double>();
+}
 
 Loss Kto::loss(const Evaluation& now, const Experience& batch) const {
   Columns c = read_columns(now, batch, batch.mask);
@@ -65,14 +86,15 @@ Loss Kto::loss(const Evaluation& now, const Experience& batch) const {
   auto rows = static_cast<double>(batch.rows());
   std::optional<Whole> whole = observed_;
   if (!whole && batch.totals.rows == rows) whole = measure(now, batch);
-  if (!whole && compares())
-    run_failed("kto", "reference_point batch is that of all rows, and ", rows, " of ", batch.totals.rows,
-               " came without observe()");
-  double kl = whole ? whole->kl : 0;
+  if (!whole && (compares() || shifts()))
+    run_failed("kto", shifts() ? "bco's shift" : "reference_point batch", " is that of all rows, and ", rows, " of ",
+               batch.totals.rows, " came without observe()");
+  double kl = whole ? whole->kl : 0, delta = whole ? whole->delta : 0;
 
-  Tensor z = ratio.sub(kl).mul(options_.beta);
-  Tensor each = good.mul(z.sigmoid().neg().add(1)).mul(options_.desirable_weight);
-  each = each.add(bad.mul(z.sigmoid()), options_.undesirable_weight);  // 1 - s(-z) = s(z)
+  Tensor z = ratio.sub(kl).mul(options_.beta).sub(delta);
+  Tensor of_good = shifts() ? at::log_sigmoid(z).neg() : z.sigmoid().neg().add(1);
+  Tensor of_bad = shifts() ? at::log_sigmoid(z.neg()).neg() : z.sigmoid();  // 1 - s(-z) = s(z)
+  Tensor each = good.mul(of_good).mul(options_.desirable_weight).add(bad.mul(of_bad), options_.undesirable_weight);
   Loss out(each.sum().div(std::max(batch.totals.rows, 1.0)));
 
   MetricSums metrics;
@@ -89,7 +111,7 @@ Loss Kto::loss(const Evaluation& now, const Experience& batch) const {
     metrics.tokens("rewards/margins", reward.mul(sign), at::ones_like(good));
   }
   metrics.add_to(out.metrics);
-  out.metrics.add("kl", kl, rows);
+  out.metrics.add(shifts() ? "delta" : "kl", shifts() ? delta : kl, rows);
   return out;
 }
 

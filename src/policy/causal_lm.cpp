@@ -145,7 +145,17 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
 }
 
 Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
-  auto sampled = sample_rows(*decoder_, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
+  return sample_from(*decoder_, contexts, request);
+}
+
+/// With adapters the sampler would read them too: a copy of the model without them is what answers.
+Experience CausalLm::sample_reference(const Experience& contexts, const SampleRequest& request) {
+  return sample_from(reference(), contexts, request);
+}
+
+Experience CausalLm::sample_from(const Decoder& decoder, const Experience& contexts,
+                                 const SampleRequest& request) const {
+  auto sampled = sample_rows(decoder, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
                              request.greedy, rollout_.sampler(eos_ids_, request.first_row()), request.progress);
   return rollout_of(contexts, request.group_size, sampled, tokenizer_);
 }

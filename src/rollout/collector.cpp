@@ -17,6 +17,9 @@
 namespace rft {
 namespace {
 
+/// Sets the reference's draws apart from the policy's.
+constexpr uint64_t kReference = 0x7265666572656e63;
+
 void check_rewards(const Rewards& rewards, int64_t rows) {
   auto check = [&](const std::string& name, const Tensor& value) {
     if (!value.defined() || value.dim() < 1 || value.size(0) != rows)
@@ -69,23 +72,45 @@ void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experienc
   batch.extra.set(extra::greedy_reward, reward.to(at::kFloat).index_select(0, batch.group));
 }
 
-/// Joins the samples of `asked` [C] int64, C groups, with the dataset's answers to the same rows, as if the policy had
-/// given them: their logp is the present policy's.
-Experience with_given(const RolloutSlots& slots, Experience batch, const Tensor& asked, const Experience& answers) {
-  Experience given = answers.select(asked);
-  given.group = at::arange(asked.numel(), at::kLong);
+/// Gives `rows` the columns of extra that only `other` has, all 0.
+void add_missing(Experience& rows, const Experience& other) {
+  for (const auto& [name, x] : other.extra.tensors()) {
+    if (rows.extra.has(name)) continue;
+    auto shape = x.sizes().vec();
+    shape[0] = rows.rows();
+    rows.extra.set(name, at::zeros(shape, x.options()));
+  }
+}
+
+/// The answers to `asked` [C] int64, C groups, that the policy does not make: the reference's and the dataset's own. No
+/// rows where there are none.
+Experience others_answers(const RolloutSlots& slots, const Experience& contexts, const Tensor& asked, uint64_t seed,
+                          const CollectOptions& options) {
+  std::vector<Experience> parts;
+  Tensor group = at::arange(asked.numel(), at::kLong);
+  if (int64_t count = options.reference_answers; count > 0) {
+    SampleRequest request{count, mix(seed, kReference), false, {}, 0};
+    parts.push_back(sample_together(slots.processes, slots.policy, contexts.select(asked), request, true));
+    parts.back().logp = Tensor();  // the reference's; see with_given()
+    parts.back().group = group.repeat_interleave(count);
+    parts.back().extra.set(extra::row, asked.repeat_interleave(count));
+  }
+  if (options.given) {
+    parts.push_back(options.given->select(asked));
+    parts.back().group = group;
+    parts.back().extra.set(extra::row, asked);
+  }
+  if (parts.size() == 2) add_missing(parts[1], parts[0]);
+  return parts.empty() ? Experience{} : parts.size() == 1 ? parts[0] : Experience::concat(parts);
+}
+
+/// Joins samples with the answers of others, as if the policy had given them: their logp is the present policy's.
+Experience with_given(const RolloutSlots& slots, Experience batch, Experience given) {
   given.logp = at::where(given.mask, evaluate_together(slots.processes, slots.policy, given, Needs{}).logp,
                          at::zeros({}, batch.logp.options()));
-  auto mark = [](Experience& rows, bool value) {
-    rows.extra.set(extra::given, at::full({rows.rows()}, value, at::kBool));
-  };
-  for (const auto& [name, x] : batch.extra.tensors()) {
-    auto shape = x.sizes().vec();
-    shape[0] = given.rows();
-    given.extra.set(name, at::zeros(shape, x.options()));
-  }
-  given.extra.set(extra::row, asked);
-  mark(batch, false), mark(given, true);
+  add_missing(given, batch);
+  batch.extra.set(extra::given, at::zeros({batch.rows()}, at::kBool));
+  given.extra.set(extra::given, at::ones({given.rows()}, at::kBool));
   Experience all = Experience::concat({batch, given});
   return all.select(at::argsort(all.group, /*stable=*/true));
 }
@@ -94,7 +119,7 @@ Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCurs
                   const CollectOptions& options) {
   std::vector<int64_t> rows = cursor.next(options.batch_size / options.group_size);
   std::vector<int64_t> counts = slots.selector.allocate(rows, options.batch_size);
-  int64_t group_size = options.group_size - (options.given ? 1 : 0);
+  int64_t group_size = options.group_size - options.reference_answers - (options.given ? 1 : 0);
   auto asked = at::tensor(rows, at::kLong), group = at::arange(asked.numel(), at::kLong);
   if (!counts.empty()) group = group.repeat_interleave(at::tensor(counts, at::kLong)), group_size = 1;
   auto index = asked.index_select(0, group);
@@ -102,7 +127,8 @@ Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCurs
   Experience batch = sample_together(slots.processes, slots.policy, contexts.select(index), request);
   batch.extra.set(extra::row, index.repeat_interleave(group_size));
   batch.group = group.repeat_interleave(group_size);
-  if (options.given) batch = with_given(slots, std::move(batch), asked, *options.given);
+  Experience others = others_answers(slots, contexts, asked, seed, options);
+  if (others.mask.defined()) batch = with_given(slots, std::move(batch), std::move(others));
   if (options.needs.greedy) add_greedy(slots, contexts.select(asked), batch, seed);
   return batch;
 }

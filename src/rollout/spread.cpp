@@ -7,6 +7,7 @@
 #include "rft/core/extra.h"
 #include "rft/core/text.h"
 #include "rft/dist/exchange.h"
+#include "rft/policy/reference_sampler.h"
 
 namespace rft {
 namespace {
@@ -46,14 +47,20 @@ Rewards rewards_of(const Experience& columns) {
 }  // namespace
 
 Experience sample_together(Communicator* processes, Policy& policy, const Experience& contexts,
-                           const SampleRequest& request) {
-  if (!processes) return policy.sample(contexts, request);
+                           const SampleRequest& request, bool by_reference) {
+  auto* reference = by_reference ? dynamic_cast<ReferenceSampler*>(&policy) : nullptr;
+  if (by_reference && !reference)
+    bad_input("rollout.reference_answers", "the reference of this type of policy does not sample; causal_lm's does");
+  auto sample = [&](const Experience& asked, const SampleRequest& how) {
+    return reference ? reference->sample_reference(asked, how) : policy.sample(asked, how);
+  };
+  if (!processes) return sample(contexts, request);
   Share share = share_of(processes, contexts.context.rows());
   Experience mine;
   if (share.count > 0) {
     SampleRequest part = request;
     part.first_context += share.first;
-    mine = policy.sample(contexts.narrow(share.first, share.count), part);
+    mine = sample(contexts.narrow(share.first, share.count), part);
     mine.group = mine.group.add(share.first);
   }
   return gather_rows(*processes, mine);

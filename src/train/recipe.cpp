@@ -110,8 +110,12 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   if ((!acts || needs.data != Needs::Data::rollout) && !stage.replay &&
       stage.data.prompts.empty() == stage.data.train.empty())
     bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
-  if (stage.rollout.given_answers && (acts || needs.data != Needs::Data::rollout || stage.rollout.group_size < 2))
-    bad_input(stage.rollout_block.place(), "rollout.given_answers joins a group of sampled answers, of at least 2");
+  int64_t others = stage.rollout.reference_answers + (stage.rollout.given_answers ? 1 : 0);
+  bool sampled = !acts && (needs.data == Needs::Data::rollout || pairs_online(stage, needs));
+  if (others > 0 && (!sampled || stage.rollout.group_size <= others))
+    bad_input(stage.rollout_block.place(), "rollout.",
+              stage.rollout.given_answers ? "given_answers" : "reference_answers",
+              " joins a group of sampled answers, of at least ", others + 1, " in all");
   if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
     bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ",
               stage.rollout.group_size, "; got ", *stage.rollout.batch_size);

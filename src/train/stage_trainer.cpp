@@ -226,6 +226,7 @@ CollectOptions StageTrainer::collect_options() const {
   options.needs = needs_;
   options.recompute_logp = config_.rollout.recompute_logp;
   if (config_.rollout.given_answers) options.given = &gold_;
+  options.reference_answers = config_.rollout.reference_answers;
   options.max_reward_failures = config_.train.max_reward_failures;
   return options;
 }

@@ -98,7 +98,8 @@ TEST_F(Language, KtoJudgesMismatchedAnswersInAnySplit) {
 TEST_F(Language, PreferencesSupervisionAndDistillationRun) {
   for (std::string type : {"cpo", "orpo", "dpo"})
     trains_and_resumes(type, recipe(type, model(), rows("pairs.jsonl"), "objective: {type: " + type + "}"));
-  for (std::string type : {"dft", "asft", "distillation"})
+  trains_and_resumes("bco", recipe("bco", model(), rows("verdicts.jsonl"), "objective: {type: kto, variant: bco}"));
+  for (std::string type : {"dft", "asft", "distillation", "inverse_q"})
     trains_and_resumes(type, recipe(type, model(), rows("sft.jsonl"), "objective: {type: " + type + "}"));
   EXPECT_NEAR(metrics("asft").at(0).at("divergence").get<double>(), 0, 1e-5);
   EXPECT_GT(metrics("asft").at(3).at("divergence").get<double>(), 1e-5);
@@ -204,6 +205,33 @@ TEST_F(Language, TheDatasetsAnswersJoinTheirGroups) {
   auto missing = rft("train " + recipe("gold_missing", model(), rows("train.jsonl"), rest) + " --quiet");
   EXPECT_EQ(missing.code, 2);
   EXPECT_NE(missing.err.find("completion"), std::string::npos) << missing.err;
+}
+
+TEST_F(Language, TheReferencesAnswersJoinTheirGroups) {
+  std::string prompts = "{prompts: " + path("data/gold.jsonl") + "}";
+  auto run = [&](const std::string& name, const std::string& rest) {
+    trains_and_resumes(name, recipe(name, model(), prompts, std::string(kSampled) + rest));
+    return metrics(name);
+  };
+  run("xpo",
+      "objective: {type: dpo, exploration_weight: 0.01}\n"
+      "rollout: {group_size: 2, max_new_tokens: 6, reference_answers: 1}");
+  auto nash = run("nash",
+                  "credit: {type: win_rate, against: given}\nselect: {type: own_answers}\n"
+                  "objective: {type: reinforce, kl_weight: 0.1, kl_estimator: k2}\n"
+                  "rollout: {group_size: 4, batch_size: 16, max_new_tokens: 6, reference_answers: 2}");
+  // Until the first update the policy is the reference: who wins is chance, and no answer is another's copy.
+  EXPECT_NEAR(nash.at(0).at("win_rate").get<double>(), 0.5, 0.2);
+  EXPECT_NE(nash.at(0).at("win_rate").get<double>(), 0.5);
+  EXPECT_NEAR(nash.at(0).at("kl").get<double>(), 0, 1e-6);
+  EXPECT_LT(nash.at(0).at("logp_mismatch").get<double>(), 1e-5);
+  run("both",
+      "objective: {type: grpo}\n"
+      "rollout: {group_size: 4, max_new_tokens: 6, reference_answers: 1, given_answers: true}");
+  std::string rest = std::string(kSampled) + "objective: {type: grpo}\nrollout: {group_size: 2, reference_answers: 2}";
+  auto alone = rft("check " + recipe("alone", model(), prompts, rest));
+  EXPECT_EQ(alone.code, 2);
+  EXPECT_NE(alone.err.find("reference_answers"), std::string::npos) << alone.err;
 }
 
 TEST_F(Language, CreditsAndSelectorsThatLookBeyondTheGroupRun) {

@@ -12,6 +12,7 @@
 #include "rft/credit/optimal_value.h"
 #include "rft/credit/posterior.h"
 #include "rft/credit/reward_to_go.h"
+#include "rft/credit/win_rate.h"
 #include "support.h"
 
 namespace rft {
@@ -175,6 +176,31 @@ TEST(Gae, VTraceOfThePoliciesOwnRowsHasTheReturnsOfGae) {
     return copy.extra.tensor(extra::returns);
   };
   EXPECT_TRUE(returns("v_trace").allclose(returns("none"), 0, 1e-14));
+}
+
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+
+TEST(WinRate, IsTheMeanProbabilityOfBeatingTheOthers) {
+  Experience batch = rows({1, 0, 3, kNan}, {2, 1, 1, 1});
+  std::vector<double> expected{(logistic(0.5) + logistic(-1)) / 2, (logistic(-0.5) + logistic(-1.5)) / 2,
+                               (logistic(1) + logistic(1.5)) / 2};
+  for (double& x : expected) x -= 0.5;
+  expected.push_back(0);
+  expect_rows(advantage_of<WinRate>("{temperature: 2}", batch), expected);
+  expect_rows(advantage_of<WinRate>("{temperature: 0}", rows({1, 1, 0}, {1, 1, 1})), {0.25, 0.25, -0.5});
+  expect_rows(advantage_of<WinRate>("{}", rows({1}, {1})), {0});
+}
+
+TEST(WinRate, AgainstTheAnswersOfOthersOrOneOfTheGroup) {
+  Experience batch = rows({1, 0, 3, 0.5}, {1, 1, 1, 1});
+  auto missing = testing::message_of<RunError>([&] { advantage_of<WinRate>("{against: given}", batch); });
+  EXPECT_NE(missing.find("reference_answers"), std::string::npos);
+  batch.extra.set(extra::given, at::tensor({0, 0, 1, 1}).to(at::kBool));
+  expect_rows(advantage_of<WinRate>("{against: given}", batch),
+              {(logistic(-2) + logistic(0.5)) / 2 - 0.5, (logistic(-3) + logistic(-0.5)) / 2 - 0.5, 0, 0});
+  // The first row with a reward is the reference.
+  expect_rows(advantage_of<WinRate>("{against: one, temperature: 0}", rows({kNan, 1, 3, 1, 0}, {1, 1, 1, 1, 1})),
+              {0, 0, 0.5, 0, -0.5});
 }
 
 }  // namespace

@@ -14,8 +14,10 @@
 #include "rft/objective/dft.h"
 #include "rft/objective/distillation.h"
 #include "rft/objective/dro.h"
+#include "rft/objective/inverse_q.h"
 #include "rft/objective/orpo.h"
 #include "rft/objective/reinforce.h"
+#include "rft/objective/sampled_distillation.h"
 #include "rft/objective/sft.h"
 #include "support.h"
 #include "tests/conformance/conformance.h"
@@ -144,6 +146,27 @@ TEST(Conformance, PolicyGradients) {
     one.differentiable = false;  // which tokens are picked is held constant
     testing::check_objective(one);
   }
+}
+
+TEST(SampledDistillation, Conforms) {
+  for (std::string options : {"{}", "{prefix_weight: 0}"}) {
+    auto one = case_of<SampledDistillation>(options, testing::policy_gradient_example);
+    testing::check_objective(one);
+  }
+}
+
+TEST(InverseQ, ConformsAndItsRewardsAreTheTemporalDifferencesOfAnAnswer) {
+  testing::check_objective(case_of<InverseQ>("{td_weight: 0.3, gamma: 0.9}", testing::critic_example));
+  Evaluation now;
+  now.logp = at::tensor({-1.0, 9.0, -0.5}, at::kDouble).unsqueeze(0);
+  now.value = at::tensor({2.0, 9.0, 3.0}, at::kDouble).unsqueeze(0);
+  Experience batch;
+  batch.mask = at::tensor({1, 0, 1}).to(at::kBool).unsqueeze(0);  // tool output between two decisions
+  batch.fill_totals();
+  auto judged = testing::judge(make<InverseQ>("{td_weight: 0.5, gamma: 0.5}"), now, batch);
+  double first = 2.0 - 1.0 - 0.5 * 3.0, last = 3.0 - 0.5;
+  EXPECT_NEAR(judged.loss, (1.0 + 0.5) / 2 + 0.5 * (first * first + last * last) / 2, 1e-14);
+  EXPECT_NEAR(judged.metrics.mean("implied_reward"), (first + last) / 2, 1e-14);
 }
 
 TEST(Orpo, AnswersThatAreCertainGiveFiniteNumbers) {

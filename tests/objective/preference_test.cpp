@@ -32,6 +32,40 @@ TEST(Dpo, DivergencesAndMixturesConform) {
     testing::check_objective(case_of<Dpo>(options, testing::pairs_example));
 }
 
+testing::Example pairs_with_a_stranger() {
+  auto out = testing::pairs_example();
+  out.batch.extra.set(extra::given, at::tensor({1, 0, 0, 0, 1, 0}).to(at::kBool));
+  return out;
+}
+
+TEST(Dpo, PairsThatThePolicyWouldHardlyGiveCountLess) {
+  auto weighted = case_of<Dpo>("{beta: 0.5, weighting: true}", testing::pairs_example);
+  weighted.differentiable = false;  // a pair's weight is held constant
+  testing::check_objective(weighted);
+  auto e = testing::pairs_example();
+  auto sum = [&](const Tensor& x) { return at::where(e.batch.mask, x, at::zeros({}, at::kDouble)).sum(1); };
+  Tensor mean = sum(e.now.logp).div(e.batch.mask.sum(1).clamp_min(1)), ratio = sum(e.now.logp.sub(e.batch.ref_logp));
+  Tensor weight = mean.narrow(0, 0, 3).add(mean.narrow(0, 3, 3)).exp();
+  Tensor each = at::log_sigmoid(ratio.narrow(0, 0, 3).sub(ratio.narrow(0, 3, 3)).mul(0.5)).neg();
+  auto judged = testing::judge(make<Dpo>("{beta: 0.5, weighting: true}"), e.now, e.batch);
+  EXPECT_NEAR(judged.loss, each.mul(weight).mean().item<double>(), 1e-12);
+  EXPECT_NEAR(judged.metrics.mean("pair_weight"), weight.mean().item<double>(), 1e-12);
+  auto refused = testing::message_of([] { make<Dpo>("{variant: aot, weighting: true}"); });
+  EXPECT_NE(refused.find("weighting"), std::string::npos);
+}
+
+TEST(Dpo, ExplorationLowersTheLikelihoodOfOthersAnswers) {
+  testing::check_objective(case_of<Dpo>("{beta: 0.5, exploration_weight: 0.3}", pairs_with_a_stranger));
+  auto e = pairs_with_a_stranger();
+  auto loss = [&](const std::string& yaml) { return testing::judge(make<Dpo>(yaml), e.now, e.batch).loss; };
+  double likely = 0;
+  for (int row : {0, 4}) likely += e.now.logp[row].masked_select(e.batch.mask[row]).sum().item<double>();
+  EXPECT_NEAR(loss("{exploration_weight: 0.3}") - loss("{}"), 0.3 * likely / 3, 1e-12);
+  e.batch.extra.erase(extra::given);
+  auto missing = testing::message_of<RunError>([&] { loss("{exploration_weight: 0.3}"); });
+  EXPECT_NE(missing.find("given"), std::string::npos);
+}
+
 TEST(Dpo, SortedPairsHaveTheGradientOfTheWholeWithoutObservationToo) {
   auto e = testing::pairs_example();
   for (std::string variant : {"aot", "aot_unpaired"}) {
@@ -112,6 +146,42 @@ TEST(Kto, EveryVariantConforms) {
     one.whole_metrics = {"rewards/margins"};
     testing::check_objective(one);
   }
+}
+
+TEST(Kto, BcosShiftIsTheMeanRewardOfAllRowsSoFar) {
+  auto e = testing::unpaired_example();
+  auto one = case_of<Kto>("{variant: bco, beta: 0.4, desirable_weight: 0.7}", testing::unpaired_example);
+  one.differentiable = false;  // the shift is held constant
+  testing::check_objective(one);
+
+  auto objective = make<Kto>("{variant: bco, beta: 0.4}");
+  Tensor ratio = at::where(e.batch.mask, e.now.logp.sub(e.batch.ref_logp), at::zeros({}, at::kDouble)).sum(1);
+  Tensor good = e.batch.extra.tensor(extra::label).ne(0);
+  auto expect_shift = [&](double shift) {
+    Tensor z = ratio.mul(0.4).sub(shift);
+    Tensor each = at::log_sigmoid(at::where(good, z, z.neg())).neg();
+    auto judged = testing::judge(objective, e.now, e.batch);
+    EXPECT_NEAR(judged.loss, each.mean().item<double>(), 1e-12);
+    EXPECT_NEAR(judged.metrics.mean("delta"), shift, 1e-12);
+    // By hand: -s(-z) of a good answer, s(z) of a bad one, times beta / rows, at each of its decisions.
+    Tensor slope = at::where(good, z.neg().sigmoid().neg(), z.sigmoid()).mul(0.4 / 6).unsqueeze(1).mul(e.batch.mask);
+    EXPECT_LE(judged.grads[0].sub(slope).abs().max().item<double>(), 1e-12);
+  };
+  double mean = ratio.mean().item<double>() * 0.4;
+  expect_shift(mean);
+  objective.observe(e.now, e.batch), objective.stepped({});
+  // Another step, whose rewards are all higher by 1: the mean of twelve rows.
+  e.now.logp = e.now.logp.add(
+      at::where(e.batch.mask, e.batch.mask.sum(1, true).to(at::kDouble).clamp_min(1).reciprocal().mul(2.5), 0));
+  ratio = ratio.add(at::where(e.batch.mask.any(1), 2.5, 0));
+  double next = (mean + ratio.mean().item<double>() * 0.4) / 2;
+  expect_shift(next);
+  auto restored = make<Kto>("{variant: bco, beta: 0.4}");
+  restored.load_state(objective.state());
+  EXPECT_NEAR(testing::judge(restored, e.now, e.batch).metrics.mean("delta"), next, 1e-12);
+  auto part = e.batch.select(e.parts[0]);
+  Evaluation now = testing::map(e.now, [&](const Tensor& x) { return x.index_select(0, e.parts[0]); });
+  EXPECT_NE(testing::message_of<RunError>([&] { objective.loss(now, part); }).find("observe()"), std::string::npos);
 }
 
 TEST(Kto, WhatIsMaskedOfTheOtherPromptsAnswersDoesNotCount) {

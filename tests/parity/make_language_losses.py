@@ -2,7 +2,7 @@
 
 usage: python tests/parity/make_language_losses.py tests/parity/data/trl/language_losses.json      (needs trl 1.16)
 
-CPO, ORPO, the reward model and A2PO come from the trainers' own methods, called on a stand-in for the trainer; the
+CPO, ORPO, the reward model, A2PO and IW-OPD come from the trainers' own methods, called on a stand-in for the trainer; the
 divergences from GKDTrainer.generalized_jsd_loss. verl is not a dependency: clip_cov, kl_cov and dro are re-derived from
 verl/trainer/ppo/core_algos.py (compute_policy_loss_clip_cov, _kl_cov, and the dro loss), where verl draws the tokens of
 clip_cov at random with the tokens of highest covariance instead. Options are written under rft's names.
@@ -21,6 +21,7 @@ import trl
 from trl.experimental.a2po.a2po_trainer import A2POTrainer
 from trl.experimental.cpo.cpo_trainer import CPOTrainer
 from trl.experimental.gkd.gkd_trainer import GKDTrainer
+from trl.experimental.iw_opd.iw_opd_trainer import IWOPDTrainer
 from trl.experimental.orpo.orpo_trainer import ORPOTrainer
 from trl.trainer.reward_trainer import RewardTrainer
 
@@ -121,6 +122,24 @@ keep("a2po", {"type": "a2po", "beta": 0.2}, A2POTrainer.compute_loss(self, None,
 # ---- DFT, as SFTTrainer.compute_loss multiplies it in
 x = logp.clone().requires_grad_(True)
 keep("dft", {"type": "dft"}, (-x * x.exp().detach() * mask).sum() / mask.sum(), x)
+
+
+# ---- IW-OPD: a vocabulary of two, whose first token's log-probability is x
+def sampled_distillation(name, options):
+    x = logp.clone().requires_grad_(True)
+    logits = torch.stack([x, torch.log(-torch.expm1(x))], -1)
+    self = types.SimpleNamespace(temperature=1.0, iw_opd_gamma=options.get("prefix_weight", 0.5), iw_opd_epsilon=1e-8,
+                                 model=types.SimpleNamespace(training=True),
+                                 _metrics={"train": collections.defaultdict(list)})
+    tokens = torch.zeros(B, T, dtype=torch.long)
+    loss = IWOPDTrainer._compute_iw_opd_loss(self, logits, tokens, torch.where(mask, tokens, -100), ref, old)
+    kept = {"teacher_advantage": float(self._metrics["train"]["iw_opd/mean_advantage"][-1]),
+            "prefix_weight": float(self._metrics["train"]["iw_opd/mean_weight"][-1])}
+    keep(name, {"type": "sampled_distillation", **options}, loss, x, kept)
+
+
+sampled_distillation("sampled distillation", {})
+sampled_distillation("sampled distillation, amplified", {"prefix_weight": 2.0})
 
 
 # ---- verl

@@ -282,7 +282,7 @@ class Answers(torch.nn.Module):
         super().__init__()
         self.answers = types.SimpleNamespace(
             log_probs=log_probs, entropy=pref_entropy, mean_logits=torch.zeros(2 * P, S),
-            is_top1=torch.ones(2 * P, S, dtype=torch.bool), log_sum_sq_probs=None, aux_loss=None)
+            is_top1=torch.ones(2 * P, S, dtype=torch.bool), log_sum_sq_probs=torch.zeros(2 * P, S), aux_loss=None)
 
     def gradient_checkpointing_disable(self):
         pass
@@ -319,7 +319,7 @@ def add_dpo(name, options, dtype=torch.float64):
     preferences[name] = preference(
         DPOTrainer, o, "dpo", {}, dtype, precompute_ref_logps=False, ld_alpha=o.get("ld_alpha"), loss_types=variants,
         loss_weights=o.get("loss_weights") or [1.0] * len(variants), f_divergence_type=o.get("f_divergence", "reverse_kl"),
-        f_alpha_divergence_coef=o.get("f_alpha", 0.5), label_smoothing=o.get("label_smoothing", 0.0), use_weighting=False)
+        f_alpha_divergence_coef=o.get("f_alpha", 0.5), label_smoothing=o.get("label_smoothing", 0.0), use_weighting=o.get("weighting", False))
     if dtype != torch.float64:
         preferences[name]["float32"] = True
 
@@ -336,6 +336,9 @@ for a in [0.5, 1.0, 1.7]:  # TRL computes alpha_divergence in float32
     add_dpo(f"dpo alpha {a}", {"f_divergence": "alpha_divergence", "f_alpha": a, "beta": 0.2}, torch.float32)
 add_dpo("dpo discopop tau", {"variant": "discopop", "discopop_tau": 0.7})
 add_dpo("dpo mpo", {"variant": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]})
+# log_sum_sq_probs is 0: pairs are weighed without WPO's alignment.
+add_dpo("dpo weighting", {"beta": 0.35, "weighting": True})
+add_dpo("dpo weighting mixture", {"variant": ["ipo", "apo_zero"], "loss_weights": [0.7, 0.3], "weighting": True})
 add_dpo("dpo two", {"variant": ["aot", "ipo"], "beta": 0.5})
 for name, o in {"kto": {}, "kto options": {"beta": 0.4, "desirable_weight": 0.7, "undesirable_weight": 1.33},
                 "kto zero": {"reference_point": "zero"}, "apo_zero_unpaired": {"variant": "apo_zero_unpaired", "beta": 0.3}}.items():

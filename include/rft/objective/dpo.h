@@ -21,6 +21,12 @@
 ///                 arXiv:2502.00203). margin = the rewards' difference, where there are none extra::margin
 ///   sft           -(the mean log-probability of all chosen tokens of the batch)
 /// loss = sum_k loss_weights_k (mean over the pairs of variant_k), e.g. MPO: [sigmoid, bco_pair, sft] by [0.8, 0.2, 1].
+/// With `weighting` a pair counts by e^(mean logp of the chosen + mean logp of the rejected), held constant: how likely
+/// the policy is to give such answers (WPO, Zhou et al. 2024, arXiv:2406.11827, eq. 1; TRL's use_weighting also divides
+/// each probability by the sum of squares of the whole distribution, WPO's sampled alignment). Plus exploration_weight
+/// times the mean over pairs of the summed logp of those answers that the policy did not make itself (extra::given,
+/// e.g. the reference's by rollout.reference_answers): exploratory preference optimisation (XPO, Xie et al. 2024,
+/// arXiv:2405.21046), which draws the policy away from what the reference would say; a term of its own.
 /// ld_alpha weighs the tokens of an answer beyond the length of the shorter of the two (LD-DPO, arXiv:2409.06411).
 ///
 /// Pairs and chosen tokens are counted over the whole optimizer batch, totals.rows / 2 and totals.chosen. What aot and
@@ -49,6 +55,8 @@ class Dpo : public Objective {
     double discopop_tau = 0.05;
     double reward_scale = 1;
     std::optional<double> ld_alpha;
+    bool weighting = false;
+    double exploration_weight = 0;
     void visit(OptionVisitor& v);
   };
   /// What the variants that look beyond their own pair have to know of the whole batch; each [pairs], sorted.

@@ -10,6 +10,7 @@
 
 #include "rft/nn/decoder.h"
 #include "rft/policy/policy.h"
+#include "rft/policy/reference_sampler.h"
 #include "rft/text/chat_template.h"
 #include "rft/text/tokenizer.h"
 
@@ -23,7 +24,7 @@ struct TokenLayout;
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
 /// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
 /// columns.
-class CausalLm : public Policy {
+class CausalLm : public Policy, public ReferenceSampler {
  public:
   struct Options {
     std::string path;
@@ -65,6 +66,7 @@ class CausalLm : public Policy {
   Experience pairs(const Rows& rows) const override;
   void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
   Experience sample(const Experience& contexts, const SampleRequest& request) override;
+  Experience sample_reference(const Experience& contexts, const SampleRequest& request) override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
   void stepped(int64_t step) override;
@@ -105,6 +107,7 @@ class CausalLm : public Policy {
   std::unique_ptr<Decoder> decoder_;
 
  private:
+  Experience sample_from(const Decoder& decoder, const Experience& contexts, const SampleRequest& request) const;
   void read_adapters();
   const ChatTemplate& chat() const;
   void check_prompt(const std::vector<int64_t>& ids, const std::string& where) const;

@@ -34,7 +34,8 @@ struct CollectOptions {
   bool recompute_logp = false;
   /// The dataset's own answers, a row each context: one takes the place of the last of a group's samples. May be null.
   const Experience* given = nullptr;
-  bool uniform = false;  ///< actors act at random
+  int64_t reference_answers = 0;  ///< of a group's samples so many are the reference policy's
+  bool uniform = false;           ///< actors act at random
   double max_reward_failures = 0.5;
   std::function<void(int64_t, int64_t)> progress;
 };

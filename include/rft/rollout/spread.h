@@ -6,9 +6,10 @@
 
 namespace rft {
 
-/// policy.sample(contexts, request), the same rows for any number of processes. `processes` may be null.
+/// policy.sample(contexts, request), or ReferenceSampler's, the same rows for any number of processes. `processes` may
+/// be null. Throws UserError where the policy's reference does not sample.
 Experience sample_together(Communicator* processes, Policy& policy, const Experience& contexts,
-                           const SampleRequest& request);
+                           const SampleRequest& request, bool by_reference = false);
 /// policy.evaluate(batch, needs) without gradients: logp, and entropy and value where `needs` names them.
 Evaluation evaluate_together(Communicator* processes, Policy& policy, const Experience& batch, const Needs& needs);
 /// policy.ref_logp(batch, needs).

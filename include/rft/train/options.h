@@ -48,6 +48,7 @@ struct RolloutOptions {
   std::optional<int64_t> batch_size;
   bool recompute_logp = false;
   bool given_answers = false;
+  int64_t reference_answers = 0;
   void visit(OptionVisitor& v) {
     v.option("group_size", group_size, "samples drawn for each prompt", at_least(1).in("samples"));
     v.option("batch_size", batch_size,
@@ -58,6 +59,9 @@ struct RolloutOptions {
              "log-probabilities (useful in bfloat16)");
     v.option("given_answers", given_answers,
              "one of each group's answers is the dataset's own, its column `completion` (off-policy gold)");
+    v.option("reference_answers", reference_answers,
+             "so many of each group's answers are the reference policy's (policy.reference): opponents, or a teacher's",
+             at_least(0).in("samples"));
   }
 };
 
