@@ -56,6 +56,7 @@
 #include "rft/reward/exact_match.h"
 #include "rft/reward/film_frames.h"
 #include "rft/reward/image_rewards.h"
+#include "rft/reward/language_model_rewards.h"
 #include "rft/reward/length.h"
 #include "rft/reward/math_answer.h"
 #include "rft/reward/optimal_transport.h"
@@ -156,6 +157,11 @@ void register_rewards() {
                                    "transformers' ViTForImageClassification");
   table.add<JpegSize>("jpeg_size", "how small (or large) a picture is as a JPEG file",
                       "Black et al. 2023, arXiv:2305.13301; ddpo-pytorch jpeg_compressibility");
+  table.add<ImplicitReward>("implicit", "by how much likelier a model trained on preferences makes the completion",
+                            "Rafailov et al. 2023, arXiv:2305.18290");
+  table.add<Judge>("judge",
+                   "the verdict of a language model that is asked about the completion, alone or beside another",
+                   "Zheng et al. 2023, arXiv:2306.05685");
   table.add<LengthReward>("length", "by the length of the completion",
                           "DAPO, arXiv:2503.14476; TRL get_soft_overlong_punishment");
   table.add<MathAnswer>("math_answer", "whether the final answer equals the dataset's",

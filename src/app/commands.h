@@ -18,6 +18,7 @@ void add_tokenize(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_act(CLI::App& program);
 void add_score(CLI::App& program);
+void add_assess(CLI::App& program);
 void add_loss(CLI::App& program);
 void add_plot(CLI::App& program);
 void add_bench(CLI::App& program);

@@ -177,6 +177,10 @@ const std::vector<Method>& methods() {
        "reward: {type: weighted_sum, mean: worst_case, rewards: [{type: reward_model, path: a}, {type: reward_model, "
        "path: b}]}",
        ""},
+      {"Reward models", "Implicit reward", "arXiv:2305.18290", "beta (logp - ref_logp) of a model that DPO made",
+       "reward: {type: implicit, path: a, reference: b}", ""},
+      {"Reward models", "Judge", "arXiv:2306.05685", "the mean of a language model's verdict; a pair's in both orders",
+       "reward: {type: judge, path: a, template: 'Is {completion} right?'}", ""},
       {"Images", "DDPO", "arXiv:2305.13301", "denoising steps as decisions",
        "policy: {type: diffusion}\nobjective: {type: ppo, value_weight: 0, clip_low: 1.0e-4}", "digits_ddpo.yaml"},
       {"Images", "Flow-GRPO", "arXiv:2505.05470", "steps of the flow's SDE as decisions",

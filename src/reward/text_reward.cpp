@@ -7,25 +7,14 @@
 #include <cmath>
 #include <limits>
 
+#include "reward/text_likelihood.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
-#include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/nn/text_scores.h"
 
 namespace rft {
 namespace {
-
-std::unique_ptr<Decoder> load_model(const std::string& path, const std::string& dtype) {
-  std::string file = path + "/config.json";
-  if (!file_exists(file)) bad_input(path, "this is not a Hugging Face model directory: there is no config.json");
-  auto config = DecoderConfig::from_json(read_text(file), file);
-  if (config.labels == 0)
-    bad_input(path, "this is a language model (", config.architecture,
-              "), not a reward model; the policy type reward_model makes one of it");
-  return std::make_unique<Decoder>(config, load_hf_tensors(path), dtype == "bfloat16" ? at::kBFloat16 : at::kFloat,
-                                   path);
-}
 
 /// The text in parts that end with `separator`, and what follows the last one.
 std::vector<std::string> parts_of(const std::string& text, const std::string& separator) {
@@ -53,9 +42,8 @@ TextReward::TextReward(Options options)
     : options_(std::move(options)),
       tokenizer_(Tokenizer::load(options_.path)),
       eos_ids_(eos_token_ids(options_.path)),
-      model_(load_model(options_.path, options_.dtype)) {
+      model_(load_frozen(options_.path, options_.dtype, /*scores=*/true)) {
   if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
-  for (auto& [name, value] : model_->weights().named()) value.requires_grad_(false);
 }
 
 TextReward::Text TextReward::encode(const std::string& prompt, const std::string& completion, bool finished) const {

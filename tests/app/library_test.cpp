@@ -74,8 +74,8 @@ TEST(Docs, EveryRecipeInTheTreeIsValidButForItsFiles) {
 }
 
 TEST(Commands, EachHasHelpWithAnExample) {
-  for (const char* command : {"train", "check", "list", "describe", "generate", "logprob", "tokenize", "score", "loss",
-                              "plot", "bench", "data", "act"}) {
+  for (const char* command : {"train", "check", "list", "describe", "generate", "logprob", "tokenize", "score",
+                              "assess", "loss", "plot", "bench", "data", "act"}) {
     auto ran = testing::rft(std::string(command) + " --help");
     EXPECT_EQ(ran.code, 0) << command;
     EXPECT_NE(ran.out.find("Example: rft "), std::string::npos) << command;
