@@ -25,13 +25,14 @@ inline constexpr char next_observation[] = "next_observation";  ///< [B, T, D] f
 inline constexpr char returns[] = "returns";                    ///< [B, T] float, what the critic should have said
 inline constexpr char raw_observation[] = "raw_observation";    ///< [B, T, D] float64, before a policy normalised it
 inline constexpr char command[] = "command";                    ///< [B, T, A] float64, what the environment was told
-inline constexpr char row[] = "row";            ///< [B] int64, number of the dataset's row that was asked
-inline constexpr char given[] = "given";        ///< [B] bool, the dataset's own answer rather than the policy's
+inline constexpr char row[] = "row";  ///< [B] int64, number of the dataset's row that was asked
+inline constexpr char given[] =
+    "given";  ///< [B] bool, an answer that the policy did not make: the dataset's own, or the reference's
 inline constexpr char greedy_reward[] = "greedy_reward";  ///< [B] float, of the context's most likely answer
 inline constexpr char divergence[] = "divergence";  ///< [B, T] float, of Evaluation: needs().divergence, with gradient
 inline constexpr char step_label[] = "step_label";  ///< [B, T] float, the verdict on the step that ends at a decision,
                                                     ///< 0 .. 1; NaN elsewhere
-inline constexpr char kl_logp[] = "kl_logp";  ///< [B, T] log-probability of answers to other prompts (KTO), nats
+inline constexpr char kl_logp[] = "kl_logp";        ///< [B, T] log-probability of answers to other prompts (KTO), nats
 inline constexpr char kl_ref_logp[] = "kl_ref_logp";  ///< [B, T] the same under the reference
 inline constexpr char kl_mask[] = "kl_mask";          ///< [B, T] bool, true where kl_logp has a decision
 inline constexpr char image[] = "image";              ///< [B, 3, H, W] float in [0, 1], the finished sample
