@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "policy/chain_steps.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/core/noise.h"
@@ -36,6 +37,11 @@ Tensor for_every_step(const Tensor& x, int64_t steps) {
   return x.unsqueeze(1).expand({x.size(0), steps, x.size(1)}).reshape({x.size(0) * steps, x.size(1)});
 }
 
+/// The samples [N, S, K] that steps to `after` [N, S, K] began at, the first one at `start` [N, K].
+Tensor before_of(const Tensor& start, const Tensor& after) {
+  return at::cat({start.unsqueeze(1), after.narrow(1, 0, after.size(1) - 1)}, 1);
+}
+
 bool bounded(const ActionSpace& space, size_t k) { return std::isfinite(space.low[k]) && std::isfinite(space.high[k]); }
 
 }  // namespace
@@ -56,6 +62,10 @@ void ChainActor::Options::visit(OptionVisitor& v) {
            "log-probability of a decision: sum: of all its numbers and steps; mean: their mean, as both papers take "
            "it, so that clip distances do not depend on how many there are",
            one_of({"sum", "mean"}));
+  v.option("critic", critic,
+           "what the critic sees: the observation alone, or with `decision: step` also how far the chain has come "
+           "(steps), so that every step has an advantage of its own",
+           one_of({"observation", "steps"}));
   v.option(
       "logp_range", logp_range,
       "[low, high]: every number's log-density is clipped to these, old and new (DPPO: [-5, 2]); empty: not at all");
@@ -67,6 +77,8 @@ ChainActor::ChainActor(const Options& options) : NetworkActor(options), options_
   const auto& range = options_.logp_range;
   if (!range.empty() && (range.size() != 2 || !(range[0] < range[1])))
     bad_input("policy", "logp_range must be [low, high] with low below high; got ", range.size(), " numbers");
+  if (values_steps() && options_.decision != "step")
+    bad_input("policy", "critic: steps says what each step is worth: decision must be step; got ", options_.decision);
 }
 
 void ChainActor::check(const EnvironmentSpec& world) const {
@@ -85,7 +97,8 @@ void ChainActor::build(const Needs& needs, uint64_t seed) {
     layers.push_back(size());
     networks_.noise = Mlp(layers, "tanh", /*last_gain=*/0.01, mix(seed, 3));
   }
-  if (needs.value) critic_ = Mlp(widths(D, 1), options_.activation, 1, mix(seed, 2));
+  int64_t seen = values_steps() ? size() + kTimeFeatures + D : D;
+  if (needs.value) critic_ = Mlp(widths(seen, 1), options_.activation, 1, mix(seed, 2));
 }
 
 void ChainActor::keep_reference() {
@@ -168,7 +181,22 @@ Decisions ChainActor::act(const Tensor& observation, const std::vector<uint64_t>
 
 Tensor ChainActor::value(const Tensor& observation, bool is_observed) {
   if (critic_.empty()) run_failed("policy", "there is no critic: the recipe asked for none");
-  return critic_(is_observed ? observation : observed(observation, false)).squeeze(-1);
+  Tensor seen = is_observed ? observation : observed(observation, false);
+  if (!values_steps()) return critic_(seen).squeeze(-1);
+  Tensor rows = seen.reshape({-1, seen.size(-1)});  // of chains that have not begun
+  auto shape = seen.sizes().vec();
+  shape.pop_back();
+  return step_value(at::zeros({rows.size(0), 1, size()}), rows).view(shape);
+}
+
+/// What is expected [M, S] of chains that stand at `before` [M, S, K], the first S of their samples; observation [M,
+/// D].
+Tensor ChainActor::step_value(const Tensor& before, const Tensor& observation) const {
+  const int64_t M = before.size(0), S = before.size(1);
+  Tensor k = step_numbers(M, S);
+  Tensor x = before.reshape({M * S, size()}).mul(k.ne(0).unsqueeze(1));
+  Tensor time = time_features(k.to(at::kFloat).div(static_cast<double>(steps())));
+  return critic_(at::cat({x, time, for_every_step(observation, S)}, 1)).view({M, S});
 }
 
 /// Steps from `before` to `after` [M, S, K], each a sample of its chain; observation [M, D].
@@ -190,8 +218,7 @@ Evaluation ChainActor::judge_rollout(const Networks& networks, const Experience&
   Tensor observation = seen.reshape({-1, seen.size(-1)});
   Evaluation out;
   if (Tensor start = batch.context.find(extra::start); start.defined()) {
-    Tensor before = at::cat({start.unsqueeze(1), batch.action.narrow(1, 0, steps() - 1)}, 1);
-    Judged judged = judge(networks, before, batch.action, observation);
+    Judged judged = judge(networks, before_of(start, batch.action), batch.action, observation);
     out.logp = judged.logp, out.entropy = judged.entropy;
     return out;
   }
@@ -221,9 +248,17 @@ Evaluation ChainActor::judge(const Networks& networks, const Experience& batch) 
 }
 
 Evaluation ChainActor::evaluate(const Experience& batch, const Needs& needs) {
+  if (batch.action.dim() == 4 && batch.mask.size(1) != batch.action.size(1))
+    bad_input("rollout.learn_from", "critic: steps gives every step a credit of its own: rollouts must be cut into ",
+              "decisions (rollout.steps, learn_from: decisions)");
   Evaluation out = judge(networks_, batch);
   if (!needs.entropy) out.entropy = Tensor();
-  if (needs.value) out.value = value(batch.context.tensor(extra::observation), true).expand_as(out.logp);
+  if (!needs.value) return out;
+  const Tensor& seen = batch.context.tensor(extra::observation);
+  Tensor start = batch.context.find(extra::start);
+  out.value = values_steps() && start.defined()
+                  ? step_value(before_of(start, batch.action), seen.reshape({-1, seen.size(-1)}))
+                  : value(seen, true).expand_as(out.logp);
   return out;
 }
 
@@ -231,33 +266,6 @@ Tensor ChainActor::ref_logp(const Experience& batch, const Needs&) {
   at::NoGradGuard no_grad;
   if (reference_.step.empty()) run_failed("policy", "there is no reference policy: the recipe asked for none");
   return judge(reference_, batch).logp;
-}
-
-Experience ChainActor::decisions(const Experience& batch) const {
-  Experience out = Actor::decisions(batch);
-  Tensor steps_logp = out.extra.find(extra::step_logp);
-  out.extra.erase(extra::step_logp);
-  if (options_.decision == "chain" || !steps_logp.defined()) return out;
-  if (out.old_logp.defined())
-    bad_input("rollout.recompute_logp", "judges whole chains, and the policy's decisions are steps (decision: step)");
-  int64_t N = out.rows(), S = steps();
-  auto wide = [&](const Tensor& x) { return x.expand({N, S}).contiguous(); };
-  out.context.set(extra::start, out.action.select(1, 0).select(1, 0).contiguous());
-  out.action = out.action.squeeze(1).narrow(1, 1, S).contiguous();
-  out.logp = steps_logp.squeeze(1), out.mask = wide(out.mask);
-  if (out.reward.defined() && out.reward.dim() == 2)  // it comes when the action is made
-    out.reward = at::constant_pad_nd(out.reward, {S - 1, 0}, 0);
-  for (const char* name : {extra::old_value, extra::returns})
-    if (Tensor x = out.extra.find(name); x.defined()) out.extra.set(name, wide(x));
-  if (out.advantage.defined()) {
-    Tensor discount = at::pow(options_.denoising_gamma, at::arange(S - 1, -1, -1, at::kFloat));
-    out.advantage = wide(out.advantage).mul(discount);
-  }
-  if (out.ref_logp.defined()) {
-    at::NoGradGuard no_grad;
-    out.ref_logp = judge(reference_, out).logp;
-  }
-  return out;
 }
 
 }  // namespace rft

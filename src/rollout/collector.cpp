@@ -12,6 +12,7 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
+#include "rft/policy/credits_steps.h"
 #include "rft/rollout/spread.h"
 
 namespace rft {
@@ -137,7 +138,7 @@ Experience act(const RolloutSlots& slots, uint64_t seed, const CollectOptions& o
   auto& actor = dynamic_cast<Actor&>(slots.policy);
   Acting acting;
   acting.critic = options.needs.value && !options.needs.q, acting.transitions = options.needs.q.has_value();
-  acting.uniform = options.uniform, acting.raw = slots.reward != nullptr;
+  acting.uniform = options.uniform, acting.raw = acting.each_step = slots.reward != nullptr;
   if (slots.worlds->options().steps) return slots.worlds->segments(actor, seed, acting, metrics);
   return slots.worlds->episodes(actor, options.batch_size / options.group_size, options.group_size, seed, acting,
                                 metrics);
@@ -166,6 +167,7 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
     if (options.recompute_logp) batch.old_logp = now.logp;
     if (judged.value) batch.extra.set(extra::old_value, now.value);
   }
+  if (auto* steps = dynamic_cast<const CreditsSteps*>(&slots.policy)) batch = steps->for_credit(std::move(batch));
   spent.judge += clock.lap();
   return batch;
 }

@@ -16,6 +16,7 @@ const std::set<std::string> kInterfaces = {"rft/policy/policy.h",
                                            "rft/select/selector.h",
                                            "rft/objective/objective.h",
                                            "rft/policy/actor.h",
+                                           "rft/policy/credits_steps.h",
                                            "rft/policy/reference_sampler.h",
                                            "rft/env/environment.h"};
 

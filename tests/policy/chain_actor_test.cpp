@@ -11,6 +11,7 @@
 #include "rft/core/extra.h"
 #include "rft/core/noise.h"
 #include "rft/core/rng.h"
+#include "rft/credit/gae.h"
 #include "rft/diffusion/scheduler.h"
 #include "rft/io/rows.h"
 #include "rft/train/optimizer.h"
@@ -199,6 +200,99 @@ TEST(ChainActors, CutIntoStepsARowIsOneChain) {
   auto flow = make("flow", "{}", box());
   Experience chains = flow->decisions(recorded(flow->act(at::randn({8, 3}, at::kDouble), keys(8), false, true)));
   EXPECT_EQ(chains.logp.sizes(), at::IntArrayRef({8, 1}));
+}
+
+/// Two rows of three decisions as a rollout records them; an episode ends with the second one of row 0.
+Experience segments(ChainActor& actor, int64_t chunk_lasted) {
+  at::NoGradGuard no_grad;
+  Decisions d = actor.act(at::randn({6, 3}, at::kDouble), keys(6), false, true);
+  auto wide = [](const Tensor& x) {
+    auto shape = x.sizes().vec();
+    shape[0] = 3, shape.insert(shape.begin(), 2);
+    return x.view(shape).contiguous();
+  };
+  Experience out;
+  out.context.set(extra::observation, wide(d.observation));
+  out.action = wide(d.action), out.logp = wide(d.logp), out.mask = at::ones({2, 3}, at::kBool);
+  out.extra.set(extra::step_logp, wide(d.step_logp));
+  out.reward = at::tensor({1.0f, -2.0f, 0.5f, 0.0f, 3.0f, 1.0f}).view({2, 3}), out.group = at::arange(2);
+  out.extra.set(extra::last, at::tensor({0, 1, 0, 0, 0, 0}).gt(0).view({2, 3}));
+  out.extra.set(extra::duration, at::full({2, 3}, static_cast<float>(chunk_lasted)));
+  out.extra.set(extra::old_value, actor.value(out.context.tensor(extra::observation), true));
+  Tensor next = at::tensor({0.3f, 0.0f, 0.7f, -0.4f, 0.2f, 0.9f}).view({2, 3});
+  out.extra.set(extra::next_value, next);
+  return out;
+}
+
+/// Advantages of the steps against their definition, written out from the last step to the first.
+TEST(ChainActors, ACriticOfStepsGivesEachAnAdvantageOfItsOwn) {
+  Needs needs;
+  needs.value = true;
+  for (std::string kind : {"flow", "diffusion"}) {
+    auto actor = make(kind, "{denoising_steps: 3, decision: step, critic: steps, denoising_gamma: 1, hidden: [8]}",
+                      box(), needs);
+    stir(*actor);
+    Experience rollout = segments(*actor, 2), credited = actor->for_credit(rollout);
+    ASSERT_EQ(credited.mask.sizes(), at::IntArrayRef({2, 9}));
+    Tensor value = credited.extra.tensor(extra::old_value);
+    // Of the first sample the critic sees nothing: its value is that of the observation.
+    EXPECT_LE(furthest(value.view({2, 3, 3}).select(2, 0), rollout.extra.tensor(extra::old_value)), 1e-6);
+    Metrics metrics;
+    Gae::Options options;
+    options.gamma = 0.9, options.lambda = 0.8, options.kl_weight = 0, options.whiten_advantages = false;
+    Gae(options).assign(credited, metrics);
+    Tensor next = rollout.extra.tensor(extra::next_value);
+    for (int64_t b = 0; b < 2; ++b) {
+      double ahead = 0;
+      for (int64_t u = 8; u >= 0; --u) {
+        bool end = u % 3 == 2;
+        if (b == 0 && u == 5) ahead = 0;
+        double reward = end ? rollout.reward[b][u / 3].item<double>() : 0, discount = end ? 0.9 * 0.9 : 1;
+        double follows = end ? next[b][u / 3].item<double>() : value[b][u + 1].item<double>();
+        ahead = reward + discount * follows - value[b][u].item<double>() + discount * 0.8 * ahead;
+        EXPECT_NEAR(credited.advantage[b][u].item<double>(), ahead, 1e-5) << kind << b << " " << u;
+      }
+    }
+    // Cut into decisions a row is a chain; the judge's values are those of the rollout.
+    Experience cut = actor->decisions(credited);
+    EXPECT_EQ(cut.action.sizes(), at::IntArrayRef({6, 3, 2}));
+    EXPECT_LE(furthest(cut.advantage, credited.advantage.view({6, 3})), 1e-6);
+    Evaluation now = actor->evaluate(cut, needs);
+    EXPECT_LE(furthest(now.value, value.view({6, 3})), 1e-5);
+    EXPECT_LE(furthest(now.logp, cut.logp), 1e-4);
+    EXPECT_EQ(cut.group.sum().item<int64_t>(), 3);
+    std::string whole = testing::message_of<UserError>([&] { actor->evaluate(credited, needs); });
+    EXPECT_NE(whole.find("learn_from"), std::string::npos) << whole;
+  }
+  std::string message = testing::message_of<UserError>([] { make("flow", "{critic: steps}", box()); });
+  EXPECT_NE(message.find("decision must be step"), std::string::npos) << message;
+}
+
+/// The gradient of a step's value by finite differences, in the weight that moves it most.
+TEST(ChainActors, AStepsValueHasItsOwnGradient) {
+  Needs needs;
+  needs.value = true;
+  auto actor = make("flow", "{denoising_steps: 3, decision: step, critic: steps, hidden: [8]}", box(), needs);
+  stir(*actor);
+  Experience cut = actor->decisions(actor->for_credit(segments(*actor, 1)));
+  auto value = [&] { return actor->evaluate(cut, needs).value; };
+  value().select(1, 2).sum().backward();
+  for (auto& parameter : actor->parameters()) {
+    if (parameter.group != groups::critic) {
+      EXPECT_FALSE(parameter.value.grad().defined() && parameter.value.grad().abs().max().item<double>() > 0);
+      continue;
+    }
+    at::NoGradGuard no_grad;
+    Tensor flat = parameter.value.view({-1}), grad = parameter.value.grad().view({-1});
+    int64_t most = grad.abs().argmax().item<int64_t>();
+    double slope = grad[most].item<double>(), before = flat[most].item<double>(), by = 1e-2;
+    flat[most] = before + by;
+    double up = value().select(1, 2).sum().item<double>();
+    flat[most] = before - by;
+    double down = value().select(1, 2).sum().item<double>();
+    flat[most] = before;
+    EXPECT_NEAR((up - down) / (2 * by), slope, 1e-2 * std::max(1.0, std::abs(slope))) << parameter.name;
+  }
 }
 
 /// Gradients of half the rows add up to those of all.

@@ -18,6 +18,12 @@
 /// extra::start [N, K] (context) x_0, logp [N, S] each step's, and column k's advantage is multiplied by
 /// denoising_gamma^(S - 1 - k). With `decision: chain` (ReinFlow) it is one column, with the chain's logp.
 ///
+/// With `critic: steps` (AC-Flow's critic of what lies between noise and action, Fan et al. 2025, arXiv:2510.18072) the
+/// critic sees x_k and k beside the observation: V(o, x_k, k), of x_0 nothing, since nothing was decided yet. Credit is
+/// then assigned to the steps, each of which changes what is expected: the action's reward comes with the last one, and
+/// between the steps of a chain no time passes (extra::duration is 0), so that gamma counts the environment's steps as
+/// ever; gae's lambda counts the chain's too.
+///
 /// logp of a demonstration [B, T] is the negative error of what the network predicts for a noised action, averaged over
 /// its numbers; level and noise are determined by extra::draw.
 ///
@@ -27,15 +33,16 @@
 #include <optional>
 
 #include "rft/nn/mlp.h"
+#include "rft/policy/credits_steps.h"
 #include "rft/policy/network_actor.h"
 
 namespace rft {
 
-class ChainActor : public NetworkActor {
+class ChainActor : public NetworkActor, public CreditsSteps {
  public:
   struct Options : NetworkActor::Options {
     int64_t denoising_steps = 4;
-    std::string decision = "chain";
+    std::string decision = "chain", critic = "observation";
     double denoising_gamma = 0.99;
     std::optional<double> clip = 1;
     std::string logp = "sum";
@@ -48,6 +55,7 @@ class ChainActor : public NetworkActor {
   Tensor value(const Tensor& observation, bool is_observed) override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
+  Experience for_credit(Experience rollout) const override;
   Experience decisions(const Experience& batch) const override;
 
  protected:
@@ -93,6 +101,9 @@ class ChainActor : public NetworkActor {
   Tensor step_logp(const StepNormal& normal, const Tensor& next) const;
   Tensor over_steps(const Tensor& steps, const Tensor& start) const;
   Tensor start_term(const Tensor& start) const;
+  bool values_steps() const { return options_.critic == "steps"; }
+  Tensor step_value(const Tensor& before, const Tensor& observation) const;
+  Experience cut_steps(const Experience& credited) const;
   Evaluation judge_rollout(const Networks& networks, const Experience& batch) const;
   Evaluation judge_demonstrations(const Networks& networks, const Experience& batch) const;
   Evaluation judge(const Networks& networks, const Experience& batch) const;
