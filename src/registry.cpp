@@ -9,6 +9,7 @@
 #include "rft/credit/reward_to_go.h"
 #include "rft/credit/win_rate.h"
 #include "rft/env/classic.h"
+#include "rft/env/driving.h"
 #include "rft/env/hypergrid.h"
 #include "rft/env/outcome_conditioned.h"
 #include "rft/env/point_mass.h"
@@ -45,6 +46,7 @@
 #include "rft/policy/causal_lm.h"
 #include "rft/policy/chain_actor.h"
 #include "rft/policy/diffusion.h"
+#include "rft/policy/episode_scorer.h"
 #include "rft/policy/image_classifier.h"
 #include "rft/policy/masked_diffusion.h"
 #include "rft/policy/mlp_actor.h"
@@ -53,6 +55,7 @@
 #include "rft/policy/text_scorer.h"
 #include "rft/reward/dense_rewards.h"
 #include "rft/reward/distribution_rewards.h"
+#include "rft/reward/episode_reward.h"
 #include "rft/reward/exact_match.h"
 #include "rft/reward/film_frames.h"
 #include "rft/reward/image_rewards.h"
@@ -95,6 +98,8 @@ void register_policies() {
                              "MDLM, Sahoo et al. 2024, arXiv:2406.07524; DRAKES, arXiv:2410.13643");
   table.add<ImageClassifier>("image_classifier", "a classifier or regressor of images, to become a reward",
                              "transformers' ViTForImageClassification");
+  table.add<EpisodeScorer>("episode_scorer", "a model that scores what actors do, to become a reward",
+                           "Christiano et al. 2017, arXiv:1706.03741; Gen-Drive, arXiv:2410.05582");
   table.add<GaussianActor>("gaussian", "control: actions are numbers, from a multi-layer perceptron",
                            "Stable-Baselines3's MlpPolicy");
   table.add<DeterministicActor>("deterministic", "control: actions are numbers, with noise for exploration alone",
@@ -113,6 +118,8 @@ void register_environments() {
   table.add<Acrobot>("acrobot", "two links swing up by a torque at their elbow", "Gymnasium Acrobot-v1");
   table.add<Ant>("ant", "a four-legged robot runs", "Gymnasium Ant-v5");
   table.add<CartPole>("cart_pole", "a cart moves left or right under its pole", "Gymnasium CartPole-v1");
+  table.add<Driving>("driving", "vehicles at a crossing of two roads, all moved by one policy",
+                     "a scene as in Gen-Drive, Huang et al. 2024, arXiv:2410.05582");
   table.add<HalfCheetah>("half_cheetah", "a two-legged robot runs in the plane", "Gymnasium HalfCheetah-v5");
   table.add<Hopper>("hopper", "a one-legged robot hops in the plane", "Gymnasium Hopper-v5");
   table.add<Hypergrid>("hypergrid", "a walk over a grid whose end is an object with a reward",
@@ -147,6 +154,8 @@ void register_rewards() {
                           "DRAGON, Bai et al. 2025, arXiv:2504.15217");
   table.add<EdgeConsistency>("edge_consistency", "how well a picture's edges follow the condition",
                              "ControlNet++, Li et al. 2024, arXiv:2404.07987");
+  table.add<EpisodeReward>("episode_model", "what a model that was trained from preferences says of an episode's steps",
+                           "Christiano et al. 2017, arXiv:1706.03741; Gen-Drive, arXiv:2410.05582");
   table.add<ExactMatch>("exact_match", "whether the completion is what a column of the dataset says", "");
   table.add<FeatureCosine>("feature_cosine", "how much a picture resembles another, by an encoder's features",
                            "ID-Aligner, Chen et al. 2024, arXiv:2404.15449");

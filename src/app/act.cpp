@@ -22,7 +22,7 @@ struct Arguments {
   std::vector<std::string> overrides;
   int64_t episodes = 10, every = 4;
   uint64_t seed = 0;
-  bool greedy = false;
+  bool greedy = false, pairs = false;
 };
 
 /// The last stage of a run directory's recipe with what the run ended with, or of a recipe.
@@ -46,9 +46,9 @@ nlohmann::json numbers(const Tensor& x) {  // [T, D]
   return out;
 }
 
-/// One episode a line, as `transitions` and behaviour cloning read them: a row is a step of the environment, however
+/// One episode as `transitions` and behaviour cloning read them: a row is a step of the environment, however
 /// many of them a decision of the policy lasted.
-std::string line_of(const Experience& episodes, int64_t row) {
+nlohmann::ordered_json line_of(const Experience& episodes, int64_t row) {
   const int64_t T = episodes.mask[row].sum().item<int64_t>();
   auto part = [&](const char* name) { return episodes.extra.tensor(name)[row].narrow(0, 0, T); };
   Tensor observation = part(extra::step_observation).flatten(0, 1), reward = part(extra::step_reward).flatten();
@@ -63,7 +63,29 @@ std::string line_of(const Experience& episodes, int64_t row) {
   json["rewards"] = std::vector<double>(reward.data_ptr<double>(), reward.data_ptr<double>() + steps);
   json["terminated"] = part(extra::terminated)[T - 1].item<bool>();
   json["return"] = reward.sum().item<double>();
-  return json.dump() + "\n";
+  return json;
+}
+
+/// One episode a line.
+std::string lines_of(const Experience& episodes) {
+  std::string lines;
+  for (int64_t i = 0; i < episodes.rows(); ++i)
+    if (episodes.mask[i].any().item<bool>()) lines += line_of(episodes, i).dump() + "\n";
+  return lines;
+}
+
+/// Of every two episodes of one start a line, the better one as `chosen`; none of equal ones, or where one broke down.
+std::string pairs_of(const Experience& episodes) {
+  std::string lines;
+  for (int64_t i = 0; i + 1 < episodes.rows(); i += 2) {
+    if (!episodes.mask[i].any().item<bool>() || !episodes.mask[i + 1].any().item<bool>()) continue;
+    auto first = line_of(episodes, i), second = line_of(episodes, i + 1);
+    double better = first["return"].get<double>() - second["return"].get<double>();
+    if (better == 0) continue;
+    if (better < 0) std::swap(first, second);
+    lines += nlohmann::ordered_json{{"chosen", first}, {"rejected", second}}.dump() + "\n";
+  }
+  return lines;
 }
 
 void run(const Arguments& arguments) {
@@ -82,12 +104,14 @@ void run(const Arguments& arguments) {
   };
   Acting acting{.greedy = arguments.greedy, .transitions = true, .raw = true, .each_step = true};
   Metrics metrics;
-  Experience episodes = worlds->episodes(*actor, arguments.episodes, 1, arguments.seed, acting, metrics, show);
+  if (arguments.pairs && (arguments.greedy || worlds->spec().agents > 1))
+    bad_input("--pairs", "two episodes of one start differ by the policy's draws, and are one agent's: not with ",
+              arguments.greedy ? "--greedy" : "several agents");
+  Experience episodes =
+      worlds->episodes(*actor, arguments.episodes, arguments.pairs ? 2 : 1, arguments.seed, acting, metrics, show);
   make_directories(arguments.out);
-  std::string lines;
-  for (int64_t i = 0; i < episodes.rows(); ++i)
-    if (episodes.mask[i].any().item<bool>()) lines += line_of(episodes, i);
-  if (!lines.empty()) write_text(arguments.out + "/trajectories.jsonl", lines);
+  std::string lines = arguments.pairs ? pairs_of(episodes) : lines_of(episodes);
+  if (!lines.empty()) write_text(arguments.out + (arguments.pairs ? "/pairs.jsonl" : "/trajectories.jsonl"), lines);
   if (!frames.empty()) write_episode(arguments.out + "/episode", at::stack(frames));
   nlohmann::ordered_json summary;
   for (const auto& [name, value] : metrics.means()) summary[name] = value;
@@ -115,6 +139,9 @@ void add_act(CLI::App& program) {
   command->add_option("--seed", arguments->seed, "of the episodes' starts and of the policy's draws")
       ->capture_default_str();
   command->add_flag("--greedy", arguments->greedy, "the likeliest actions, without noise");
+  command->add_flag("--pairs", arguments->pairs,
+                    "two episodes of every start, as a preference for the one of the higher return: pairs.jsonl "
+                    "(chosen, rejected) instead of trajectories.jsonl");
   command->footer("Example: rft act runs/half-cheetah --out film --episodes 5 --greedy");
   command->callback([arguments] { run(*arguments); });
 }

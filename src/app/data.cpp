@@ -7,6 +7,7 @@
 #include "app/arithmetic.h"
 #include "app/commands.h"
 #include "app/digits.h"
+#include "app/driving.h"
 #include "app/names.h"
 #include "rft/core/error.h"
 #include "rft/core/text.h"
@@ -193,12 +194,33 @@ void add_names(CLI::App& data) {
   command->callback([arguments] { write_names(*arguments); });
 }
 
+void add_driving(CLI::App& data) {
+  auto arguments = std::make_shared<DrivingArguments>();
+  auto* command = data.add_subcommand("driving", "driving scenes: vehicles at a crossing, some driven carelessly");
+  command->footer(
+      "Example: rft data driving --out data/driving\n"
+      "Writes trajectories.jsonl, episodes of the environment driving (observations, actions, rewards).");
+  command->add_option("--out", arguments->out, "the directory to write")->required();
+  command->add_option("--seed", arguments->seed, "of the scenes and the drivers");
+  command->add_option("--episodes", arguments->episodes, "scenes")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--vehicles", arguments->vehicles, "in a scene")->check(CLI::Range(1, 4))->capture_default_str();
+  command->add_option("--steps", arguments->steps, "of half a second, a scene")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--careless", arguments->careless, "share of the drivers who give way to nobody")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->callback([arguments] { write_driving(*arguments); });
+}
+
 }  // namespace
 
 void add_data(CLI::App& program) {
   auto arguments = std::make_shared<DataArguments>();
   auto* command = program.add_subcommand("data", "make a quick start's task, with an untrained model");
-  add_digits(*command), add_names(*command);
+  add_digits(*command), add_names(*command), add_driving(*command);
   command->footer(
       "Example: rft data --out data/arithmetic --seed 0\n"
       "Without the name of a task it is addition:\n"

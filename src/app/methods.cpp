@@ -173,6 +173,10 @@ const std::vector<Method>& methods() {
        "arithmetic/reward_model.yaml"},
       {"Reward models", "Process reward model", "arXiv:2305.20050", "cross-entropy of each step's verdict",
        "policy: {type: reward_model}\nobjective: {type: process_reward}", "arithmetic/process_reward.yaml"},
+      {"Reward models", "Rewards from preferences between episodes", "arXiv:1706.03741",
+       "Bradley-Terry of what the steps are worth in sum",
+       "policy: {type: episode_scorer, episodes: trajectories.jsonl}\nobjective: {type: bradley_terry}",
+       "gen_drive_evaluator.yaml"},
       {"Reward models", "Ensembles", "arXiv:2310.02743", "the least of several, or their mean less their variance",
        "reward: {type: weighted_sum, mean: worst_case, rewards: [{type: reward_model, path: a}, {type: reward_model, "
        "path: b}]}",
@@ -217,6 +221,15 @@ const std::vector<Method>& methods() {
        "policy: {type: diffusion_actor}\nobjective: {type: ppo, clip_base: 0.001}", "half_cheetah_dppo.yaml"},
       {"Control", "ReinFlow", "arXiv:2505.22094", "PPO of a flow actor with learned noise",
        "policy: {type: flow_actor}\nobjective: {type: ppo}", "half_cheetah_reinflow.yaml"},
+      {"Control", "AC-Flow", "arXiv:2510.18072",
+       "a critic of the states between noise and action, that learns first; its advantages are clipped",
+       "policy: {type: flow_actor, decision: step, critic: steps}\ncredit: {type: gae, advantage_clip: 2}\nobjective: "
+       "{type: ppo, critic_warmup: 200}",
+       "half_cheetah_ac_flow.yaml"},
+      {"Control", "Gen-Drive", "arXiv:2410.05582",
+       "a diffusion of scenes, tuned by PPO of its steps to what an evaluator that learned from pairs says",
+       "policy: {type: diffusion_actor}\nreward: {type: episode_model}\nobjective: {type: ppo, clip_base: 0.001}",
+       "gen_drive.yaml"},
       {"Control", "Privileged actions", "arXiv:2502.15442",
        "PPO with virtual forces and weaker constraints, annealed to nothing",
        "environment: {type: mountain_car, wrappers: [{type: privileged_actions, force: 1, slack: 0, anneal_steps: "

@@ -329,8 +329,9 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
     if (rendered && steps_ == total_ && at++ % every == 0)
       frames.push_back(rendered->render(kFrameHeight, kFrameWidth));
   };
-  Experience episodes = eval_worlds_->episodes(*actor_, config_.worlds.eval_episodes, 1, mix(seed_, kEvaluation),
-                                               {.greedy = true, .raw = reward_ != nullptr}, found, show);
+  Experience episodes =
+      eval_worlds_->episodes(*actor_, config_.worlds.eval_episodes, 1, mix(seed_, kEvaluation),
+                             {.greedy = true, .raw = reward_ != nullptr, .each_step = reward_ != nullptr}, found, show);
   if (reward_) attach_rewards(episodes, *reward_, 1.0, "eval/", metrics, processes_);
   for (const auto& [name, value] : found.means()) metrics.add("eval/" + name, value);
   if (found.has("episode/return")) metrics.add("eval/reward", found.mean("episode/return"));

@@ -85,6 +85,58 @@ TEST(Act, WhatAPolicyOfChunksDidIsImitatedByAny) {
   }
 }
 
+TEST(Act, PairsAreTwoEpisodesOfOneStartTheBetterOneFirst) {
+  TempDir dir;
+  write_file(dir / "act.yaml", recipe(dir, "{type: gaussian, hidden: [8]}", 1, kPpo));
+  auto ran = testing::rft("act " + dir / "act.yaml" + " --pairs --episodes 5 --out " + dir / "out");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto pairs = lines_of(dir / "out/pairs.jsonl");
+  ASSERT_EQ(pairs.size(), 5u);
+  for (const auto& pair : pairs) {
+    const auto &chosen = pair.at("chosen"), &rejected = pair.at("rejected");
+    EXPECT_EQ(chosen.at("observations")[0], rejected.at("observations")[0]);
+    EXPECT_NE(chosen.at("actions"), rejected.at("actions"));
+    EXPECT_GT(chosen.at("return").get<double>(), rejected.at("return").get<double>());
+    expect_replayed(chosen, 1e-6);
+  }
+  auto refused = testing::rft("act " + dir / "act.yaml" + " --pairs --greedy --out " + dir / "out");
+  EXPECT_NE(refused.code, 0);
+  EXPECT_NE(refused.err.find("--pairs"), std::string::npos) << refused.err;
+}
+
+/// Gen-Drive's way in small: pairs, an evaluator of them, and a policy that is tuned to it.
+TEST(Act, WhatWasPreferredBecomesAReward) {
+  TempDir dir;
+  ASSERT_EQ(testing::rft("data driving --vehicles 2 --steps 4 --episodes 20 --out " + dir / "data").code, 0);
+  const std::string scene = "environment: {type: driving, vehicles: 2, max_steps: 4}\n",
+                    policy = "policy: {type: diffusion_actor, hidden: [16], denoising_steps: 3}\n",
+                    run = "run: {seed: 1, threads: 1, output: ";
+  write_file(dir / "clone.yaml", run + dir / "clone}\n" + scene + policy +
+                                     "rollout: {chunk: 4}\nobjective: {type: sft}\n" +
+                                     "data: {train: " + dir / "data/trajectories.jsonl}\n" +
+                                     "train: {steps: 3, batch_size: 8, samples_every: 0}\n");
+  ASSERT_EQ(testing::rft("train " + dir / "clone.yaml --quiet").code, 0);
+  ASSERT_EQ(testing::rft("act " + dir / "clone --pairs --episodes 30 --out " + dir / "pairs").code, 0);
+  write_file(dir / "judge.yaml",
+             run + dir / "judge}\npolicy: {type: episode_scorer, hidden: [16], episodes: " +
+                 dir / "data/trajectories.jsonl}\nobjective: {type: bradley_terry}\ndata: {train: " +
+                 dir / "pairs/pairs.jsonl, eval: " +
+                 dir /
+                     "pairs/pairs.jsonl}\ntrain: {steps: 60, batch_size: 16, eval_every: "
+                     "60, samples_every: 0, optimizer: {lr: 1.0e-2}}\n");
+  ASSERT_EQ(testing::rft("train " + dir / "judge.yaml --quiet").code, 0);
+  EXPECT_GT(lines_of(dir / "judge/metrics.jsonl").back().at("eval/accuracy").get<double>(), 0.8);
+  write_file(
+      dir / "tune.yaml",
+      run + dir / "tune}\n" + scene + policy + "rollout: {environments: 8, steps: 1, chunk: 4, eval_episodes: 4}\n" +
+          "reward: {type: episode_model, path: " + dir / "judge/final}\ncredit: {type: gae}\nobjective: {type: ppo}\n" +
+          "train: {timesteps: 16, batch_size: 8, eval_every: 2, samples_every: 0}\n");
+  auto tuned = testing::rft("train " + dir / "tune.yaml --quiet");
+  ASSERT_EQ(tuned.code, 0) << tuned.err;
+  auto last = lines_of(dir / "tune/metrics.jsonl").back();
+  EXPECT_TRUE(last.contains("eval/episode/return") && last.contains("eval/rewards/episode_model/mean"));
+}
+
 class Registered : public ::testing::Environment {
   void SetUp() override { register_builtins(); }
 };

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "rft/core/extra_steps.h"
 #include "rft/core/metrics.h"
 #include "rft/core/options.h"
 #include "rft/core/running_moments.h"
@@ -15,13 +16,6 @@ namespace rft {
 
 class Recorder;
 struct RecordPlace;
-
-namespace extra {
-// Of each of the C actions that a decision holds, where it holds a chunk of them (else C = 1); 0 of those that were not
-// carried out any more, since the episode was over (extra::duration):
-inline constexpr char step_observation[] = "step_observation";  ///< [B, T, C, D] float64, raw, before the action
-inline constexpr char step_reward[] = "step_reward";            ///< [B, T, C] float64, before it was normalised
-}  // namespace extra
 
 /// How actors act, and what is recorded of it beside context, action, mask, logp, group, reward [B, T] and extra::last.
 struct Acting {
