@@ -24,6 +24,7 @@
 #include "rft/objective/diffusion_nft.h"
 #include "rft/objective/distillation.h"
 #include "rft/objective/dpo.h"
+#include "rft/objective/dqn.h"
 #include "rft/objective/draft.h"
 #include "rft/objective/dro.h"
 #include "rft/objective/gflownet.h"
@@ -50,6 +51,7 @@
 #include "rft/policy/image_classifier.h"
 #include "rft/policy/masked_diffusion.h"
 #include "rft/policy/mlp_actor.h"
+#include "rft/policy/q_network.h"
 #include "rft/policy/recurrent_actor.h"
 #include "rft/policy/seq2seq_lm.h"
 #include "rft/policy/text_scorer.h"
@@ -106,6 +108,8 @@ void register_policies() {
                                 "Stable-Baselines3's TD3 policy; Fujimoto et al. 2018, arXiv:1802.09477");
   table.add<CategoricalActor>("categorical", "control: an action is one of several choices",
                               "Stable-Baselines3's MlpPolicy");
+  table.add<QNetwork>("q_network", "control: the choice of which most is expected, and now and then any",
+                      "Mnih et al. 2015, doi:10.1038/nature14236; Stable-Baselines3's DQN policy");
   table.add<RecurrentActor>("recurrent", "control: an actor that remembers, LSTM or GRU", "sb3-contrib's RecurrentPPO");
   table.add<FlowActor>("flow_actor", "control: a few steps of a flow, with a learned noise, make an action",
                        "ReinFlow, Zhang et al. 2025, arXiv:2505.22094");
@@ -253,6 +257,9 @@ void register_objectives() {
                  "Haarnoja et al. 2018, arXiv:1812.05905; Stable-Baselines3 SAC");
   table.add<Td3>("td3", "twin delayed deterministic policy gradient: off-policy",
                  "Fujimoto et al. 2018, arXiv:1802.09477; Stable-Baselines3 TD3");
+  table.add<Dqn>("dqn", "deep Q-learning of choices, double or not: off-policy",
+                 "Mnih et al. 2015, doi:10.1038/nature14236; van Hasselt et al. 2016, arXiv:1509.06461; "
+                 "Stable-Baselines3 DQN");
   table.add<Iql>("iql", "implicit Q-learning: from decisions that others made",
                  "Kostrikov et al. 2021, arXiv:2110.06169");
   table.add<CalQl>("cal_ql", "calibrated conservative Q-learning: from offline data to online",

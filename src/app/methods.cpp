@@ -213,6 +213,8 @@ const std::vector<Method>& methods() {
       {"Control", "SAC", "arXiv:1812.05905", "soft actor-critic", "objective: {type: sac}", "sac_half_cheetah.yaml"},
       {"Control", "TD3", "arXiv:1802.09477", "twin delayed deterministic policy gradient", "objective: {type: td3}",
        "td3_hopper.yaml"},
+      {"Control", "DQN, double DQN", "arXiv:1509.06461", "deep Q-learning of choices",
+       "policy: {type: q_network, normalize_observations: false}\nobjective: {type: dqn}", "dqn_cart_pole.yaml"},
       {"Control", "IQL", "arXiv:2110.06169", "expectile regression from given decisions", "objective: {type: iql}",
        "iql.yaml"},
       {"Control", "Cal-QL", "arXiv:2303.05479", "conservative Q-learning, calibrated", "objective: {type: cal_ql}",

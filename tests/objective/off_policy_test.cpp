@@ -1,4 +1,4 @@
-// SAC and TD3 against Stable-Baselines3's own code, IQL and Cal-QL against their authors' formulas; what every
+// SAC, TD3 and DQN against Stable-Baselines3's own code, IQL and Cal-QL against their authors' formulas; what every
 // objective must be.
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -7,6 +7,7 @@
 
 #include "rft/core/extra.h"
 #include "rft/core/registry.h"
+#include "rft/objective/dqn.h"
 #include "rft/objective/iql.h"
 #include "rft/objective/sac.h"
 #include "rft/objective/td3.h"
@@ -49,7 +50,8 @@ Case read_case(const Json& one, int64_t actions) {
   int64_t N = reward.size(0);
   out.batch.reward = reward.unsqueeze(1);
   out.batch.mask = at::ones({N, 1}, at::kBool);
-  out.batch.action = at::zeros({N, 1, actions}, at::kDouble);
+  bool choices = one["type"] == "dqn";
+  out.batch.action = at::zeros({N, 1, choices ? 1 : actions}, choices ? at::kLong : at::kDouble);
   out.batch.extra.set(extra::terminated, tensor_of(one["batch"]["terminated"]).gt(0.5).unsqueeze(1));
   if (one["batch"].contains("returns"))
     out.batch.extra.set(extra::returns, tensor_of(one["batch"]["returns"]).unsqueeze(1));
@@ -131,6 +133,32 @@ TEST(OffPolicy, IsWhatEveryObjectiveMustBe) {
   CalQl::Options cal;
   cal.cql_samples = 2;
   testing::check_objective(case_of<CalQl>("cal_ql", cal));
+  testing::ObjectiveCase choices = case_of<Dqn>("dqn", {});
+  choices.example = [] {
+    testing::Example out = transitions_example();
+    out.batch.action = at::zeros({6, 5, 1}, at::kLong);
+    return out;
+  };
+  testing::check_objective(choices);
+}
+
+/// Huber's loss of what is lacking, and its slope, written out; numbers are refused.
+TEST(OffPolicy, DqnIsHubersLossOfTheTemporalDifference) {
+  Experience batch;
+  batch.action = at::zeros({4, 1, 1}, at::kLong), batch.mask = at::ones({4, 1}, at::kBool);
+  batch.reward = at::tensor({1.0, 1.0, -2.0, 0.5}, at::kDouble).view({4, 1});
+  batch.extra.set(extra::terminated, at::tensor({0, 1, 0, 0}).gt(0).view({4, 1}));
+  batch.fill_totals();
+  Tensor q = at::tensor({0.5, 0.7, 3.0, -4.0}, at::kDouble).view({4, 1, 1}).requires_grad_(true),
+         next = at::full({4, 1, 1}, 2.0, at::kDouble);
+  Evaluation now;
+  now.extra.set(extra::q, q), now.extra.set(extra::next_q, next);
+  Dqn({.gamma = 0.5}).loss(now, batch).total().backward();
+  // y = 2, 1, -1, 1.5; q - y = -1.5, -0.3, 4, -5.5
+  EXPECT_NEAR(Dqn({.gamma = 0.5}).loss(now, batch).total().item<double>(), (1.0 + 0.045 + 3.5 + 5.0) / 4, 1e-12);
+  EXPECT_TRUE(q.grad().flatten().allclose(at::tensor({-0.25, -0.075, 0.25, -0.25}, at::kDouble)));
+  batch.action = at::zeros({4, 1, 1}, at::kDouble);
+  EXPECT_NE(testing::message_of<UserError>([&] { Dqn({}).loss(now, batch); }).find("sac"), std::string::npos);
 }
 
 TEST(OffPolicy, EachTermSaysWhomItTrains) {

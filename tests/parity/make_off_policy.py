@@ -2,7 +2,7 @@
 
 usage: python tests/parity/make_off_policy.py tests/parity/data/off_policy.json    (needs stable-baselines3 2.9)
 
-SAC and TD3: Stable-Baselines3's own `train`, called on a stand-in whose networks answer with given tensors. IQL and
+SAC, TD3 and DQN: Stable-Baselines3's own `train`, called on a stand-in whose networks answer with given tensors. IQL and
 Cal-QL have no packaged peer: the formulas of the authors' code are written out here (ikostrikov/implicit_q_learning,
 actor.py and critic.py; nakamotoo/Cal-QL, JaxCQL/conservative_sac.py).
 """
@@ -11,7 +11,7 @@ import sys
 import types
 
 import torch
-from stable_baselines3 import SAC, TD3
+from stable_baselines3 import DQN, SAC, TD3
 
 torch.set_default_dtype(torch.float64)
 N, K, A, M, GAMMA = 5, 2, 3, 4, 0.97
@@ -112,6 +112,22 @@ def td3(trains_policy):
     return case(f"td3 delay {options['policy_delay']}", "td3", options, b, now, loss)
 
 
+def dqn():
+    """Choices: what the networks answer holds `q` where the batch's action is, and `next_q` as its row's greatest."""
+    b = batch()
+    now = dict(q=leaf(N, 1, scale=3.0), next_q=torch.randn(N, 1))
+    chosen = torch.arange(N).unsqueeze(1) % A
+    answers = torch.zeros(N, A).scatter(1, chosen, now["q"])
+    next_answers = (now["next_q"] - torch.rand(N, A)).scatter(1, chosen, now["next_q"])
+    self = stand_in(b, q_net=Network(answers), q_net_target=Network(next_answers), max_grad_norm=1e9)
+    self.policy.optimizer, self.policy.parameters = Optimizer(), lambda: []
+    self.replay_buffer.sample().actions = chosen
+    data = self.replay_buffer.sample()
+    self.replay_buffer.sample = lambda *_, **__: data
+    DQN.train(self, 1, N)
+    return case("dqn", "dqn", dict(gamma=GAMMA, double_q=False), b, now, self.records["train/loss"])
+
+
 def iql():
     b = batch()
     now = dict(q=leaf(N, K), value=leaf(N), logp=leaf(N), target_q=torch.randn(N, K), next_value=torch.randn(N))
@@ -151,6 +167,6 @@ def cal_ql(calibrated):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    cases = [sac(None), sac(0.2), td3(True), td3(False), iql(), cal_ql(True), cal_ql(False)]
+    cases = [sac(None), sac(0.2), td3(True), td3(False), iql(), cal_ql(True), cal_ql(False), dqn()]
     with open(sys.argv[1], "w") as out:
         json.dump(dict(actions=A, cases=cases), out, indent=1)

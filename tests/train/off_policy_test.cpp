@@ -1,5 +1,7 @@
 // Off-policy objectives in whole runs: they learn, from what they collect and from what they are given, and a resumed
 // run ends the same.
+#include <functional>
+
 #include "control_runs.h"
 
 namespace rft {
@@ -13,6 +15,20 @@ const char* const kSquashed =
     "normalize_observations: false}\n";
 const char* const kPlain =
     "policy: {type: deterministic, hidden: [32, 32], activation: relu, noise: 0.2, normalize_observations: false}\n";
+
+/// Deep Q-learning of a pole to balance.
+std::string choices(int64_t timesteps) {
+  return R"(environment: {type: cart_pole}
+policy: {type: q_network, hidden: [64, 64], activation: relu, normalize_observations: false, last_epsilon: 0.04,
+         epsilon_decisions: 2000}
+rollout: {environments: 4, steps: 16, eval_episodes: 10, replay: {warmup: 512, updates: 0.5}}
+objective: {type: dqn, target_every: 64}
+train: {timesteps: )" +
+         std::to_string(timesteps) +
+         R"(, batch_size: 64, max_grad_norm: 10, log_every: 500, samples_every: 0, checkpoint_every: 250,
+        optimizer: {lr: 2.3e-3}, schedule: {type: constant}}
+)";
+}
 
 std::string online(const std::string& policy, const std::string& objective, int64_t timesteps) {
   return kWorld + policy + R"(
@@ -39,6 +55,13 @@ TEST_F(OffPolicy, LearnsFromWhatItCollects) {
     auto last = testing::run_recipe(dir, name, online(policy, objective, 4000));
     EXPECT_GT(last.at("eval/reward").get<double>(), -20) << name;
   }
+}
+
+/// An episode lasts about 9 steps at random and 500 at most.
+TEST_F(OffPolicy, LearnsWhatChoicesAreWorth) {
+  TempDir dir;
+  auto last = testing::run_recipe(dir, "dqn", choices(8000));
+  EXPECT_GT(last.at("eval/reward").get<double>(), 100);
 }
 
 TEST_F(OffPolicy, LearnsFromWhatItIsGivenThenFromBoth) {
@@ -70,12 +93,18 @@ stages:
 
 TEST_F(OffPolicy, AResumedRunEndsTheSame) {
   TempDir dir;
-  for (auto [name, policy, objective] :
-       {std::tuple{"sac", kSquashed, "{type: sac, gamma: 0.95}"}, {"td3", kPlain, "{type: td3, gamma: 0.95}"}}) {
-    std::string whole = std::string(name) + "_whole", parts = std::string(name) + "_parts";
-    testing::run_recipe(dir, whole, online(policy, objective, 1600));
-    testing::run_recipe(dir, parts, online(policy, objective, 1000));
-    testing::run_recipe(dir, parts, online(policy, objective, 1600), /*resume=*/true);
+  auto of = [](const char* policy, const char* objective) {
+    return [=](int64_t timesteps) { return online(policy, objective, timesteps); };
+  };
+  const std::vector<std::pair<std::string, std::function<std::string(int64_t)>>> runs{
+      {"sac", of(kSquashed, "{type: sac, gamma: 0.95}")},
+      {"td3", of(kPlain, "{type: td3, gamma: 0.95}")},
+      {"dqn", choices}};
+  for (const auto& [name, recipe] : runs) {
+    std::string whole = name + "_whole", parts = name + "_parts";
+    testing::run_recipe(dir, whole, recipe(1600));
+    testing::run_recipe(dir, parts, recipe(1000));
+    testing::run_recipe(dir, parts, recipe(1600), /*resume=*/true);
     EXPECT_EQ(testing::read_file(dir / (whole + "/final/model.safetensors")),
               testing::read_file(dir / (parts + "/final/model.safetensors")))
         << name;
