@@ -6,9 +6,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 preset=${1:-release}
 shift || true
 bash cmake/bootstrap.sh "$preset"
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+jobs=$(( $(nproc) < 2 ? 1 : 2 ))
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-ctest --test-dir "build/$preset" --output-on-failure --timeout 1200 "$@" 2>&1 | tee "$log" || status=$?
+ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure --timeout 1200 "$@" 2>&1 | tee "$log" || status=$?
 exit "$status"

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kHeight = 180, kWidth = 240;
 
-struct Arguments {
+struct ActArguments {
   std::string run, policy, out;
   std::vector<std::string> overrides;
   int64_t episodes = 10, every = 4;
@@ -26,7 +26,7 @@ struct Arguments {
 };
 
 /// The last stage of a run directory's recipe with what the run ended with, or of a recipe.
-StageConfig stage_of(const Arguments& arguments) {
+StageConfig stage_of(const ActArguments& arguments) {
   bool directory = std::filesystem::is_directory(arguments.run);
   StageConfig stage =
       Recipe::load(directory ? arguments.run + "/config.yaml" : arguments.run, arguments.overrides).stages.back();
@@ -88,7 +88,7 @@ std::string pairs_of(const Experience& episodes) {
   return lines;
 }
 
-void run(const Arguments& arguments) {
+void run_act(const ActArguments& arguments) {
   StageConfig stage = stage_of(arguments);
   stage.worlds.normalize_reward = false;
   auto policy = make_policy(stage);
@@ -121,7 +121,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_act(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ActArguments>();
   CLI::App* command = program.add_subcommand("act", "episodes of a policy for control: trajectories and a film");
   command->add_option("RUN", arguments->run, "a run directory (its final/ acts), or a recipe")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key.path=value, replacing what the recipe says");
@@ -143,7 +143,7 @@ void add_act(CLI::App& program) {
                     "two episodes of every start, as a preference for the one of the higher return: pairs.jsonl "
                     "(chosen, rejected) instead of trajectories.jsonl");
   command->footer("Example: rft act runs/half-cheetah --out film --episodes 5 --greedy");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_act(*arguments); });
 }
 
 }  // namespace rft::app

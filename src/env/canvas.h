@@ -8,6 +8,10 @@ namespace rft {
 
 using Colour = std::array<float, 3>;  ///< red, green, blue in [0, 1]
 
+/// Of things that are told apart by their colours.
+inline constexpr Colour kPalette[] = {
+    {0.15f, 0.4f, 0.75f}, {0.85f, 0.35f, 0.25f}, {0.25f, 0.65f, 0.35f}, {0.6f, 0.4f, 0.7f}};
+
 struct Point {
   double x = 0, y = 0;
 };

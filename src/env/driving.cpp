@@ -11,8 +11,8 @@
 namespace rft {
 namespace {
 
-constexpr double kStep = 0.5;  // seconds
-constexpr int64_t kParts = 5;  // that a step is moved in: fast vehicles must not pass through each other
+constexpr double kDrivingStep = 0.5;  // seconds
+constexpr int64_t kParts = 5;         // that a step is moved in: fast vehicles must not pass through each other
 constexpr double kAcceleration = 4, kYawRate = 1.5, kTopSpeed = 12;
 constexpr double kLane = 2;                 // from the middle of the road to that of a lane, metres
 constexpr double kRoad = 4;                 // half a road's width
@@ -21,7 +21,6 @@ constexpr double kHalf = 1.2, kRadius = 1;  // a vehicle is two discs, so far fr
 constexpr double kFar = 10;                 // gaps are not told apart beyond
 constexpr int64_t kNumbers = 7, kTrail = 16;
 constexpr Colour kRoadColour = {0.88f, 0.88f, 0.88f}, kCrashed = {0.1f, 0.1f, 0.1f};
-constexpr Colour kColours[] = {{0.15f, 0.4f, 0.75f}, {0.85f, 0.35f, 0.25f}, {0.25f, 0.65f, 0.35f}, {0.6f, 0.4f, 0.7f}};
 
 /// On the right of who goes along `angle`, `ahead` metres from the crossing's middle.
 Point on_lane(double angle, double ahead) {
@@ -151,7 +150,7 @@ bool Driving::advance(std::span<const double> action, std::span<double> reward) 
   };
   double before = left(), crashed = 0, off = 0;
   for (int64_t part = 0; part < kParts; ++part) {
-    move(action, kStep / static_cast<double>(kParts));
+    move(action, kDrivingStep / static_cast<double>(kParts));
     crashed += crash();
   }
   for (int64_t i = 0; i < options_.vehicles; ++i)
@@ -172,13 +171,13 @@ Tensor Driving::render(int64_t height, int64_t width) const {
   for (int64_t i = 0; i < options_.vehicles; ++i) {
     const double* at = trail(i, 0);
     for (int64_t k = 0; k + 1 < kept; ++k)
-      canvas.line({at[2 * k], at[2 * k + 1]}, {at[2 * k + 2], at[2 * k + 3]}, 0.5, paler(kColours[i]));
+      canvas.line({at[2 * k], at[2 * k + 1]}, {at[2 * k + 2], at[2 * k + 3]}, 0.5, paler(kPalette[i]));
   }
   for (int64_t i = 0; i < options_.vehicles; ++i) {
     Vehicle v = vehicle(i);
-    canvas.disc({v.goal_x, v.goal_y}, 0.6, kColours[i]);
+    canvas.disc({v.goal_x, v.goal_y}, 0.6, kPalette[i]);
     double c = kHalf * std::cos(v.heading), s = kHalf * std::sin(v.heading);
-    canvas.line({v.x - c, v.y - s}, {v.x + c, v.y + s}, 2 * kRadius, kColours[i]);
+    canvas.line({v.x - c, v.y - s}, {v.x + c, v.y + s}, 2 * kRadius, kPalette[i]);
     if (v.crashed != 0) canvas.disc({v.x, v.y}, 0.5 * kRadius, kCrashed);
   }
   return canvas.picture();

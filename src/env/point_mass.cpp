@@ -10,7 +10,6 @@ namespace rft {
 namespace {
 
 constexpr double kStep = 0.1, kSize = 0.1;
-constexpr Colour kColours[] = {{0.15f, 0.4f, 0.75f}, {0.85f, 0.35f, 0.25f}, {0.25f, 0.65f, 0.35f}, {0.6f, 0.4f, 0.7f}};
 
 }  // namespace
 
@@ -75,7 +74,7 @@ Tensor PointMass::render(int64_t height, int64_t width) const {
   Canvas canvas(height, width, {}, 1.4);
   for (int64_t i = 0; i < spec_.agents; ++i) {
     const double* a = agent(i);
-    const Colour& colour = kColours[i % 4];
+    const Colour& colour = kPalette[i % 4];
     canvas.line({a[4] - 0.06, a[5] - 0.06}, {a[4] + 0.06, a[5] + 0.06}, 0.03, colour);
     canvas.line({a[4] - 0.06, a[5] + 0.06}, {a[4] + 0.06, a[5] - 0.06}, 0.03, colour);
     canvas.disc({a[0], a[1]}, kSize, colour);

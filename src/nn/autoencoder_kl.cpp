@@ -10,7 +10,7 @@
 namespace rft {
 namespace {
 
-constexpr double kEps = 1e-6;
+constexpr double kCodecEps = 1e-6;
 
 class AutoencoderKL : public StagedCodec {
  public:
@@ -67,7 +67,7 @@ class AutoencoderKL : public StagedCodec {
   }
 
   void add_resnet(std::vector<Stage>& stages, const WeightSource& source, int64_t in, int64_t out) const {
-    ResnetBlock::Shape shape{.in = in, .out = out, .groups = groups_, .eps = kEps, .activation = activation_};
+    ResnetBlock::Shape shape{.in = in, .out = out, .groups = groups_, .eps = kCodecEps, .activation = activation_};
     auto block = std::make_shared<ResnetBlock>(source, shape);
     stages.push_back([block](const Tensor& x) { return (*block)(x, {}); });
   }
@@ -76,7 +76,7 @@ class AutoencoderKL : public StagedCodec {
     int64_t width = channels_.back();
     add_resnet(stages, source.in("resnets.0"), width, width);
     if (attention_) {
-      auto block = std::make_shared<PixelAttention>(source.in("attentions.0"), width, width, groups_, kEps);
+      auto block = std::make_shared<PixelAttention>(source.in("attentions.0"), width, width, groups_, kCodecEps);
       stages.push_back([block](const Tensor& x) { return (*block)(x); });
     }
     add_resnet(stages, source.in("resnets.1"), width, width);
@@ -86,7 +86,7 @@ class AutoencoderKL : public StagedCodec {
     Norm norm = source.norm("conv_norm_out", in);
     Conv2d conv = source.conv("conv_out", in, out, 3, 1, 1);
     stages.push_back([norm, conv, groups = groups_](const Tensor& x) {
-      return apply(conv, at::silu(group_norm(norm, x, groups, kEps)));
+      return apply(conv, at::silu(group_norm(norm, x, groups, kCodecEps)));
     });
   }
 

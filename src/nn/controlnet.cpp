@@ -16,7 +16,7 @@ struct ControlSettings {
   std::vector<int64_t> embedding;
 };
 
-ControlSettings read_settings(const std::string& json, const std::string& where) {
+ControlSettings read_control_settings(const std::string& json, const std::string& where) {
   ModelConfig c(json, where);
   ControlSettings s{UNetSettings(c), c.integer("conditioning_channels", 3),
                     c.integers("conditioning_embedding_out_channels", {16, 32, 96, 256})};
@@ -52,7 +52,7 @@ class ControlNetModel : public ControlNet {
  public:
   ControlNetModel(const std::string& json, const WeightSource& source, const std::string& where)
       : json_(json),
-        s_(read_settings(json, where)),
+        s_(read_control_settings(json, where)),
         trunk_(s_.trunk, source, where),
         image_(source.in("controlnet_cond_embedding"), s_.channels, s_.embedding, s_.trunk.channels[0]) {
     auto add = [&](int64_t width) {

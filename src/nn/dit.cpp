@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kNormTimeFeatures = 256;
 
-struct Settings {
+struct DiTSettings {
   Patches::Shape patches;
   AttentionShape attention;
   int64_t layers, classes;
@@ -21,7 +21,7 @@ struct Settings {
   double eps;
   std::string activation;
 
-  Settings(const std::string& json, const std::string& where) {
+  DiTSettings(const std::string& json, const std::string& where) {
     ModelConfig c(json, where);
     attention.heads = c.integer("num_attention_heads", 16);
     patches.width = attention.width = attention.heads * c.integer("attention_head_dim", 72);
@@ -49,7 +49,7 @@ struct Settings {
 };
 
 struct Block {
-  Block(const WeightSource& source, const Settings& s)
+  Block(const WeightSource& source, const DiTSettings& s)
       : s(s),
         time(source.in("norm1.emb.timestep_embedder"), kNormTimeFeatures, s.attention.width),
         classes(source.embedding("norm1.emb.class_embedder.embedding_table", s.classes + 1, s.attention.width)),
@@ -72,7 +72,7 @@ struct Block {
     return gated(y, m[5], ff(normed));
   }
 
-  Settings s;
+  DiTSettings s;
   TimestepMlp time;
   Tensor classes;  ///< [classes + 1, D]; the last one stands for none
   Modulation norm1;
@@ -111,7 +111,7 @@ class Dit : public TransformerDenoiser {
   int64_t num_classes() const override { return s_.classes; }
 
  private:
-  Settings s_;
+  DiTSettings s_;
   Patches patches_;
   std::vector<Block> blocks_;
   std::shared_ptr<Linear> told_out_, out_;

@@ -20,13 +20,13 @@ constexpr int64_t kSampleSize = 128;
 /// The pipeline divides timesteps by this, and the model multiplies.
 constexpr double kTimesteps = 1000;
 
-struct Settings {
+struct FluxSettings {
   JointBlock::Shape block;
   int64_t token_channels, layers, single_layers, text_width, pooled_width;
   std::vector<int64_t> axes;
   bool guided;
 
-  Settings(const std::string& json, const std::string& where) {
+  FluxSettings(const std::string& json, const std::string& where) {
     ModelConfig c(json, where);
     token_channels = c.integer("in_channels", 64);
     layers = c.integer("num_layers", 19), single_layers = c.integer("num_single_layers", 38);
@@ -151,7 +151,7 @@ class Flux : public TransformerDenoiser {
     return at::silu(told_(t, pooled, scale));
   }
 
-  Settings s_;
+  FluxSettings s_;
   TextTimeEmbedding told_;
   std::shared_ptr<Linear> text_in_, image_in_, out_;
   std::vector<JointBlock> joint_;

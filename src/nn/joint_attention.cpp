@@ -7,7 +7,7 @@
 namespace rft {
 namespace {
 
-constexpr double kNormEps = 1e-6;
+constexpr double kQueryNormEps = 1e-6;
 
 struct StreamNames {
   const char *q, *k, *v, *out, *norm_q, *norm_k;
@@ -31,7 +31,7 @@ AttentionStream make_stream(const WeightSource& source, const AttentionShape& sh
 /// x [N, L, D] -> [N, L, heads, head_dim], normed where there is a norm.
 Tensor to_heads(const Linear& linear, const Tensor& x, const Tensor& norm, int64_t heads) {
   Tensor split = apply(linear, x).unflatten(-1, {heads, -1});
-  return norm.defined() ? ops::rms_norm(split, norm, kNormEps) : split;
+  return norm.defined() ? ops::rms_norm(split, norm, kQueryNormEps) : split;
 }
 
 Tensor rotated(const Tensor& x, const Rotation& rotation) {

@@ -12,13 +12,13 @@
 namespace rft {
 namespace {
 
-struct Settings {
+struct Sd3Settings {
   Patches::Shape patches;
   JointBlock::Shape block;
   int64_t layers, text_width, pooled_width;
   std::vector<int64_t> dual;
 
-  Settings(const std::string& json, const std::string& where) {
+  Sd3Settings(const std::string& json, const std::string& where) {
     ModelConfig c(json, where);
     // Of these two a null is not the same as a missing field.
     auto given = [fields = nlohmann::json::parse(json)](const char* key) { return fields.contains(key); };
@@ -80,7 +80,7 @@ class Sd3 : public TransformerDenoiser {
   int64_t sample_size() const override { return s_.patches.sample_size; }
 
  private:
-  Settings s_;
+  Sd3Settings s_;
   Patches patches_;
   TextTimeEmbedding told_;
   std::shared_ptr<Linear> text_in_, out_;

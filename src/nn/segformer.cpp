@@ -12,7 +12,7 @@ namespace rft {
 namespace {
 
 /// PyTorch's, which transformers' layers take whatever layer_norm_eps says.
-constexpr double kEps = 1e-5;
+constexpr double kSegformerEps = 1e-5;
 
 struct SegformerShape {
   std::vector<int64_t> depths, widths, heads, reductions, patches, strides, ratios;
@@ -152,21 +152,21 @@ class Segformer : public DensePredictor {
     if (height < stage.reduction || width < stage.reduction)
       bad_input("images", "the resized images are too small for sr_ratios: a stage of ", height, " x ", width,
                 " places is reduced by ", stage.reduction);
-    Tensor tokens = layer_norm(stage.embedded, to_tokens(map), kEps);
+    Tensor tokens = layer_norm(stage.embedded, to_tokens(map), kSegformerEps);
     for (const Layer& layer : stage.layers) {
-      tokens = tokens.add(attend(stage, layer, layer_norm(layer.before, tokens, kEps), height, width));
-      Tensor wide = to_map(apply(*layer.up, layer_norm(layer.after, tokens, kEps)), height, width);
+      tokens = tokens.add(attend(stage, layer, layer_norm(layer.before, tokens, kSegformerEps), height, width));
+      Tensor wide = to_map(apply(*layer.up, layer_norm(layer.after, tokens, kSegformerEps)), height, width);
       wide = at::conv2d(wide, layer.depthwise.weight, layer.depthwise.bias, 1, 1, 1, /*groups=*/wide.size(1));
       tokens = tokens.add(apply(*layer.down, activate(activation_, to_tokens(wide), "hidden_act")));
     }
-    return to_map(layer_norm(stage.norm, tokens, kEps), height, width);
+    return to_map(layer_norm(stage.norm, tokens, kSegformerEps), height, width);
   }
 
   /// Every place attends to the places of a map that is `reduction` times as coarse.
   static Tensor attend(const Stage& stage, const Layer& layer, const Tensor& x, int64_t height, int64_t width) {
     Tensor seen = x;
     if (stage.reduction > 1)
-      seen = layer_norm(layer.reduced, to_tokens(apply(layer.reduce, to_map(x, height, width))), kEps);
+      seen = layer_norm(layer.reduced, to_tokens(apply(layer.reduce, to_map(x, height, width))), kSegformerEps);
     auto heads = [&](const Linear& linear, const Tensor& of) {
       return apply(linear, of).view({of.size(0), of.size(1), stage.heads, of.size(2) / stage.heads}).transpose(1, 2);
     };

@@ -16,7 +16,7 @@ namespace {
 
 constexpr char kT5[] = "T5ForConditionalGeneration";
 
-std::string architecture_of(const std::string& config_json, const std::string& where) {
+std::string first_architecture(const std::string& config_json, const std::string& where) {
   const auto names = ModelConfig(config_json, where).texts("architectures", {});
   return names.empty() ? "" : names[0];
 }
@@ -24,12 +24,12 @@ std::string architecture_of(const std::string& config_json, const std::string& w
 }  // namespace
 
 bool is_seq2seq(const std::string& config_json, const std::string& where) {
-  return architecture_of(config_json, where) == kT5;
+  return first_architecture(config_json, where) == kT5;
 }
 
 std::unique_ptr<Seq2Seq> make_seq2seq(const std::string& config_json, const WeightSource& source,
                                       const std::string& where) {
-  const std::string name = architecture_of(config_json, where);
+  const std::string name = first_architecture(config_json, where);
   if (name == kT5) return make_t5_seq2seq(config_json, source, where);
   bad_input(where, "there is no encoder-decoder language model '", name, "' (config.json's architectures)",
             suggestion(name, {kT5}));

@@ -14,7 +14,7 @@
 namespace rft {
 namespace {
 
-struct Settings {
+struct UNet2DSettings {
   int64_t sample_size, in_channels, out_channels, layers, groups, head_dim, classes;
   std::vector<int64_t> channels;
   std::vector<std::string> down, up;
@@ -24,7 +24,7 @@ struct Settings {
   double freq_shift;
   int64_t down_padding;
 
-  Settings(const std::string& json, const std::string& where) {
+  UNet2DSettings(const std::string& json, const std::string& where) {
     ModelConfig c(json, where);
     sample_size = c.integer("sample_size", 0), in_channels = c.integer("in_channels", 3);
     out_channels = c.integer("out_channels", 3), layers = c.integer("layers_per_block", 2);
@@ -186,7 +186,7 @@ class UNet2D : public Denoiser {
   }
 
   std::string json_;
-  Settings s_;
+  UNet2DSettings s_;
   Conv2d conv_in_, conv_out_;
   Norm norm_out_;
   TimestepMlp time_;

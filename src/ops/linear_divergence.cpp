@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/matmul.h"
 #include "rft/core/error.h"
 
 namespace rft::ops {
@@ -18,8 +19,6 @@ using Kind = Divergence::Kind;
 
 constexpr int64_t kTileElements = 1 << 20;
 constexpr int64_t kDeviceElements = 1 << 27;  // a GPU needs more work at once
-
-at::ScalarType accumulate_type(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
 /// log((1 - mix) p + mix q).
 Tensor log_mixture(const Tensor& logp, const Tensor& ref, double mix) {

@@ -23,8 +23,6 @@ using torch::autograd::variable_list;
 constexpr int64_t kTileElements = 1 << 20;  // 4 MiB of float32 logits: stays in the caches between the passes
 constexpr int64_t kTileVocabulary = 4096;
 
-at::ScalarType accumulate_type(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
 struct Tile {
   int64_t row, rows;      // of hidden
   int64_t token, tokens;  // of weight

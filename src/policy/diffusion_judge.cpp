@@ -15,7 +15,7 @@
 namespace rft {
 namespace {
 
-bool is_rollout(const Experience& batch) { return batch.context.has("noise"); }
+bool was_denoised(const Experience& batch) { return batch.context.has("noise"); }
 
 /// Takes the adapters out of a model for as long as it lives: the model as it was before training.
 class WithoutAdapters {
@@ -166,12 +166,12 @@ Evaluation Diffusion::judge_demonstrations(const DenoisingModel& model, const Ex
 
 Evaluation Diffusion::evaluate(const Experience& batch, const Needs& needs) {
   bool estimates = needs.estimate || needs.ref_estimate;
-  if (options_.consistency_levels > 0 && !is_rollout(batch)) {
+  if (options_.consistency_levels > 0 && !was_denoised(batch)) {
     if (estimates)
       bad_input("policy.consistency_levels", "goes with objectives that learn from likelihoods, such as sft");
     return judge_consistency(batch);
   }
-  if (is_rollout(batch)) {
+  if (was_denoised(batch)) {
     if (estimates)
       bad_input("rollout.judge", "the objective learns from the denoising of finished samples: judge forward");
     return judge_rollout(model(), batch, true);
@@ -193,7 +193,7 @@ DenoisingModel Diffusion::reference() {
 
 Evaluation Diffusion::judge_by_reference(const Experience& batch, bool estimates) {
   auto judge = [&](const DenoisingModel& model) {
-    return is_rollout(batch) ? judge_rollout(model, batch, false) : judge_demonstrations(model, batch, estimates);
+    return was_denoised(batch) ? judge_rollout(model, batch, false) : judge_demonstrations(model, batch, estimates);
   };
   if (!options_.use_lora) return judge(reference());
   WithoutAdapters base(pipeline_.denoiser->weights());
@@ -201,7 +201,7 @@ Evaluation Diffusion::judge_by_reference(const Experience& batch, bool estimates
 }
 
 Tensor Diffusion::ref_logp(const Experience& batch, const Needs&) {
-  if (options_.consistency_levels > 0 && !is_rollout(batch))
+  if (options_.consistency_levels > 0 && !was_denoised(batch))
     bad_input("policy.consistency_levels", "goes with objectives that need no reference policy, such as sft");
   at::NoGradGuard no_grad;
   return judge_by_reference(batch, false).logp;

@@ -14,7 +14,7 @@
 namespace rft {
 namespace {
 
-EpisodeModel load_model(const std::string& directory) {
+EpisodeModel load_episode_model(const std::string& directory) {
   return EpisodeModel::from(read_text(directory + "/config.json"), load_hf_tensors(directory), directory);
 }
 
@@ -61,7 +61,7 @@ void EpisodeScorer::prepare(const Needs& needs, uint64_t seed) {
   if (!needs.score || needs.data != Needs::Data::pairs)
     bad_input("objective", "a model of episodes is trained by one that reads scores of pairs: bradley_terry");
   if (!options_.path.empty()) {
-    model_ = load_model(options_.path);
+    model_ = load_episode_model(options_.path);
     return;
   }
   Rows rows = Rows::load(options_.episodes);
@@ -127,7 +127,7 @@ void EpisodeScorer::save(const std::string& directory) const {
 
 void EpisodeScorer::load(const std::string& directory) {
   at::NoGradGuard no_grad;
-  EpisodeModel found = load_model(directory);
+  EpisodeModel found = load_episode_model(directory);
   auto from = found.tensors();
   for (auto& [name, value] : model_->tensors()) {
     if (value.sizes() != from[name].sizes())

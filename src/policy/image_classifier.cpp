@@ -19,7 +19,7 @@ namespace {
 
 constexpr char kPreprocessor[] = "/preprocessor_config.json";
 
-std::unique_ptr<VisionEncoder> load_model(const std::string& directory) {
+std::unique_ptr<VisionEncoder> load_classifier(const std::string& directory) {
   std::string config = directory + "/config.json", preprocessor = directory + kPreprocessor;
   if (!file_exists(config)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
   return make_vision_encoder(read_text(config), file_exists(preprocessor) ? read_text(preprocessor) : "",
@@ -43,7 +43,8 @@ void ImageClassifier::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face directory (ViTForImageClassification)", Limits().must());
 }
 
-ImageClassifier::ImageClassifier(Options options) : options_(std::move(options)), model_(load_model(options_.path)) {
+ImageClassifier::ImageClassifier(Options options)
+    : options_(std::move(options)), model_(load_classifier(options_.path)) {
   if (model_->labels().empty()) bad_input(options_.path, "the model has no classification head");
   for (const auto& [name, value] : model_->weights().tensors) Tensor(value).requires_grad_(true);
 }
@@ -133,7 +134,7 @@ Evaluation ImageClassifier::evaluate(const Experience& batch, const Needs&) { re
 
 Tensor ImageClassifier::ref_logp(const Experience& batch, const Needs&) {
   at::NoGradGuard no_grad;
-  if (!reference_) reference_ = load_model(options_.path);
+  if (!reference_) reference_ = load_classifier(options_.path);
   return judge(*reference_, batch).logp;
 }
 

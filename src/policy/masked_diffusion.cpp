@@ -15,7 +15,7 @@
 namespace rft {
 namespace {
 
-std::unique_ptr<TokenDenoiser> load_model(const std::string& directory, at::ScalarType dtype) {
+std::unique_ptr<TokenDenoiser> load_denoiser(const std::string& directory, at::ScalarType dtype) {
   std::string config = directory + "/config.json";
   if (!file_exists(config)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
   return make_token_denoiser(read_text(config), WeightSource(load_hf_tensors(directory), dtype, directory), directory);
@@ -63,7 +63,7 @@ void MaskedDiffusion::Rollout::visit(OptionVisitor& v) {
 
 MaskedDiffusion::MaskedDiffusion(Options options)
     : options_(std::move(options)),
-      make_([path = options_.path, dtype = dtype_of(options_.dtype)] { return load_model(path, dtype); }) {
+      make_([path = options_.path, dtype = dtype_of(options_.dtype)] { return load_denoiser(path, dtype); }) {
   if (file_exists(options_.path + "/vocab.txt")) vocabulary_ = Vocabulary::load(options_.path);
   start();
 }
@@ -222,7 +222,7 @@ void MaskedDiffusion::save(const std::string& directory) const {
 
 void MaskedDiffusion::load(const std::string& directory) {
   at::NoGradGuard no_grad;
-  auto saved = load_model(directory, dtype_of(options_.dtype));
+  auto saved = load_denoiser(directory, dtype_of(options_.dtype));
   const auto &from = saved->weights().tensors, &to = model_->weights().tensors;
   if (from.size() != to.size() || saved->config_json() != model_->config_json())
     bad_input(directory, "its config.json is not the policy's");

@@ -19,9 +19,9 @@ namespace {
 constexpr double kNever = -1e30;
 /// The least level that a demonstration is masked at, as MDLM's sampling_eps.
 constexpr double kLeastLevel = 1e-3;
-constexpr uint64_t kLevel = 1;  // the stream of a group's key that its level is drawn from
+constexpr uint64_t kMaskedShare = 1;  // the stream of a group's key that its level is drawn from
 
-bool is_rollout(const Experience& batch) { return batch.context.has("unmask_step"); }
+bool was_unmasked(const Experience& batch) { return batch.context.has("unmask_step"); }
 
 /// Greedy decisions are judged by the distribution they are the mode of.
 double judged_temperature(double temperature) { return temperature > 0 ? temperature : 1; }
@@ -147,7 +147,7 @@ Evaluation MaskedDiffusion::judge_demonstrations(const TokenDenoiser& model, con
   Tensor level = at::empty({B, 1}, at::kDouble);
   for (int64_t b = 0; b < B; ++b)
     level.data_ptr<double>()[b] =
-        kLeastLevel + (1 - kLeastLevel) * Rng(groups[static_cast<size_t>(b)], kLevel).uniform(0);
+        kLeastLevel + (1 - kLeastLevel) * Rng(groups[static_cast<size_t>(b)], kMaskedShare).uniform(0);
   Tensor hidden = uniform_cells(draw_keys(batch, 1), L).lt(level).logical_and(batch.mask);
   Tensor cells = hidden.flatten().nonzero().flatten();
   Tensor state = at::where(hidden, at::full({}, model.mask_id(), at::kLong), batch.action);
@@ -161,12 +161,13 @@ Evaluation MaskedDiffusion::judge_demonstrations(const TokenDenoiser& model, con
 }
 
 Evaluation MaskedDiffusion::evaluate(const Experience& batch, const Needs&) {
-  return is_rollout(batch) ? judge_rollout(*model_, batch, true) : judge_demonstrations(*model_, batch);
+  return was_unmasked(batch) ? judge_rollout(*model_, batch, true) : judge_demonstrations(*model_, batch);
 }
 
 Tensor MaskedDiffusion::ref_logp(const Experience& batch, const Needs&) {
   at::NoGradGuard no_grad;
-  return (is_rollout(batch) ? judge_rollout(reference(), batch, false) : judge_demonstrations(reference(), batch)).logp;
+  return (was_unmasked(batch) ? judge_rollout(reference(), batch, false) : judge_demonstrations(reference(), batch))
+      .logp;
 }
 
 }  // namespace rft

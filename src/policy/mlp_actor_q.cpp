@@ -17,7 +17,7 @@ namespace rft {
 namespace {
 
 /// Each use of a row's random numbers has a stream of its own.
-enum Stream : uint64_t { kNow = 1, kNext = 2, kUniform = 3, kHere = 4, kThere = 5 };
+enum CriticStream : uint64_t { kNow = 1, kNext = 2, kUniform = 3, kHere = 4, kThere = 5 };
 
 /// A key for each of the N = B * T decisions.
 std::vector<uint64_t> keys_of(const Experience& batch) {

@@ -11,7 +11,7 @@ namespace rft {
 namespace {
 
 // What a key is used for.
-enum Stream : uint64_t { kNoise = 0, kLevel = 1, kDropout = 2 };
+enum NoisedStream : uint64_t { kNoise = 0, kLevel = 1, kDropout = 2 };
 
 /// Keys of T draws a row; the first draw's are the row's own.
 std::vector<uint64_t> each_draw(const std::vector<uint64_t>& keys, int64_t T) {

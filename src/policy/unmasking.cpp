@@ -13,7 +13,7 @@ namespace rft {
 namespace {
 
 // What a row's key is used for.
-enum Stream : uint64_t { kOrder = 1, kTokens = 2, kLevels = 3 };
+enum UnmaskingStream : uint64_t { kOrder = 1, kTokens = 2, kLevels = 3 };
 
 struct Place {
   double when;

@@ -12,7 +12,7 @@
 namespace rft {
 namespace {
 
-constexpr char kName[] = "clip_similarity", kPath[] = "clip_similarity.path";
+constexpr char kClipSimilarity[] = "clip_similarity", kPath[] = "clip_similarity.path";
 
 std::unique_ptr<TextEncoder> load_text_encoder(const std::string& directory) {
   return make_text_encoder(model_config(directory, kPath),
@@ -48,7 +48,7 @@ Tensor ClipSimilarity::embed(const std::string& text) const {
 }
 
 Rewards ClipSimilarity::score(const Experience& batch) {
-  Tensor images = images_of(batch, kName);
+  Tensor images = images_of(batch, kClipSimilarity);
   const auto& texts = batch.context.text(options_.column);
   std::map<std::string, Tensor> known;
   std::vector<Tensor> wanted;
@@ -59,7 +59,7 @@ Rewards ClipSimilarity::score(const Experience& batch) {
     errors.push_back(text.empty() ? cat("column '", options_.column, "': this row has no text") : "");
   }
   Tensor cosine = encode_unit(*vision_, images, options_.batch_size).mul(at::cat(wanted)).sum(1);
-  return image_rewards(kName, cosine.mul(100), std::move(errors));
+  return image_rewards(kClipSimilarity, cosine.mul(100), std::move(errors));
 }
 
 }  // namespace rft

@@ -11,7 +11,7 @@
 namespace rft {
 namespace {
 
-constexpr char kName[] = "image_classifier";
+constexpr char kImageClassifier[] = "image_classifier";
 
 }  // namespace
 
@@ -66,7 +66,7 @@ std::vector<int64_t> ImageClassifierReward::classes(const Experience& batch, std
 }
 
 Rewards ImageClassifierReward::score(const Experience& batch) {
-  Tensor images = images_of(batch, kName);
+  Tensor images = images_of(batch, kImageClassifier);
   std::vector<std::string> errors;
   std::vector<int64_t> target(static_cast<size_t>(images.size(0)), std::max<int64_t>(fixed_, 0));
   if (options_.score != "value" && fixed_ < 0) target = classes(batch, errors);
@@ -74,7 +74,7 @@ Rewards ImageClassifierReward::score(const Experience& batch) {
   if (options_.score == "log_probability") logits = logits.log_softmax(1);
   if (options_.score == "probability") logits = logits.softmax(1);
   Tensor index = at::tensor(target, at::kLong).to(logits.device()).unsqueeze(1);
-  return image_rewards(kName, logits.gather(1, index).squeeze(1), std::move(errors));
+  return image_rewards(kImageClassifier, logits.gather(1, index).squeeze(1), std::move(errors));
 }
 
 }  // namespace rft

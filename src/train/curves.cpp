@@ -12,7 +12,7 @@
 namespace rft {
 namespace {
 
-constexpr size_t kMaxBytes = size_t{4} << 30, kDefaultPanels = 9;
+constexpr size_t kMaxMetricsBytes = size_t{4} << 30, kDefaultPanels = 9;
 
 void add_row(CurveRun& run, std::string_view line, const std::string& where) {
   auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -45,7 +45,7 @@ void CurveRun::add(int64_t step, const std::string& stage, const std::map<std::s
 
 CurveRun read_curves(const std::string& file, const std::string& name) {
   CurveRun run{name, {}, {}};
-  std::string content = read_text(file, kMaxBytes);
+  std::string content = read_text(file, kMaxMetricsBytes);
   int64_t number = 1;
   for (size_t begin = 0; begin < content.size(); ++number) {
     size_t end = content.find('\n', begin);

@@ -27,7 +27,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 /// curves.svg is redrawn no more often, and drawing takes at most this share of a run's time.
-constexpr double kRedrawSeconds = 10, kDrawingShare = 0.02;
+constexpr double kCurvesSeconds = 10, kDrawingShare = 0.02;
 /// Pictures on a contact sheet.
 constexpr int64_t kPictures = 64;
 
@@ -131,7 +131,7 @@ struct RunDirectory::Files {
   void draw() {
     Clock drawing;
     write_text(curves_file, curves_svg({curves}));
-    draw_after = std::max(kRedrawSeconds, drawing.seconds() / kDrawingShare);
+    draw_after = std::max(kCurvesSeconds, drawing.seconds() / kDrawingShare);
     since_drawn.lap(), drawn = true;
   }
 
@@ -140,7 +140,7 @@ struct RunDirectory::Files {
   CurveRun curves;
   std::string curves_file;
   Clock since_drawn;
-  double draw_after = kRedrawSeconds;
+  double draw_after = kCurvesSeconds;
   bool drawn = false;  ///< curves.svg shows everything
 };
 

@@ -15,7 +15,7 @@
 namespace rft {
 namespace {
 
-constexpr size_t kMaxBytes = size_t{64} << 30;
+constexpr size_t kMaxFileBytes = size_t{64} << 30;
 
 int64_t step_of(std::string_view line, const std::string& where) {
   auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -47,7 +47,7 @@ void AppendedFile::append(std::string_view bytes) {
 void keep_json_lines(const std::string& file, int64_t last_step) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(file, ignored)) return;  // none yet, or a pipe
-  std::string content = read_text(file, kMaxBytes), kept;
+  std::string content = read_text(file, kMaxFileBytes), kept;
   int64_t number = 1;
   for (size_t begin = 0; begin < content.size(); ++number) {
     size_t end = content.find('\n', begin);
