@@ -20,6 +20,9 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #endif
+#ifdef RFT_LANES
+#error "a file of one instruction set is compiled by itself"
+#endif
 #define RFT_LANES 8
 #include "ops/attention_kernels.h"
 #include "ops/decode_attention_kernels.h"

@@ -21,6 +21,9 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #endif
+#ifdef RFT_LANES
+#error "a file of one instruction set is compiled by itself"
+#endif
 #define RFT_LANES 16
 #include "ops/attention_kernels.h"
 #include "ops/decode_attention_kernels.h"

@@ -12,6 +12,9 @@
 #include "ops/decode_kernels.h"
 #include "rft/ops/decode_attention.h"
 
+#ifdef RFT_LANES
+#error "a file of one instruction set is compiled by itself"
+#endif
 #define RFT_LANES 4
 #include "ops/attention_kernels.h"
 #include "ops/decode_attention_kernels.h"

@@ -14,6 +14,9 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #endif
+#ifdef RFT_LANES
+#error "a file of one instruction set is compiled by itself"
+#endif
 #define RFT_LANES 16
 #include "ops/decode_simd.h"
 
