@@ -16,8 +16,7 @@
 namespace rft::app {
 namespace {
 
-constexpr size_t kSeen = 8;  // numbers that are observed of a vehicle
-constexpr double kStep = 0.5, kAcceleration = 4, kYawRate = 1.5;
+constexpr size_t kSeen = Driving::seen;
 
 struct Driver {
   double speed = 0;  ///< that he wants, m/s
@@ -65,7 +64,8 @@ std::array<double, 2> drive(const std::vector<Seen>& all, size_t i, const Driver
     if (j != i && before_me && (first || other.crashed != 0) && in_the_way(v, other)) wanted = 0;
   }
   double rate = 2 * std::max(v.speed, 1.0) * std::sin(turn) / std::max(distance, 1.0);
-  return {std::clamp((wanted - v.speed) / kStep / kAcceleration, -1.0, 1.0), std::clamp(rate / kYawRate, -1.0, 1.0)};
+  return {std::clamp((wanted - v.speed) / Driving::step_seconds / Driving::acceleration, -1.0, 1.0),
+          std::clamp(rate / Driving::yaw_rate, -1.0, 1.0)};
 }
 
 nlohmann::ordered_json episode(Driving& world, const DrivingArguments& arguments, uint64_t seed) {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "app/commands.h"
+#include "rft/core/batches.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/rows.h"
@@ -30,32 +30,15 @@ int64_t tokens_of(const CausalLm::TokenRow& row) {
   return static_cast<int64_t>(row.prompt.size() + row.completion.size());
 }
 
-/// Row numbers in batches of rows of like length, at most kBatchTokens a batch (a longer row is alone).
-std::vector<std::vector<size_t>> batches_of(const TokenRows& rows) {
-  std::vector<size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return tokens_of(rows[a]) > tokens_of(rows[b]); });
-  std::vector<std::vector<size_t>> batches;
-  int64_t tokens = 0;
-  for (size_t i : order) {
-    if (batches.empty() || tokens + tokens_of(rows[i]) > kBatchTokens) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    batches.back().push_back(i);
-    tokens += tokens_of(rows[i]);
-  }
-  return batches;
-}
-
 /// Log-probabilities of each row's completion.
 std::vector<std::vector<float>> score(Policy& policy, const TokenRows& rows) {
   const at::NoGradGuard no_grad;
   Needs needs;
   needs.data = Needs::Data::demonstrations;
   std::vector<std::vector<float>> scores(rows.size());
-  for (const auto& batch : batches_of(rows)) {
+  std::vector<int64_t> sizes;
+  for (const auto& row : rows) sizes.push_back(tokens_of(row));
+  for (const auto& batch : batches_of_like_length(sizes, kBatchTokens, /*longest_first=*/true)) {
     TokenRows part;
     for (size_t i : batch) part.push_back(rows[i]);
     const Tensor logp = policy.evaluate(CausalLm::pack(part), needs).logp.to(at::kFloat).contiguous();

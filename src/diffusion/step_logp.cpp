@@ -1,9 +1,9 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <numbers>
 
 #include "rft/core/error.h"
+#include "rft/core/noise.h"
 #include "rft/diffusion/scheduler.h"
 
 namespace rft {
@@ -25,7 +25,7 @@ Tensor step_logp(const Transition& transition, const Tensor& next, bool mean_ove
   } else {
     density = off.div(transition.std).square().mul(-0.5).sub(std::log(transition.std));
   }
-  density = density.sub(0.5 * std::log(2 * std::numbers::pi)).flatten(1);
+  density = density.sub(half_log_two_pi).flatten(1);
   return mean_over_dimensions ? density.mean(1) : density.sum(1);
 }
 

@@ -11,9 +11,8 @@
 namespace rft {
 namespace {
 
-constexpr double kDrivingStep = 0.5;  // seconds
-constexpr int64_t kParts = 5;         // that a step is moved in: fast vehicles must not pass through each other
-constexpr double kAcceleration = 4, kYawRate = 1.5, kTopSpeed = 12;
+constexpr int64_t kParts = 5;  // that a step is moved in: fast vehicles must not pass through each other
+constexpr double kTopSpeed = 12;
 constexpr double kLane = 2;                 // from the middle of the road to that of a lane, metres
 constexpr double kRoad = 4;                 // half a road's width
 constexpr double kGoal = 15;                // from the crossing's middle to a goal
@@ -47,7 +46,7 @@ Driving::Driving(Options options)
     : FlatWorld({}, static_cast<size_t>(1 + options.vehicles * (kNumbers + 2 * kTrail))), options_(options) {
   const int64_t N = options.vehicles;
   spec_.name = "driving", spec_.agents = 1, spec_.max_steps = options.max_steps;
-  spec_.observation = N * 8 + N * (N - 1) / 2;
+  spec_.observation = N * seen + N * (N - 1) / 2;
   spec_.action.low.assign(static_cast<size_t>(2 * N), -1), spec_.action.high.assign(static_cast<size_t>(2 * N), 1);
 }
 
@@ -118,8 +117,8 @@ void Driving::move(std::span<const double> action, double seconds) {
     Vehicle v = vehicle(i);
     if (v.crashed != 0) continue;
     auto control = [&](int64_t k) { return std::clamp(action[static_cast<size_t>(2 * i + k)], -1.0, 1.0); };
-    v.speed = std::clamp(v.speed + seconds * kAcceleration * control(0), 0.0, kTopSpeed);
-    v.heading += seconds * kYawRate * control(1);
+    v.speed = std::clamp(v.speed + seconds * acceleration * control(0), 0.0, kTopSpeed);
+    v.heading += seconds * yaw_rate * control(1);
     v.x += seconds * v.speed * std::cos(v.heading), v.y += seconds * v.speed * std::sin(v.heading);
     set(i, v);
   }
@@ -150,7 +149,7 @@ bool Driving::advance(std::span<const double> action, std::span<double> reward) 
   };
   double before = left(), crashed = 0, off = 0;
   for (int64_t part = 0; part < kParts; ++part) {
-    move(action, kDrivingStep / static_cast<double>(kParts));
+    move(action, step_seconds / static_cast<double>(kParts));
     crashed += crash();
   }
   for (int64_t i = 0; i < options_.vehicles; ++i)

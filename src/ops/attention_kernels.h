@@ -145,7 +145,7 @@ void attention_forward(const HeadForward& a, int64_t first, float* memory) {
 }
 
 /// scores [rows][kWide] become the softmax p, and upstream = p (upstream - inner). `log_total` and `inner` are a
-/// number a lane (step 0) or a number a row.
+/// number a lane or, `by_row`, a number a row.
 template <bool by_row>
 RFT_INLINE void softmax_backward(float* scores, float* upstream, int64_t rows, const float* log_total,
                                  const float* inner) {

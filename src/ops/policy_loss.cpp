@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "rft/core/error.h"
+#include "rft/core/noise.h"
 
 namespace rft::ops {
 namespace {
@@ -86,7 +86,7 @@ struct NormalLogp : torch::autograd::Function<NormalLogp> {
     const int64_t rows = mean.size(0), K = mean.size(1);
     const T *m = mean.const_data_ptr<T>(), *s = log_std.const_data_ptr<T>(), *a = action.const_data_ptr<T>();
     T *to = z.data_ptr<T>(), *sum = out.data_ptr<T>();
-    const T constant = static_cast<T>(0.5 * std::log(2 * std::numbers::pi));
+    const T constant = static_cast<T>(half_log_two_pi);
     for (int64_t i = 0; i < rows; ++i) {
       T total = 0;
       for (int64_t k = 0; k < K; ++k) {

@@ -111,8 +111,7 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
   read_adapters();
   if (!decoder_) decoder_ = load_decoder(options_.path);
   tokenizer_ = Tokenizer::load(options_.path);
-  eos_ids_ = eos_token_ids(options_.path);
-  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
+  eos_ids_ = end_ids(options_.path, tokenizer_);
   if (tokenizer_.size() > decoder_->config().vocab_size)
     bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ",
               decoder_->config().vocab_size);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "policy/chain_steps.h"
 #include "rft/core/error.h"
@@ -15,8 +14,6 @@
 
 namespace rft {
 namespace {
-
-const double kHalfLogTwoPi = 0.5 * std::log(2 * std::numbers::pi);
 
 /// One key a demonstrated decision, [B * T].
 std::vector<uint64_t> demonstration_keys(const Experience& batch) {
@@ -143,7 +140,7 @@ Tensor ChainActor::scaled(const Tensor& action) const {
 /// [M]: log-density of `next` [M, K], as the options say.
 Tensor ChainActor::step_logp(const StepNormal& normal, const Tensor& next) const {
   Tensor z = next.sub(normal.mean).mul(normal.log_std.neg().exp());
-  Tensor each = z.square().mul(0.5).add(normal.log_std).add(kHalfLogTwoPi).neg();
+  Tensor each = z.square().mul(0.5).add(normal.log_std).add(half_log_two_pi).neg();
   const auto& range = options_.logp_range;
   if (!range.empty()) each = each.clamp(range[0], range[1]);
   return options_.logp == "mean" ? each.mean(1) : each.sum(1);
@@ -207,7 +204,7 @@ ChainActor::Judged ChainActor::judge(const Networks& networks, const Tensor& bef
       step(networks, before.reshape({M * S, size()}), for_every_step(observation, S), step_numbers(M, S));
   Judged out;
   out.logp = step_logp(normal, after.reshape({M * S, size()})).view({M, S});
-  Tensor spread = normal.log_std.add(kHalfLogTwoPi + 0.5).expand({M * S, size()});
+  Tensor spread = normal.log_std.add(half_log_two_pi + 0.5).expand({M * S, size()});
   out.entropy = (options_.logp == "mean" ? spread.mean(1) : spread.sum(1)).view({M, S});
   return out;
 }

@@ -26,7 +26,7 @@ class DeterministicDistribution : public ActionDistribution {
   Tensor recorded(const Tensor& command) const override { return to_unit(command).clamp(-1, 1).to(at::kFloat); }
   /// Of the noise before it is clipped.
   Tensor logp(const Tensor& output, const Tensor& action) const override {
-    double constant = std::log(noise_) + 0.5 * std::log(2 * std::numbers::pi);
+    double constant = std::log(noise_) + half_log_two_pi;
     return action.sub(output.tanh()).div(noise_).square().mul(-0.5).sub(constant).sum(-1);
   }
   Tensor entropy(const Tensor&, const Tensor& logp) const override {

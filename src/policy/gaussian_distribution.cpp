@@ -11,7 +11,6 @@
 namespace rft {
 namespace {
 
-const double kHalfLogTwoPi = 0.5 * std::log(2 * std::numbers::pi);
 /// Logarithms of deviations that a network gives are kept within these, as Stable-Baselines3's SAC does.
 constexpr double kLeastLogStd = -20, kMostLogStd = 2;
 /// An action at a bound is taken for one this close to it: the bound itself has no inverse under tanh.
@@ -50,7 +49,7 @@ class GaussianDistribution : public ActionDistribution {
         if (!greedy) out[i * K + k] = static_cast<float>(mean[i * K + k] + std * out[i * K + k]);
         // Of the number that was rounded to float32, as the trainer will judge it.
         double z = (out[i * K + k] - mean[i * K + k]) / std;
-        sum -= 0.5 * z * z + log_of_std + kHalfLogTwoPi;
+        sum -= 0.5 * z * z + log_of_std + half_log_two_pi;
         if (squash_) sum -= log_slope(out[i * K + k]) + std::log(half_range(k));
       }
       logp.data_ptr<float>()[i] = static_cast<float>(sum);
@@ -86,7 +85,7 @@ class GaussianDistribution : public ActionDistribution {
 
   Tensor entropy(const Tensor& output, const Tensor& logp) const override {
     if (squash_) return logp.neg();
-    double constant = (kHalfLogTwoPi + 0.5) * static_cast<double>(space_.size());
+    double constant = (half_log_two_pi + 0.5) * static_cast<double>(space_.size());
     auto shape = output.sizes().vec();
     shape.pop_back();
     if (state_std_) return log_std_of(output).sum(-1).add(constant);
@@ -100,7 +99,7 @@ class GaussianDistribution : public ActionDistribution {
   std::pair<Tensor, Tensor> reparametrised(const Tensor& output, const Tensor& noise) const override {
     if (!squash_) return ActionDistribution::reparametrised(output, noise);
     Tensor log_std = log_std_of(output), action = mean_of(output).add(noise.mul(log_std.exp()));
-    Tensor plain = noise.square().mul(-0.5).sub(log_std).sub(kHalfLogTwoPi);
+    Tensor plain = noise.square().mul(-0.5).sub(log_std).sub(half_log_two_pi);
     return {action.tanh(), plain.sub(log_slope(action)).sum(-1)};
   }
 
@@ -127,7 +126,7 @@ class GaussianDistribution : public ActionDistribution {
   Tensor plain_logp(const Tensor& output, const Tensor& action) const {
     if (state_std_) {
       Tensor log_std = log_std_of(output), z = action.sub(mean_of(output)).div(log_std.exp());
-      return z.square().mul(-0.5).sub(log_std).sub(kHalfLogTwoPi).sum(-1);
+      return z.square().mul(-0.5).sub(log_std).sub(half_log_two_pi).sum(-1);
     }
     auto shape = output.sizes().vec();
     shape.pop_back();

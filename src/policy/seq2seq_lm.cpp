@@ -73,8 +73,7 @@ void Seq2SeqLm::Options::visit(OptionVisitor& v) {
 Seq2SeqLm::Seq2SeqLm(Options options)
     : options_(std::move(options)), model_(load_model(options_.path, dtype_of(options_.dtype))) {
   tokenizer_ = Tokenizer::load(options_.path);
-  eos_ids_ = eos_token_ids(options_.path);
-  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
+  eos_ids_ = end_ids(options_.path, tokenizer_);
   const int64_t vocabulary = model_->head().size(0);
   if (tokenizer_.size() > vocabulary)
     bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ", vocabulary);

@@ -7,7 +7,6 @@
 
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
-#include "rft/core/extra_steps.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 

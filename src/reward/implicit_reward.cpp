@@ -6,7 +6,6 @@
 #include "reward/text_likelihood.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
-#include "rft/io/hf_directory.h"
 #include "rft/reward/language_model_rewards.h"
 
 namespace rft {
@@ -23,9 +22,8 @@ void ImplicitReward::Options::visit(OptionVisitor& v) {
 ImplicitReward::ImplicitReward(Options options)
     : options_(std::move(options)),
       tokenizer_(Tokenizer::load(options_.path)),
-      eos_ids_(eos_token_ids(options_.path)),
+      eos_ids_(end_ids(options_.path, tokenizer_)),
       model_(load_frozen(options_.path, options_.dtype, /*scores=*/false)) {
-  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
   if (options_.reference.empty()) return;
   reference_ = load_frozen(options_.reference, options_.dtype, /*scores=*/false);
   if (reference_->config().vocab_size != model_->config().vocab_size)
@@ -48,10 +46,7 @@ Rewards ImplicitReward::score(const Experience& batch) {
   for (int64_t i = 0; i < rows; ++i) {
     auto n = static_cast<size_t>(i);
     Continuation text{tokenizer_.encode(prompts[n]), tokenizer_.encode(completions[n], false)};
-    bool finished = !truncated.defined() || !truncated[i].item<bool>();
-    auto is_end = [&](int64_t id) { return std::find(eos_ids_.begin(), eos_ids_.end(), id) != eos_ids_.end(); };
-    bool ended = !text.tokens.empty() && is_end(text.tokens.back());
-    if (finished && !ended && !eos_ids_.empty()) text.tokens.push_back(eos_ids_.front());
+    if (!truncated.defined() || !truncated[i].item<bool>()) end_text(text.tokens, eos_ids_);
     if (text.before.empty() || text.tokens.empty())
       out.errors[n] = "prompt and completion must have a token each";
     else if (text.size() > most)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "rft/core/batches.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
@@ -17,7 +18,6 @@ namespace {
 /// Sets `into` at `order`'s rows, which are computed together.
 void sum_together(const Decoder& model, const std::vector<Continuation>& texts, const std::vector<size_t>& order,
                   std::vector<double>& into) {
-  if (order.empty()) return;
   Packed packed;
   std::vector<int64_t> ids, hidden, target;
   for (size_t i : order) {
@@ -60,22 +60,17 @@ std::unique_ptr<Decoder> load_frozen(const std::string& path, const std::string&
   return out;
 }
 
+void end_text(std::vector<int64_t>& tokens, const std::vector<int64_t>& ends) {
+  bool ended = !tokens.empty() && std::find(ends.begin(), ends.end(), tokens.back()) != ends.end();
+  if (!ended && !ends.empty()) tokens.push_back(ends.front());
+}
+
 std::vector<double> summed_logp(const Decoder& model, const std::vector<Continuation>& texts, int64_t together) {
   at::NoGradGuard no_grad;
-  std::vector<size_t> order(texts.size()), part;
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return texts[a].size() < texts[b].size(); });
+  std::vector<int64_t> sizes;
+  for (const Continuation& text : texts) sizes.push_back(text.size());
   std::vector<double> out(texts.size(), 0);
-  int64_t tokens = 0;
-  for (size_t i : order) {
-    if (!part.empty() && tokens + texts[i].size() > together) {
-      sum_together(model, texts, part, out);
-      part.clear(), tokens = 0;
-    }
-    part.push_back(i);
-    tokens += texts[i].size();
-  }
-  sum_together(model, texts, part, out);
+  for (const auto& part : batches_of_like_length(sizes, together)) sum_together(model, texts, part, out);
   return out;
 }
 

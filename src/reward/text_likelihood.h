@@ -19,6 +19,9 @@ struct Continuation {
 /// vocabulary's. Throws UserError where it is none.
 std::unique_ptr<Decoder> load_frozen(const std::string& path, const std::string& dtype, bool scores);
 
+/// Adds the first of `ends` (end_ids()) to `tokens` unless they end with one of them.
+void end_text(std::vector<int64_t>& tokens, const std::vector<int64_t>& ends);
+
 /// The summed log-probability of each continuation's tokens, nats, in their order. At most `together` tokens are
 /// computed at once (a longer text alone), those of like length beside each other. Without gradients.
 std::vector<double> summed_logp(const Decoder& model, const std::vector<Continuation>& texts, int64_t together);

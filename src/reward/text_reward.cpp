@@ -8,9 +8,9 @@
 #include <limits>
 
 #include "reward/text_likelihood.h"
+#include "rft/core/batches.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
-#include "rft/io/hf_directory.h"
 #include "rft/nn/text_scores.h"
 
 namespace rft {
@@ -41,10 +41,8 @@ void TextReward::Options::visit(OptionVisitor& v) {
 TextReward::TextReward(Options options)
     : options_(std::move(options)),
       tokenizer_(Tokenizer::load(options_.path)),
-      eos_ids_(eos_token_ids(options_.path)),
-      model_(load_frozen(options_.path, options_.dtype, /*scores=*/true)) {
-  if (eos_ids_.empty() && tokenizer_.eos_id() >= 0) eos_ids_ = {tokenizer_.eos_id()};
-}
+      eos_ids_(end_ids(options_.path, tokenizer_)),
+      model_(load_frozen(options_.path, options_.dtype, /*scores=*/true)) {}
 
 TextReward::Text TextReward::encode(const std::string& prompt, const std::string& completion, bool finished) const {
   Text out;
@@ -57,8 +55,7 @@ TextReward::Text TextReward::encode(const std::string& prompt, const std::string
     }
   } else {
     add(tokenizer_.encode(completion, false));
-    bool ended = !out.ids.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), out.ids.back()) != eos_ids_.end();
-    if (finished && !ended && !eos_ids_.empty()) out.ids.push_back(eos_ids_.front());
+    if (finished) end_text(out.ids, eos_ids_);
     out.ends.push_back(static_cast<int64_t>(out.ids.size()) - 1);
   }
   return out;
@@ -73,11 +70,11 @@ double TextReward::aggregated(const std::vector<double>& steps) const {
   return options_.aggregate == "last" ? steps.back() : least;
 }
 
-void TextReward::score_together(const std::vector<Text>& texts, Tensor& into) const {
-  if (texts.empty()) return;
+void TextReward::score_together(const std::vector<Text>& texts, const std::vector<size_t>& part, Tensor& into) const {
   Packed packed;
   std::vector<int64_t> ids, index;
-  for (const Text& text : texts) {
+  for (size_t i : part) {
+    const Text& text = texts[i];
     for (int64_t end : text.ends) index.push_back(static_cast<int64_t>(ids.size()) + end);
     ids.insert(ids.end(), text.ids.begin(), text.ids.end());
     packed.lengths.push_back(static_cast<int64_t>(text.ids.size()));
@@ -85,7 +82,8 @@ void TextReward::score_together(const std::vector<Text>& texts, Tensor& into) co
   packed.ids = at::tensor(ids, at::kLong);
   Tensor scores = text_scores(*model_, packed, at::tensor(index, at::kLong)).to(at::kDouble).contiguous();
   const double* at = scores.const_data_ptr<double>();
-  for (const Text& text : texts) {
+  for (size_t i : part) {
+    const Text& text = texts[i];
     std::vector<double> steps;
     for (size_t k = 0; k < text.ends.size(); ++k) steps.push_back(*at++);
     double value = steps[0];
@@ -120,18 +118,9 @@ Rewards TextReward::score(const Experience& batch) {
     else
       texts.push_back(std::move(text));
   }
-  std::stable_sort(texts.begin(), texts.end(),
-                   [](const Text& a, const Text& b) { return a.ids.size() < b.ids.size(); });
-  std::vector<Text> together;
-  int64_t tokens = 0;
-  for (auto& text : texts) {
-    auto size = static_cast<int64_t>(text.ids.size());
-    if (!together.empty() && tokens + size > options_.tokens)
-      score_together(together, out.value), together.clear(), tokens = 0;
-    tokens += size;
-    together.push_back(std::move(text));
-  }
-  score_together(together, out.value);
+  std::vector<int64_t> sizes;
+  for (const Text& text : texts) sizes.push_back(static_cast<int64_t>(text.ids.size()));
+  for (const auto& part : batches_of_like_length(sizes, options_.tokens)) score_together(texts, part, out.value);
   out.components = {{"reward_model", out.value, 1.0}};
   return out;
 }

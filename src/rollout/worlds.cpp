@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 #include "rft/core/rng.h"
 #include "rollout/recorder.h"
 #include "rollout/world.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "rft/io/hf_directory.h"
 #include "text/added_tokens.h"
 #include "text/clip_files.h"
 #include "text/decoder.h"
@@ -150,6 +151,12 @@ bool Tokenizer::is_special(int64_t id) const { return impl_->added.is_special(im
 int64_t Tokenizer::size() const { return impl_->size; }
 
 int64_t Tokenizer::eos_id() const { return impl_->eos; }
+
+std::vector<int64_t> end_ids(const std::string& directory, const Tokenizer& tokenizer) {
+  std::vector<int64_t> ids = eos_token_ids(directory);
+  if (ids.empty() && tokenizer.eos_id() >= 0) ids = {tokenizer.eos_id()};
+  return ids;
+}
 
 int64_t Tokenizer::pad_id() const { return impl_->pad; }
 

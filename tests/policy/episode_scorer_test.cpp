@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "rft/core/extra.h"
-#include "rft/core/extra_steps.h"
 #include "rft/core/rng.h"
 #include "rft/io/rows.h"
 #include "rft/objective/bradley_terry.h"

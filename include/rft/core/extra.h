@@ -61,6 +61,11 @@ inline constexpr char sampled_q[] = "sampled_q";    ///< [B, T, K, 3M], of M uni
                                                     ///< of the policy at the next observation; gradients to the critics
 inline constexpr char sampled_logp[] = "sampled_logp";  ///< [B, T, 3M], of those actions where they were drawn; none
 
+// Of each of the C actions that a decision of an actor holds, where it holds a chunk of them (else C = 1); 0 of those
+// that were not carried out any more, since the episode was over (duration):
+inline constexpr char step_observation[] = "step_observation";  ///< [B, T, C, D] float64, raw, before the action
+inline constexpr char step_reward[] = "step_reward";            ///< [B, T, C] float64, before it was normalised
+
 // Tensors of Experience::context:
 inline constexpr char observation[] = "observation";  ///< [B, T, D] float, what each decision of an actor was made on
 inline constexpr char memory[] = "memory";  ///< [B, M] float, what an actor remembered when a row's first decision came

@@ -20,6 +20,10 @@ class Driving : public FlatWorld {
     double progress_weight = 0.1, collision_cost = 4, off_road_cost = 0.5;
     void visit(OptionVisitor& v);
   };
+  /// What a step lasts, and what an action of 1 is.
+  static constexpr double step_seconds = 0.5, acceleration = 4, yaw_rate = 1.5;  ///< s, m/s^2, rad/s
+  static constexpr int64_t seen = 8;  ///< numbers that are observed of a vehicle, one after another
+
   explicit Driving(Options options);
   /// The roads, the vehicles and where they came from.
   Tensor render(int64_t height, int64_t width) const override;

@@ -38,7 +38,8 @@ class TextReward : public RewardModel {
     std::vector<int64_t> ids, ends;  ///< tokens; the places that are scored
   };
   Text encode(const std::string& prompt, const std::string& completion, bool finished) const;
-  void score_together(const std::vector<Text>& texts, Tensor& into) const;
+  /// Sets `into` at the rows of the texts that `part` numbers.
+  void score_together(const std::vector<Text>& texts, const std::vector<size_t>& part, Tensor& into) const;
   double aggregated(const std::vector<double>& steps) const;
 
   Options options_;

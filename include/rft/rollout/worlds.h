@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 
-#include "rft/core/extra_steps.h"
 #include "rft/core/metrics.h"
 #include "rft/core/options.h"
 #include "rft/core/running_moments.h"

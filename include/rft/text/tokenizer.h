@@ -60,6 +60,10 @@ class StreamDecoder {
   std::string pending_;
 };
 
+/// The tokens that end a text: what `directory`'s generation_config.json or config.json says, else the tokenizer's
+/// own; empty where nothing does.
+std::vector<int64_t> end_ids(const std::string& directory, const Tokenizer& tokenizer);
+
 /// Writes tokenizer.json and tokenizer_config.json of a byte-level BPE into `directory`: all bytes (or only those that
 /// `corpus` has), merges learned from `corpus`, then the special tokens "<|pad|>" and "<|eos|>"; `vocab_size` ids in
 /// all, fewer where the corpus has no more pairs. transformers' AutoTokenizer loads it. Throws UserError where
