@@ -16,6 +16,7 @@ struct CompletionService::Choice {
   std::string held;  ///< what may still turn out to be the beginning of a stop text
   std::vector<std::string> tokens;
   std::vector<float> logps;
+  size_t drawn = 0;  ///< tokens of the row that were taken note of
 };
 
 std::deque<ApiPiece> Ticket::take(bool& ended) {
@@ -59,6 +60,8 @@ std::vector<int64_t> CompletionService::encode(const ApiRequest& request, const 
 
 std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
   auto ticket = std::make_shared<Ticket>();
+  if (request.options.pattern && !policy_.decoder().device().is_cpu())
+    throw ApiError{400, "answers of a given form are sampled on the CPU, not on a GPU"};
   uint64_t seed = request.seed.value_or(next_seed_++);
   size_t longest_stop = 0;
   for (const auto& stop : request.options.stop) longest_stop = std::max(longest_stop, stop.size());
@@ -80,7 +83,7 @@ std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
     ticket->usage_.prompt_tokens += static_cast<int64_t>(one->prompt.size());
     auto choices = std::make_shared<std::vector<Choice>>();
     for (int64_t k = 0; k < request.n; ++k)
-      choices->push_back({one->options.first_row + k, longest_stop, StreamDecoder(policy_.tokenizer()), {}, {}, {}});
+      choices->push_back({one->options.first_row + k, longest_stop, StreamDecoder(policy_.tokenizer()), {}, {}, {}, 0});
     one->on_token = [this, ticket, choices](int64_t k, const SampledRow& row, bool done) {
       return token_made(*ticket, (*choices)[static_cast<size_t>(k)], row, done);
     };
@@ -100,10 +103,14 @@ std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
 
 /// On the engine's thread. Text is given out as soon as no stop text can begin in it.
 bool CompletionService::token_made(Ticket& ticket, Choice& choice, const SampledRow& row, bool done) {
-  int64_t id = row.ids.back();
   bool goes_on = !ticket.gone_;
-  choice.held += choice.decoder.push(id);
-  choice.tokens.push_back(policy_.tokenizer().bytes(id)), choice.logps.push_back(row.logp.back());
+  const bool drew = row.ids.size() > choice.drawn;  // a row that no token goes on with its pattern ends without one
+  if (drew) {
+    const int64_t id = row.ids.back();
+    choice.held += choice.decoder.push(id);
+    choice.tokens.push_back(policy_.tokenizer().bytes(id)), choice.logps.push_back(row.logp.back());
+    choice.drawn = row.ids.size();
+  }
   size_t sure = choice.held.size();
   if (!row.stop.empty()) {
     sure = std::min(sure, choice.held.find(row.stop));
@@ -115,7 +122,7 @@ bool CompletionService::token_made(Ticket& ticket, Choice& choice, const Sampled
   }
   bool ends = done || !goes_on;
   std::lock_guard lock(ticket.mutex_);
-  ++ticket.usage_.completion_tokens;
+  ticket.usage_.completion_tokens += drew;
   if (sure > 0 || ends) {
     ApiPiece piece{choice.number, choice.held.substr(0, sure), std::move(choice.tokens), std::move(choice.logps), ""};
     choice.held.erase(0, sure), choice.tokens.clear(), choice.logps.clear();

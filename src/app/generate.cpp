@@ -2,6 +2,7 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/commands.h"
 #include "rft/core/clock.h"
@@ -12,6 +13,7 @@
 #include "rft/policy/lm_sampler.h"
 #include "rft/policy/seq2seq_lm.h"
 #include "rft/policy/seq2seq_sampler.h"
+#include "rft/text/json_pattern.h"
 #include "rft/train/progress.h"
 
 namespace rft::app {
@@ -21,9 +23,19 @@ struct GenerateArguments {
   std::string model, prompts, out, dtype = "float32", device = "cpu";
   int64_t samples = 1;
   uint64_t seed = 0;
-  bool quiet = false;
+  bool quiet = false, json = false;
+  std::string regex, json_schema;
   SamplerOptions sampler;
 };
+
+/// What completions are held to, where something is given.
+std::optional<GrowingPattern> pattern_of(const GenerateArguments& arguments) {
+  if (!arguments.regex.empty()) return GrowingPattern(arguments.regex, "--regex");
+  if (arguments.json) return GrowingPattern(json_object_pattern(), "--json");
+  if (arguments.json_schema.empty()) return std::nullopt;
+  return GrowingPattern(json_schema_pattern(read_text(arguments.json_schema), arguments.json_schema),
+                        arguments.json_schema);
+}
 
 /// Every prompt's tokens; a row that can't be answered is named by file and line before any work is done.
 std::vector<std::vector<int64_t>> encode(const CausalLm& policy, const Rows& rows, int64_t max_new_tokens) {
@@ -73,6 +85,7 @@ void run_generate(const GenerateArguments& arguments) {
   const Model policy(options);
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);
   SamplerOptions sampler = arguments.sampler;
+  sampler.pattern = pattern_of(arguments);
   sampler.eos_ids = policy.eos_ids();
   Progress progress("generate", arguments.quiet);
   progress.begin("", 0, rows.size() * arguments.samples, "completions");
@@ -136,6 +149,12 @@ void add_generate(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   add_sampler_options(*command, arguments->sampler);
+  CLI::Option* regex =
+      command->add_option("--regex", arguments->regex, "completions match this Perl-compatible regular expression");
+  CLI::Option* json = command->add_flag("--json", arguments->json, "completions are JSON objects");
+  CLI::Option* schema = command->add_option("--json-schema", arguments->json_schema,
+                                            "completions are JSON that this file's JSON Schema describes");
+  regex->excludes(json)->excludes(schema), json->excludes(schema);
   command->footer("Example: rft generate models/tiny --prompts prompts.jsonl --out answers.jsonl --temperature 0");
   command->callback([arguments, &program] {
     arguments->quiet = program.count("--quiet") > 0;

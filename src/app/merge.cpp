@@ -4,11 +4,14 @@
 #include <memory>
 
 #include "app/commands.h"
+#include "policy/adapter_directory.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/nn/image_lora.h"
 #include "rft/policy/causal_lm.h"
 #include "rft/policy/diffusion.h"
+#include "rft/policy/seq2seq_lm.h"
+#include "rft/policy/text_scorer.h"
 
 namespace rft::app {
 namespace {
@@ -22,6 +25,29 @@ void merge_language_model(const MergeArguments& arguments) {
   options.path = arguments.adapter, options.dtype = arguments.dtype;
   if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
   CausalLm policy(options);
+  policy.merge_adapters();
+  policy.save(arguments.out);
+}
+
+void merge_seq2seq_model(const MergeArguments& arguments) {
+  Seq2SeqLm::Options options;
+  options.path = arguments.adapter, options.dtype = arguments.dtype;
+  if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
+  Seq2SeqLm policy(options);
+  policy.merge_adapters();
+  policy.save(arguments.out);
+}
+
+/// A classifier's adapters hold a head that its base model need not have.
+void merge_reward_model(const MergeArguments& arguments, const std::string& task) {
+  TextScorer::Options options;
+  options.path = arguments.adapter, options.dtype = arguments.dtype;
+  if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
+  TextScorer policy(options);
+  Needs needs;
+  needs.score = true;
+  needs.data = task == "TOKEN_CLS" ? Needs::Data::steps : Needs::Data::pairs;
+  policy.prepare(needs, 0);
   policy.merge_adapters();
   policy.save(arguments.out);
 }
@@ -45,7 +71,15 @@ void run_merge(const MergeArguments& arguments) {
     bad_input(from, "is no adapter directory: there is neither adapter_config.json (PEFT) nor ", kDiffusersLoraFile,
               " (diffusers)");
   make_directories(to);
-  image ? merge_image_model(arguments) : merge_language_model(arguments);
+  const std::string task = image ? "" : adapter_task(from);
+  if (image)
+    merge_image_model(arguments);
+  else if (task == "SEQ_CLS" || task == "TOKEN_CLS")
+    merge_reward_model(arguments, task);
+  else if (task == "SEQ_2_SEQ_LM")
+    merge_seq2seq_model(arguments);
+  else
+    merge_language_model(arguments);
   std::fprintf(stderr, "merged %s into %s\n", from.c_str(), to.c_str());
 }
 

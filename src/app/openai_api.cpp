@@ -7,6 +7,7 @@
 #include "rft/core/error.h"
 #include "rft/core/json_depth.h"
 #include "rft/core/text.h"
+#include "rft/text/json_pattern.h"
 
 namespace rft::app {
 namespace {
@@ -132,6 +133,58 @@ Json conversation(Body& body) {
   return out;
 }
 
+/// Of an answer that is held to one of these texts.
+std::string choice_pattern(const Json& choices) {
+  if (!choices.is_array() || choices.empty()) refuse("structured_outputs", "'choice' must be a list of texts");
+  std::vector<std::string> out;
+  for (const Json& one : choices) {
+    if (!one.is_string()) refuse("structured_outputs", "'choice' must be a list of texts; got " + dumped(one));
+    out.push_back(literal_pattern(one.get<std::string>()));
+  }
+  return "(?:" + join(out, "|") + ")";
+}
+
+/// vLLM's structured_outputs: {"regex"}, {"choice"}, {"json"} or {"json_object": true}.
+std::string structured_pattern(const Json& wanted) {
+  if (!wanted.is_object() || wanted.size() != 1)
+    refuse("structured_outputs", "must hold one of 'regex', 'choice', 'json' and 'json_object'; got " + dumped(wanted));
+  if (wanted.contains("regex") && wanted["regex"].is_string()) return wanted["regex"];
+  if (wanted.contains("choice")) return choice_pattern(wanted["choice"]);
+  if (wanted.contains("json")) {
+    const Json& schema = wanted["json"];
+    return json_schema_pattern(schema.is_string() ? schema.get<std::string>() : schema.dump(), "structured_outputs");
+  }
+  if (wanted.contains("json_object") && wanted["json_object"] == true) return json_object_pattern();
+  refuse("structured_outputs", "is not supported here; got " + dumped(wanted));
+}
+
+/// OpenAI's response_format.
+std::string format_pattern(const Json& wanted) {
+  const std::string type = wanted.is_object() ? wanted.value("type", "") : "";
+  if (type == "text") return "";
+  if (type == "json_object") return json_object_pattern();
+  if (type != "json_schema")
+    refuse("response_format", "must have a 'type' of text, json_object or json_schema; got " + dumped(wanted));
+  const Json named = wanted.value("json_schema", Json());
+  if (!named.is_object() || !named.contains("schema"))
+    refuse("response_format", "needs 'json_schema': {'schema': ...}");
+  return json_schema_pattern(named["schema"].dump(), "response_format");
+}
+
+/// What answers are held to.
+void read_pattern(Body& body, SamplerOptions& options) {
+  const Json *format = body.find("response_format"), *structured = body.find("structured_outputs");
+  const char* param = structured ? "structured_outputs" : "response_format";
+  try {
+    std::string pattern = format ? format_pattern(*format) : "";
+    if (structured && !pattern.empty()) refuse(param, "can't be had beside a 'response_format'");
+    if (structured) pattern = structured_pattern(*structured);
+    if (!pattern.empty()) options.pattern = GrowingPattern(pattern, param);
+  } catch (const UserError& error) {
+    throw ApiError{400, error.what(), "invalid_request_error", param};
+  }
+}
+
 void read_options(Body& body, ApiRequest& request) {
   SamplerOptions& options = request.options;
   options.temperature = body.number("temperature", 1, 0, 100);
@@ -140,6 +193,7 @@ void read_options(Body& body, ApiRequest& request) {
   options.top_k = std::max<int64_t>(body.integer("top_k", -1, 1 << 30).value_or(0), 0);
   options.repetition_penalty = body.number("repetition_penalty", 1, 1e-3, 1e3);
   options.stop = stops(body);
+  read_pattern(body, options);
   request.n = body.integer("n", 1, kMostSamples).value_or(1);
   if (auto seed = body.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()))
     request.seed = static_cast<uint64_t>(*seed);
@@ -201,7 +255,7 @@ ApiRequest read_request(const std::string& text, bool chat, const std::string& m
     if (auto tokens = body.integer("max_completion_tokens", 1, most)) request.max_tokens = tokens;
     request.prompts.push_back(conversation(body));
     request.logprobs = body.flag("logprobs", false);
-    body.only("top_logprobs", {0}), body.only("response_format", {{{"type", "text"}}});
+    body.only("top_logprobs", {0});
     body.only("parallel_tool_calls", {true, false}), body.only("tool_choice", {"auto", "none"});
     body.only("modalities", {Json::array({"text"})});
   } else {

@@ -288,6 +288,15 @@ Rows Rows::select(const std::vector<int64_t>& index) const {
   auto impl = std::make_shared<Impl>();
   impl->file = impl_->file;
   impl->rows.reserve(index.size());
+  if (std::is_sorted(index.begin(), index.end())) {  // the files' rows still follow one another
+    int64_t end = 0;
+    auto at = index.begin();
+    for (int64_t size : impl_->sizes) {
+      auto next = std::lower_bound(at, index.end(), end += size);
+      impl->sizes.push_back(next - at);
+      at = next;
+    }
+  }
   for (int64_t i : index) impl_->at(i), impl->rows.push_back(impl_->rows[static_cast<size_t>(i)]);
   Rows out;
   out.impl_ = std::move(impl);

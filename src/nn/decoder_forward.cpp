@@ -209,13 +209,14 @@ Decoder::Balanced Decoder::forward_balanced(const Packed& rows, const Forward& o
 }
 
 Tensor Decoder::run(const Packed& rows, const Forward& options, ExpertUse* use) const {
-  auto layout = std::make_shared<RowLayout>(lay_out(rows, config_, weights_.token_embedding.options()));
-  Tensor x = at::embedding(weights_.token_embedding, rows.ids);
+  const DecoderWeights& weights = this->weights(options.adapters);
+  auto layout = std::make_shared<RowLayout>(lay_out(rows, config_, weights.token_embedding.options()));
+  Tensor x = at::embedding(weights.token_embedding, rows.ids);
   if (config_.embedding_scale != 1) x = x.mul(at::scalar_tensor(config_.embedding_scale, x.options()));
-  if (!config_.rope) x = x.add(at::embedding(weights_.position_embedding, layout->positions));
-  for (size_t i = 0; i < weights_.layers.size(); ++i) {
+  if (!config_.rope) x = x.add(at::embedding(weights.position_embedding, layout->positions));
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
     // The recomputation runs in the backward pass, when `layout` here is gone: it keeps its own share of it.
-    const DecoderLayer& layer = weights_.layers[i];
+    const DecoderLayer& layer = weights.layers[i];
     auto with = [this, layout, i, adapters = options.adapters] {
       return LayerForward(config_, config_.kinds[i], *layout, adapters);
     };
@@ -235,7 +236,7 @@ Tensor Decoder::run(const Packed& rows, const Forward& options, ExpertUse* use) 
         [with, &layer](const std::vector<Tensor>& in) { return with().finished(layer, in[0], in[1]); }, {x, routing},
         options.checkpoint);
   }
-  return apply(weights_.final_norm, x, config_);
+  return apply(weights.final_norm, x, config_);
 }
 
 }  // namespace rft

@@ -16,12 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-std::vector<std::string> paths_of(const Weights& weights) {
-  std::vector<std::string> out;
-  for (const NamedLinear& layer : weights.linears) out.push_back(layer.name);
-  return out;
-}
-
 /// Those of attention_lora_targets() that the model has.
 std::vector<std::string> default_targets(const Weights& weights) {
   std::vector<std::string> paths = paths_of(weights), out;
@@ -49,16 +43,16 @@ double alpha_of(const Adapter& adapter, bool rslora) {
 }
 
 /// The commonest value, and the others by their layers' full paths.
-struct Pattern {
+struct ValuePattern {
   double common = 0;
   json others = json::object();
 };
 
-Pattern pattern_of(const std::map<std::string, double>& values) {
+ValuePattern pattern_of(const std::map<std::string, double>& values) {
   std::map<double, int> counts;
   for (const auto& entry : values) ++counts[entry.second];
   auto fewer = [](const auto& x, const auto& y) { return x.second < y.second; };
-  Pattern out{std::max_element(counts.begin(), counts.end(), fewer)->first, json::object()};
+  ValuePattern out{std::max_element(counts.begin(), counts.end(), fewer)->first, json::object()};
   for (const auto& [path, value] : values)
     if (value != out.common) out.others["^" + path] = plain_number(value);
   return out;
@@ -79,18 +73,7 @@ void add_lora(Weights& weights, const LoraConfig& config, uint64_t seed) {
     bad_input("lora.target_modules",
               "must name layers of a model that has none of the attention layers that get "
               "adapters where nothing is named (to_q, to_k, to_v, to_out.0)");
-  for_adapters(weights, [](const Adapter&, const auto& path) { bad_input("lora", path, " has an adapter already"); });
-  for (size_t i = 0; i < weights.linears.size(); ++i) {
-    auto& [path, linear] = weights.linears[i];
-    if (!plan.names(path)) continue;
-    // The stream is the layer's place in the model: it starts the same whichever others have adapters.
-    linear->adapters.push_back(plan.adapter(path, linear->weight, 0, linear->weight.size(0), Rng(seed, i)));
-  }
-  freeze(weights);
-}
-
-void merge_lora(Weights& weights) {
-  for (NamedLinear& layer : weights.linears) merge_adapters(*layer.linear);
+  add_adapters(weights, plan, seed);
 }
 
 std::map<std::string, Tensor> diffusers_lora_tensors(const Weights& weights, const std::string& part) {
@@ -113,7 +96,7 @@ std::map<std::string, std::string> diffusers_lora_metadata(const Weights& weight
     ranks[path] = static_cast<double>(adapter.a.size(0)), alphas[path] = alpha_of(adapter, config.rslora);
   });
   if (ranks.empty()) bad_input("lora", "the model has no adapters to write");
-  Pattern rank = pattern_of(ranks), alpha = pattern_of(alphas);
+  ValuePattern rank = pattern_of(ranks), alpha = pattern_of(alphas);
   std::vector<std::string> targets = targets_of(weights, config);
   json fields{{"peft_type", "LORA"},
               {"r", plain_number(rank.common)},

@@ -57,10 +57,6 @@ void check_lora_part(const std::string& part) {
               suggestion(part, kWritten));
 }
 
-void freeze(Weights& weights) {
-  for (auto& [name, value] : weights.tensors) value.requires_grad_(false);
-}
-
 LoraNames::LoraNames(const Weights& weights, const std::string& part) : part_(part) {
   for (const NamedLinear& layer : weights.linears) flat_[replaced(layer.name, ".", "_")] = layer.name;
 }

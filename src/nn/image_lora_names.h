@@ -16,9 +16,6 @@ inline constexpr const char* kLoraMetadata = "lora_adapter_metadata";
 /// Throws UserError where `part` is neither "unet" nor "transformer".
 void check_lora_part(const std::string& part);
 
-/// The base's tensors don't require gradients any more.
-void freeze(Weights& weights);
-
 enum class LoraSide { down, up, alpha };
 
 /// What a tensor in a file is.

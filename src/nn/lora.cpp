@@ -6,6 +6,7 @@
 
 #include "nn/decoder_layout.h"
 #include "nn/low_rank.h"
+#include "nn/peft_names.h"
 #include "rft/core/error.h"
 #include "rft/core/text.h"
 #include "rft/nn/decoder.h"
@@ -45,13 +46,13 @@ void for_adapters(DecoderType& decoder, Each each) {
       for (auto& adapter : linear->adapters) each(adapter);
 }
 
-/// Calls each(name, tensor) for every tensor of an adapter, by PEFT's names.
-template <class Each>
-void for_tensors(const Adapter& adapter, Each each) {
-  const std::string start = cat("base_model.model.", adapter.module, ".lora_");
-  each(start + "A.weight", adapter.a);
-  each(start + "B.weight", adapter.b);
-  if (adapter.magnitude.defined()) each(start + "magnitude_vector", adapter.magnitude);
+/// All that PEFT's file holds.
+NamedTargets peft_targets(const Decoder& decoder) {
+  NamedTargets out;
+  auto add = [&](const std::string& name, const Tensor& value) { out.emplace_back(name, value); };
+  for_adapters(decoder, [&](const Adapter& adapter) { for_peft_tensors(adapter, add); });
+  for (const auto& [name, value] : decoder.whole_tensors()) add(kPeftRoot + name, value);
+  return out;
 }
 
 }  // namespace
@@ -60,8 +61,8 @@ void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
   std::vector<Module> modules = linear_modules(decoder);
   std::vector<std::string> paths;
   for (const Module& module : modules) paths.push_back(module.name);
-  const LoraPlan plan(config, paths, {}, " (its head can't have adapters)");
   for_adapters(decoder, [](const Adapter& adapter) { bad_input("lora", adapter.module, " has an adapter already"); });
+  const LoraPlan plan(config, paths, {}, " (its head can't have adapters)");
   for (size_t i = 0; i < modules.size(); ++i) {
     const Module& module = modules[i];
     if (!plan.names(module.name)) continue;
@@ -70,42 +71,23 @@ void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
         plan.adapter(module.name, module.linear->weight, module.first, module.rows, Rng(seed, i)));
   }
   for (auto& [name, value] : decoder.weights().named()) value.requires_grad_(false);
+  if (!config.modules_to_save.empty()) decoder.train_whole(config.modules_to_save, "lora.modules_to_save");
 }
 
 std::map<std::string, Tensor> peft_tensors(const Decoder& decoder) {
   std::map<std::string, Tensor> out;
-  for_adapters(decoder, [&](const Adapter& adapter) {
-    for_tensors(adapter, [&](const std::string& name, const Tensor& value) {
-      out[name] = value.detach().to(at::kCPU).contiguous();
-    });
-  });
+  for (const auto& [name, value] : peft_targets(decoder)) out[name] = value.detach().to(at::kCPU).contiguous();
   return out;
 }
 
 void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& tensors, const std::string& where) {
-  std::vector<std::string> problems;
-  std::vector<std::pair<Tensor, Tensor>> copies;  // nothing is changed where anything is wrong
-  std::set<std::string> used;
-  auto match = [&](const std::string& name, const Tensor& target) {
-    auto found = tensors.find(name);
-    used.insert(name);
-    if (found == tensors.end()) {
-      problems.push_back("'" + name + "' is missing");
-    } else if (fits(name, found->second, target.sizes(), problems)) {
-      copies.emplace_back(target, found->second);
-    }
-  };
-  for_adapters(decoder, [&](const Adapter& adapter) { for_tensors(adapter, match); });
-  for (const auto& [name, value] : tensors)
-    if (!used.count(name)) problems.push_back("'" + name + "' belongs to no adapter");
-  if (!problems.empty()) bad_input(where, "the tensors do not fit the adapters: ", join(problems, "; "));
-  at::NoGradGuard no_grad;
-  for (auto& [target, value] : copies) target.copy_(value);
+  fill_peft_tensors(peft_targets(decoder), tensors, where);
 }
 
 void merge_lora(Decoder& decoder) {
   for (DecoderLayer& layer : decoder.weights().layers)
     for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) merge_adapters(*linear);
+  decoder.keep_whole();
 }
 
 }  // namespace rft

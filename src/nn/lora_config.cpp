@@ -3,6 +3,7 @@
 #include <set>
 
 #include "nn/low_rank.h"
+#include "nn/peft_names.h"
 #include "rft/core/error.h"
 #include "rft/nn/decoder.h"
 
@@ -25,6 +26,7 @@ const std::set<std::string> kKnown{"alpha_pattern",
                                    "lora_dropout",
                                    "lora_ga_config",
                                    "megatron_core",
+                                   "modules_to_save",
                                    "peft_type",
                                    "peft_version",
                                    "qalora_group_size",
@@ -62,6 +64,11 @@ void read_targets(LoraConfig& config, const nlohmann::ordered_json& targets, con
     config.target_regex = targets.get<std::string>();
 }
 
+const char* task_type(const DecoderConfig& config) {
+  if (!config.labels) return "CAUSAL_LM";
+  return config.head_bias ? "TOKEN_CLS" : "SEQ_CLS";
+}
+
 nlohmann::ordered_json pattern_json(const NamedNumbers& numbers) {
   auto out = nlohmann::ordered_json::object();
   for (const auto& [pattern, number] : numbers) out[pattern] = plain_number(number);
@@ -84,6 +91,8 @@ LoraConfig lora_config(const std::string& text, const std::string& where) {
     config.dora = json.value("use_dora", false);
     config.rank_pattern = pattern_numbers(json, "rank_pattern");
     config.alpha_pattern = pattern_numbers(json, "alpha_pattern");
+    if (json.contains("modules_to_save") && !json["modules_to_save"].is_null())
+      config.modules_to_save = json["modules_to_save"].get<std::vector<std::string>>();
     read_targets(config, json.at("target_modules"), where);
   } catch (const nlohmann::json::exception& error) {
     bad_input(where, error.what());
@@ -92,15 +101,12 @@ LoraConfig lora_config(const std::string& text, const std::string& where) {
   return config;
 }
 
-std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, const std::string& base_model) {
+std::string peft_config_json(const LoraConfig& config, const std::string& base_model, const PeftModel& model) {
   std::set<std::string> targets(config.target_modules.begin(), config.target_modules.end());
-  if (targets.empty() && config.target_regex.empty())
-    for (const DecoderLayer& layer : decoder.weights().layers)
-      for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
-        for (const Adapter& adapter : linear->adapters) targets.insert(last_part(adapter.module));
+  if (targets.empty() && config.target_regex.empty()) targets = model.adapted;
   nlohmann::ordered_json json{
       {"peft_type", "LORA"},
-      {"task_type", "CAUSAL_LM"},
+      {"task_type", model.task},
       {"base_model_name_or_path", base_model},
       {"r", config.rank},
       {"lora_alpha", plain_number(config.alpha)},
@@ -110,15 +116,24 @@ std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, c
       {"rank_pattern", pattern_json(config.rank_pattern)},
       {"alpha_pattern", pattern_json(config.alpha_pattern)},
       {"target_modules", targets},
-      {"fan_in_fan_out", decoder.config().model_type == "gpt2"},  // its linear layers are stored as [in, out]
+      {"fan_in_fan_out", model.stored_transposed},
       {"bias", "none"},
       {"init_lora_weights", true},
       {"modules_to_save", nullptr},
       {"inference_mode", true},
   };
+  if (!config.modules_to_save.empty()) json["modules_to_save"] = config.modules_to_save;
   if (!config.target_regex.empty()) json["target_modules"] = config.target_regex;
   // A path need not be UTF-8; JSON must.
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, const std::string& base_model) {
+  PeftModel model{task_type(decoder.config()), {}, decoder.config().model_type == "gpt2"};
+  for (const DecoderLayer& layer : decoder.weights().layers)
+    for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+      for (const Adapter& adapter : linear->adapters) model.adapted.insert(last_part(adapter.module));
+  return peft_config_json(config, base_model, model);
 }
 
 }  // namespace rft

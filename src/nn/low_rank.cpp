@@ -74,6 +74,27 @@ Adapter LoraPlan::adapter(const std::string& path, const Tensor& weight, int64_t
   return out;
 }
 
+std::vector<std::string> paths_of(const Weights& weights) {
+  std::vector<std::string> out;
+  for (const NamedLinear& layer : weights.linears) out.push_back(layer.name);
+  return out;
+}
+
+void freeze(Weights& weights) {
+  for (auto& [name, value] : weights.tensors) value.requires_grad_(false);
+}
+
+void add_adapters(Weights& weights, const LoraPlan& plan, uint64_t seed) {
+  for (const auto& [path, linear] : weights.linears)
+    if (!linear->adapters.empty()) bad_input("lora", path, " has an adapter already");
+  for (size_t i = 0; i < weights.linears.size(); ++i) {
+    auto& [path, linear] = weights.linears[i];
+    if (plan.names(path))
+      linear->adapters.push_back(plan.adapter(path, linear->weight, 0, linear->weight.size(0), Rng(seed, i)));
+  }
+  freeze(weights);
+}
+
 void merge_adapters(Linear& linear) {
   at::NoGradGuard no_grad;
   for (const Adapter& adapter : linear.adapters) {

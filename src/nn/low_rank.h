@@ -6,8 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "rft/core/pattern.h"
 #include "rft/core/rng.h"
 #include "rft/nn/decoder.h"
+#include "rft/nn/weights.h"
 
 namespace rft {
 
@@ -20,8 +22,8 @@ class PathPattern {
   bool matches(const std::string& path) const;
 
  private:
-  struct Code;
-  std::shared_ptr<const Code> code_;
+  std::string where_;
+  Pattern pattern_;
 };
 
 /// PEFT's rank_pattern and alpha_pattern: a module has the number of the first pattern that matches its path, or the
@@ -70,6 +72,14 @@ class LoraPlan {
   std::vector<PathPattern> pattern_;  ///< none or one
   PatternNumbers ranks_, alphas_;
 };
+
+/// The paths of the layers that can have adapters.
+std::vector<std::string> paths_of(const Weights& weights);
+/// The model's tensors don't require gradients any more.
+void freeze(Weights& weights);
+/// Adapters on the layers that `plan` names, whose first weights come of `seed` and a layer's place in the model: they
+/// start the same whichever others have adapters. The rest is frozen. Throws UserError where a layer has one already.
+void add_adapters(Weights& weights, const LoraPlan& plan, uint64_t seed);
 
 /// Adds the layer's adapters to its weight and takes them away.
 void merge_adapters(Linear& linear);

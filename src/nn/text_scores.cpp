@@ -14,7 +14,7 @@ Tensor text_scores(const Decoder& model, const Packed& rows, const Tensor& index
   Tensor hidden = model.forward(rows, options);
   Tensor inverse = at::full({hidden.size(0)}, -1, at::kLong);
   inverse.index_copy_(0, index, at::arange(index.numel(), at::kLong));
-  const DecoderWeights& weights = model.weights();
+  const DecoderWeights& weights = model.weights(options.adapters);
   Tensor logits = apply(Linear{weights.head, weights.head_bias, {}}, ops::gather_rows(hidden, index, inverse));
   Tensor score = labels == 1 ? logits.select(1, 0) : logits.select(1, 1).sub(logits.select(1, 0));
   return score.to(hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);

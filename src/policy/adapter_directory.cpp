@@ -32,21 +32,39 @@ std::string adapter_base(const std::string& directory) {
             "'");
 }
 
+std::string adapter_task(const std::string& directory) {
+  auto task = read_config(directory).value("task_type", nlohmann::json());
+  return task.is_string() ? task.get<std::string>() : "";
+}
+
 LoraConfig read_adapter_config(const std::string& directory) {
   std::string file = directory + "/adapter_config.json";
   return lora_config(read_text(file), file);
 }
 
-void load_adapter(Decoder& decoder, const std::string& directory) {
+AdapterTensors read_adapter_tensors(const std::string& directory) {
   std::string file = directory + "/adapter_model.safetensors";
-  load_peft_tensors(decoder, load_safetensors(file).tensors, file);
+  return {load_safetensors(file).tensors, file};
+}
+
+void load_adapter(Decoder& decoder, const std::string& directory) {
+  const auto [tensors, file] = read_adapter_tensors(directory);
+  load_peft_tensors(decoder, tensors, file);
+}
+
+std::string absolute_base(const std::string& base) {
+  return std::filesystem::absolute(base).lexically_normal().string();
+}
+
+void save_adapter(const std::string& config, const std::map<std::string, Tensor>& tensors,
+                  const std::string& directory) {
+  write_text(directory + "/adapter_config.json", config);
+  save_safetensors(directory + "/adapter_model.safetensors", tensors);
 }
 
 void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& base,
                   const std::string& directory) {
-  auto absolute = std::filesystem::absolute(base).lexically_normal().string();
-  write_text(directory + "/adapter_config.json", peft_config_json(decoder, config, absolute));
-  save_safetensors(directory + "/adapter_model.safetensors", peft_tensors(decoder));
+  save_adapter(peft_config_json(decoder, config, absolute_base(base)), peft_tensors(decoder), directory);
 }
 
 }  // namespace rft

@@ -1,5 +1,6 @@
 #pragma once
 /// PEFT adapter directories: adapter_config.json and adapter_model.safetensors.
+#include <map>
 #include <string>
 
 #include "rft/nn/decoder.h"
@@ -11,10 +12,23 @@ bool is_adapter_directory(const std::string& directory);
 /// The model directory an adapter belongs to; a relative path is taken from the working directory, then from the
 /// adapter's own. Throws UserError where there is none.
 std::string adapter_base(const std::string& directory);
-/// adapter_config.json. Throws UserError on what is not LoRA or is not implemented (bias, modules_to_save).
+/// PEFT's task_type, "CAUSAL_LM" or such; "" where it says none.
+std::string adapter_task(const std::string& directory);
+/// adapter_config.json. Throws UserError on what is not LoRA or is not implemented (bias).
 LoraConfig read_adapter_config(const std::string& directory);
+/// adapter_model.safetensors, and the file's name for messages.
+struct AdapterTensors {
+  std::map<std::string, Tensor> tensors;
+  std::string file;
+};
+AdapterTensors read_adapter_tensors(const std::string& directory);
 /// Fills the decoder's adapters.
 void load_adapter(Decoder& decoder, const std::string& directory);
+/// Writes both files; `config` is adapter_config.json's text for a base model's absolute path.
+void save_adapter(const std::string& config, const std::map<std::string, Tensor>& tensors,
+                  const std::string& directory);
+/// A base model's path as adapter_config.json names it.
+std::string absolute_base(const std::string& base);
 void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& base,
                   const std::string& directory);
 

@@ -43,8 +43,12 @@ void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
   v.option("device", device, "where the model is and computes: cpu, cuda or cuda:N (docs/gpu.md)");
-  v.option("assistant_turns", assistant_turns,
-           "of a conversation that is learned (`messages`): the last answer, or every one", one_of({"last", "all"}));
+  v.option(
+      "assistant_turns", assistant_turns,
+      "of a conversation that is learned (`messages`): the last answer, every one, or what the chat template marks "
+      "with {% generation %} (TRL's assistant_only_loss)",
+      one_of({"last", "all", "marked"}));
+  length_options(v, max_length, too_long);
   v.option(
       "gradient_checkpointing", gradient_checkpointing,
       "recompute each layer in the backward pass instead of keeping its activations: less memory, a third more time");
@@ -96,6 +100,7 @@ CausalLm::CausalLm(Options options) : CausalLm(std::move(options), nullptr) {
   if (decoder_->config().labels)
     bad_input("policy.path", "'", options_.path, "' is a reward model (", decoder_->config().architecture,
               "), not a language model; the policy type reward_model trains it, the reward of that type uses it");
+  add_adapters();
 }
 
 /// The path of an adapter is that of its base model and its own.
@@ -126,9 +131,12 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
   if (options_.use_lora && options_.sync_reference)
     bad_input("policy.sync_reference",
               "the reference of a model with adapters is the model without them, which does not move");
+  for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(true);
+}
+
+void CausalLm::add_adapters() {
   if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
   if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
-  for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(!options_.use_lora);
 }
 
 void CausalLm::prepare(const Needs& needs, uint64_t seed) {
@@ -176,7 +184,7 @@ Tensor CausalLm::divergence(const TokenLayout& layout, const Tensor& hidden, con
     at::NoGradGuard no_grad;
     ref_hidden = teacher.forward(layout.packed, {.adapters = false}).index_select(0, layout.hidden_index);
   }
-  return ops::linear_divergence(hidden, decoder_->weights().head, ref_hidden, teacher.weights().head, divergence,
+  return ops::linear_divergence(hidden, decoder_->weights().head, ref_hidden, teacher.weights(false).head, divergence,
                                 temperature, decoder_->config().logit_softcap, teacher.config().logit_softcap);
 }
 
@@ -204,7 +212,7 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
                                     : Decoder::Balanced{decoder.forward(layout.packed, how), {}};
   if (balance.defined()) out.auxiliary = balance.mul(balance_weight).to(at::kCPU);
   Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
-  auto result = ops::linear_logp(states, decoder.weights().head, layout.target, temperature, needs.entropy,
+  auto result = ops::linear_logp(states, decoder.weights(adapters).head, layout.target, temperature, needs.entropy,
                                  decoder.config().logit_softcap);
   out.logp = cells(result.logp, layout.cell);
   if (needs.entropy) out.entropy = cells(result.entropy, layout.cell);
@@ -269,15 +277,9 @@ std::vector<Parameter> CausalLm::parameters() {
     for (const auto& [name, value] : critic_->weights().named())
       if (value.requires_grad()) out.push_back({"critic." + name, value, value.dim() > 1, groups::critic});
   if (options_.use_lora) {
-    auto add = [&](const Linear& linear) {
-      for (const auto& adapter : linear.adapters) {
-        out.push_back({adapter.module + ".lora_A", adapter.a, true});
-        out.push_back({adapter.module + ".lora_B", adapter.b, true});
-        if (adapter.magnitude.defined()) out.push_back({adapter.module + ".lora_magnitude", adapter.magnitude, true});
-      }
-    };
     for (const auto& layer : decoder_->weights().layers)
-      for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) add(*linear);
+      for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) add_parameters(out, *linear);
+    for (const auto& [name, value] : decoder_->whole_tensors()) out.push_back({name, value, value.dim() > 1});
     return out;
   }
   for (const auto& [name, value] : decoder_->weights().named()) out.push_back({name, value, value.dim() > 1});

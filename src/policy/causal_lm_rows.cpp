@@ -2,8 +2,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "policy/chat_rows.h"
+#include "policy/row_length.h"
 #include "policy/token_rows.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
@@ -53,50 +55,95 @@ CausalLm::TokenRow CausalLm::conversation_row(const Rows& rows, int64_t i, const
   return row;
 }
 
-/// Every answer of a conversation is what its ids have beyond those of what was said before.
+/// Every answer of a conversation is what its ids have beyond those of what was said before; what follows the last
+/// marked one is left out.
 CausalLm::TokenRow CausalLm::every_turn_row(const Rows& rows, int64_t i) const {
-  auto turns = turns_of(rows, i, chat());
+  bool marked = options_.assistant_turns == "marked";
+  auto turns = marked ? marked_turns_of(rows, i, chat()) : turns_of(rows, i, chat());
   auto whole = tokenizer_.encode(whole_text(rows, i, chat(), ""), false);
   TokenRow row;
+  std::optional<size_t> kept;
   for (const auto& [before, after] : turns) {
     auto start = tokenizer_.encode(before, false), end = tokenizer_.encode(after, false);
     auto begins = [&](const std::vector<int64_t>& part) {
       return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
     };
     if (!begins(start) || !begins(end) || end.size() <= start.size())
-      bad_input(
-          rows.where(i),
-          "the chat template writes earlier turns otherwise once others follow, so that their tokens can't be told "
-          "apart; learn the last one (policy.assistant_turns: last)");
+      bad_input(rows.where(i),
+                marked ? "what the chat template marks with {% generation %} begins or ends inside a token"
+                       : "the chat template writes earlier turns otherwise once others follow, so that their tokens "
+                         "can't be told apart",
+                "; learn the last one (policy.assistant_turns: last)");
     if (row.prompt.empty()) {
       row.prompt = start;
       row.completion.assign(whole.begin() + static_cast<int64_t>(start.size()), whole.end());
       row.learned.assign(row.completion.size(), false);
     }
     for (size_t t = start.size(); t < end.size(); ++t) row.learned[t - row.prompt.size()] = true;
+    if (marked) kept = end.size() - row.prompt.size();
   }
+  row.completion.resize(kept.value_or(row.completion.size()));
+  row.learned.resize(row.completion.size());
   check_prompt(row.prompt, rows.where(i));
   return row;
 }
 
-CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
-                                            const std::string& column) const {
+CausalLm::TokenRow CausalLm::uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const {
   TokenRow row;
   bool messages = asks_by_messages(rows, i);
   if (messages && !rows.has(i, column)) {
     if (column != "completion") bad_input(rows.where(i), "a column `", column, "` is needed beside the messages");
-    row = options_.assistant_turns == "all" ? every_turn_row(rows, i) : conversation_row(rows, i, "");
+    row = options_.assistant_turns == "last" ? conversation_row(rows, i, "") : every_turn_row(rows, i);
   } else if (messages && answers_by_messages(rows, i, column)) {
     row = conversation_row(rows, i, column);
   } else {
     row = prompt_row(rows, i);
     split_or_encode(rows, i, append_eos, column, row);
   }
-  int64_t total = static_cast<int64_t>(row.prompt.size() + row.completion.size());
-  if (total > decoder_->config().max_positions)
-    bad_input(rows.where(i), "prompt and completion have ", total, " tokens; the model takes at most ",
-              decoder_->config().max_positions);
   return row;
+}
+
+CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
+                                            const std::string& column) const {
+  TokenRow row = uncut_row(rows, i, append_eos, column);
+  if (shorten(row, longest_row(), options_.too_long) != Fit::too_long) return row;
+  bad_input(rows.where(i), "prompt and completion have ", row.prompt.size() + row.completion.size(), " tokens; ",
+            longest_row() == options_.max_length ? "policy.max_length is " : "the model takes at most ", longest_row(),
+            " (policy.too_long: drop, keep_start or keep_end says what to do with such rows)");
+}
+
+int64_t CausalLm::longest_row() const {
+  const int64_t most = decoder_->config().max_positions;
+  return std::min(options_.max_length.value_or(most), most);
+}
+
+int64_t CausalLm::longest_prompt() const {
+  return std::min(longest_row(), decoder_->config().max_positions - rollout_.max_new_tokens);
+}
+
+Rows CausalLm::usable(const Rows& rows, const Needs& needs) const {
+  if (options_.too_long == "error") return rows;
+  if (needs.data == Needs::Data::steps)
+    bad_input("policy.too_long", "must be error where rows have steps; got ", options_.too_long);
+  const bool asks = needs.data == Needs::Data::rollout || needs.pathwise;
+  const int64_t limit = asks ? longest_prompt() : longest_row();
+  std::vector<std::string> columns{"completion"};
+  if (needs.data == Needs::Data::pairs) columns = {"chosen", "rejected"};
+  if (asks) columns = {""};
+  LengthReport report;
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    Fit worst = Fit::whole;
+    for (const std::string& column : columns) {
+      TokenRow row = asks ? prompt_row(rows, i) : uncut_row(rows, i, true, column);
+      worst = std::max(worst, shorten(row, limit, options_.too_long));
+    }
+    report.add(worst, rows, i);
+    if (worst != Fit::too_long) kept.push_back(i);
+  }
+  report.log(rows, limit);
+  if (kept.empty()) bad_input(rows.file(), "all rows have more than ", limit, " tokens and are left out");
+  return kept.size() == static_cast<size_t>(rows.size()) ? rows : rows.select(kept);
 }
 
 void CausalLm::split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column,
@@ -156,10 +203,13 @@ Experience CausalLm::contexts(const Rows& rows) const {
   std::vector<TokenRow> encoded;
   for (int64_t i = 0; i < rows.size(); ++i) {
     encoded.push_back(prompt_row(rows, i));
-    int64_t total = static_cast<int64_t>(encoded.back().prompt.size()) + rollout_.max_new_tokens;
-    if (total > decoder_->config().max_positions)
-      bad_input(rows.where(i), "the prompt's ", encoded.back().prompt.size(), " tokens and rollout.max_new_tokens ",
-                rollout_.max_new_tokens, " exceed the model's ", decoder_->config().max_positions, " positions");
+    const TokenRow& row = encoded.back();
+    if (shorten(encoded.back(), longest_prompt(), options_.too_long) != Fit::too_long) continue;
+    if (longest_prompt() == options_.max_length)
+      bad_input(rows.where(i), "the prompt has ", row.prompt.size(), " tokens; policy.max_length is ", longest_prompt(),
+                " (policy.too_long: drop, keep_start or keep_end says what to do with such rows)");
+    bad_input(rows.where(i), "the prompt's ", row.prompt.size(), " tokens and rollout.max_new_tokens ",
+              rollout_.max_new_tokens, " exceed the model's ", decoder_->config().max_positions, " positions");
   }
   Experience out;
   out.context = pack(encoded).context;

@@ -23,12 +23,19 @@ Json conversation(const Json& row) {
   return out;
 }
 
-std::string rendered(const Rows& rows, int64_t i, const ChatTemplate& chat, const Json& conversation) {
+/// render(text) of the conversation; what the template says against it is said of the row.
+template <class Render>
+auto rendered_by(const Rows& rows, int64_t i, Render render, const Json& conversation) {
   try {
-    return chat.render(conversation.dump());
+    return render(conversation.dump());
   } catch (const UserError& error) {
     bad_input(rows.where(i), error.what());
   }
+}
+
+std::string rendered(const Rows& rows, int64_t i, const ChatTemplate& chat, const Json& conversation) {
+  return rendered_by(
+      rows, i, [&](const std::string& text) { return chat.render(text); }, conversation);
 }
 
 }  // namespace
@@ -69,6 +76,19 @@ std::vector<std::pair<std::string, std::string>> turns_of(const Rows& rows, int6
     if (answers) out.emplace_back(std::move(before), rendered(rows, i, chat, part));
   }
   if (out.empty()) bad_input(rows.where(i), "`messages` must hold an answer of the assistant's, which is learned");
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> marked_turns_of(const Rows& rows, int64_t i,
+                                                                 const ChatTemplate& chat) {
+  auto [text, answers] = rendered_by(
+      rows, i, [&](const std::string& given) { return chat.render_marked(given); }, conversation(row_of(rows, i)));
+  if (answers.empty())
+    bad_input(rows.where(i),
+              "the chat template marks no part of this conversation with {% generation %}; learn the answers that "
+              "`policy.assistant_turns: last` or `all` find, or give the template such blocks");
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const auto& [begin, end] : answers) out.emplace_back(text.substr(0, begin), text.substr(0, end));
   return out;
 }
 

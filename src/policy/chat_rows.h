@@ -20,6 +20,9 @@ std::string asked_text(const Rows& rows, int64_t i, const ChatTemplate& chat, bo
 /// For each of the row's messages that the assistant says, the conversation before it (with what opens an answer) and
 /// with it. Throws UserError with file:line where it says none.
 std::vector<std::pair<std::string, std::string>> turns_of(const Rows& rows, int64_t i, const ChatTemplate& chat);
+/// For each stretch that the template marks with {% generation %}, the whole conversation up to its start and up to its
+/// end. Throws UserError with file:line where it marks none.
+std::vector<std::pair<std::string, std::string>> marked_turns_of(const Rows& rows, int64_t i, const ChatTemplate& chat);
 /// The whole conversation: the row's messages and then those of `column` ("" for none).
 std::string whole_text(const Rows& rows, int64_t i, const ChatTemplate& chat, const std::string& column);
 

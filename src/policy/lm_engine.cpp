@@ -221,7 +221,8 @@ TokenEngineMaker& gpu_engine() {
 }
 
 LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size) {
-  if (decoder.device().is_cpu()) {
+  patterns_ = decoder.device().is_cpu();
+  if (patterns_) {
     engine_ = std::make_unique<CpuEngine>(decoder, tokenizer, batch_size);
     return;
   }
@@ -231,6 +232,8 @@ LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t b
 LmEngine::~LmEngine() = default;
 
 void LmEngine::add(std::shared_ptr<LmRequest> request) {
+  if (request->options.pattern && !patterns_)
+    bad_input("sampler", "answers of a given form are sampled on the CPU, not on a GPU");
   request->rows.assign(static_cast<size_t>(request->samples), {});
   engine_->add(std::move(request));
 }

@@ -17,7 +17,8 @@ std::string sampled_text(const Tokenizer& tokenizer, const std::vector<int64_t>&
 std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tokenizer,
                                     const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
                                     bool greedy, const SamplerOptions& options, const SamplerProgress& progress) {
-  if (!options.stop.empty() && !tokenizer) run_failed("sampler", "stop texts need a tokenizer");
+  if ((!options.stop.empty() || options.pattern) && !tokenizer)
+    run_failed("sampler", "stop texts and patterns need a tokenizer");
   std::vector<std::shared_ptr<LmRequest>> requests;
   for (size_t i = 0; i < prompts.size(); ++i) {
     auto request = std::make_shared<LmRequest>(LmRequest{prompts[i], group_size, options, seed, greedy, {}});

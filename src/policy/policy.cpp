@@ -4,6 +4,8 @@
 
 namespace rft {
 
+Rows Policy::usable(const Rows& rows, const Needs&) const { return rows; }
+
 Experience Policy::pairs(const Rows&) const {
   bad_input("policy", "this type of policy reads no pairs of \"chosen\" and \"rejected\"");
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "policy/adapter_directory.h"
 #include "policy/shared_options.h"
 #include "policy/token_layout.h"
 #include "policy/token_rows.h"
@@ -10,6 +11,7 @@
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
+#include "rft/nn/weights_lora.h"
 #include "rft/ops/gather_rows.h"
 #include "rft/ops/linear_divergence.h"
 #include "rft/ops/linear_logp.h"
@@ -57,28 +59,66 @@ Evaluation nothing_decided(const Experience& batch, const Needs& needs, const at
 }  // namespace
 
 bool is_seq2seq_directory(const std::string& directory) {
-  const std::string file = directory + "/config.json";
+  const std::string file = (is_adapter_directory(directory) ? adapter_base(directory) : directory) + "/config.json";
   return file_exists(file) && is_seq2seq(read_text(file), file);
 }
 
 void Seq2SeqLm::Options::visit(OptionVisitor& v) {
-  v.option("path", path, "a Hugging Face model directory (T5ForConditionalGeneration)", required());
+  v.option("path", path, "a Hugging Face model directory (T5ForConditionalGeneration), or a PEFT adapter directory",
+           required());
+  v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
   v.option(
       "reference", reference,
       "the model directory of the reference policy, or of a teacher with the same vocabulary; empty = the policy as "
       "it was before training");
+  lora_options(v, use_lora, lora, lora_seed, "names such as q and wo; empty = all linear layers but the head");
 }
 
+namespace {
+
+/// The path of an adapter is that of its base model and its own.
+Seq2SeqLm::Options with_base(Seq2SeqLm::Options options) {
+  if (is_adapter_directory(options.path)) {
+    if (!options.adapter.empty()) bad_input("policy.path", "'", options.path, "' is an adapter directory itself");
+    options.adapter = options.path;
+    options.path = adapter_base(options.path);
+  }
+  if (options.adapter.empty()) return options;
+  options.lora = read_adapter_config(options.adapter);
+  options.use_lora = true;
+  return options;
+}
+
+}  // namespace
+
 Seq2SeqLm::Seq2SeqLm(Options options)
-    : options_(std::move(options)), model_(load_model(options_.path, dtype_of(options_.dtype))) {
+    : options_(with_base(std::move(options))), model_(load_model(options_.path, dtype_of(options_.dtype))) {
   tokenizer_ = Tokenizer::load(options_.path);
   eos_ids_ = end_ids(options_.path, tokenizer_);
   const int64_t vocabulary = model_->head().size(0);
   if (tokenizer_.size() > vocabulary)
     bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ", vocabulary);
   if (!options_.reference.empty()) reference();  // whatever is wrong with it is said before any work is done
-  for (auto& parameter : parameters()) parameter.value.requires_grad_(true);
+  if (options_.use_lora)
+    add_adapters();
+  else
+    for (auto& parameter : parameters()) parameter.value.requires_grad_(true);
+}
+
+/// The reference stays a model of its own, read from the base's directory.
+void Seq2SeqLm::add_adapters() {
+  Weights weights = model_->weights();  // shares its layers
+  add_peft_lora(weights, options_.lora, static_cast<uint64_t>(options_.lora_seed));
+  if (options_.adapter.empty()) return;
+  const auto [tensors, file] = read_adapter_tensors(options_.adapter);
+  load_peft_tensors(model_->weights(), tensors, file);
+}
+
+void Seq2SeqLm::merge_adapters() {
+  Weights weights = model_->weights();
+  merge_lora(weights);
+  options_.use_lora = false;
 }
 
 void Seq2SeqLm::prepare(const Needs& needs, uint64_t seed) {
@@ -141,12 +181,20 @@ const Seq2Seq& Seq2SeqLm::reference() {
 
 std::vector<Parameter> Seq2SeqLm::parameters() {
   std::vector<Parameter> out;
+  if (options_.use_lora) {
+    for (const NamedLinear& layer : model_->weights().linears) add_parameters(out, *layer.linear);
+    return out;
+  }
   for (const auto& [name, value] : model_->weights().tensors) out.push_back({name, value, value.dim() > 1});
   return out;
 }
 
 void Seq2SeqLm::save(const std::string& directory) const {
   copy_text_files(options_.path, directory);
+  if (options_.use_lora)
+    return save_adapter(
+        peft_config_json(model_->weights(), options_.lora, absolute_base(options_.path), "SEQ_2_SEQ_LM"),
+        peft_tensors(model_->weights()), directory);
   write_text(directory + "/config.json", model_->config_json());
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, value] : model_->weights().tensors) tensors[name] = value.detach();
@@ -154,6 +202,10 @@ void Seq2SeqLm::save(const std::string& directory) const {
 }
 
 void Seq2SeqLm::load(const std::string& directory) {
+  if (options_.use_lora) {
+    const auto [tensors, file] = read_adapter_tensors(directory);
+    return load_peft_tensors(model_->weights(), tensors, file);
+  }
   const at::NoGradGuard no_grad;
   const auto saved = load_model(directory, dtype_of(options_.dtype));
   const auto &from = saved->weights().tensors, &to = model_->weights().tensors;

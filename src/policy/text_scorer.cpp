@@ -16,7 +16,11 @@ namespace {
 
 CausalLm::Options as_language_model(const TextScorer::Options& o) {
   CausalLm::Options out;
-  out.path = o.path, out.dtype = o.dtype, out.gradient_checkpointing = o.gradient_checkpointing;
+  out.path = o.path, out.adapter = o.adapter, out.dtype = o.dtype,
+  out.gradient_checkpointing = o.gradient_checkpointing;
+  out.max_length = o.max_length, out.too_long = o.too_long;
+  out.use_lora = o.use_lora, out.lora = o.lora, out.lora_seed = o.lora_seed;
+  out.lora.modules_to_save.push_back("score");  // as PEFT does with task_type SEQ_CLS
   return out;
 }
 
@@ -57,15 +61,16 @@ Placed lay_out(const Experience& batch) {
 void TextScorer::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face directory, of a reward model or of a language model to become one",
            required());
+  v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
   v.option("step_separator", step_separator, "text that follows each step of an answer, at whose end it is judged");
   v.option("gradient_checkpointing", gradient_checkpointing,
            "recompute each layer in the backward pass instead of keeping its activations");
+  length_options(v, max_length, too_long);
+  lora_options(v, use_lora, lora, lora_seed, "names such as q_proj; empty = all linear layers but the head");
 }
 
-TextScorer::TextScorer(Options options)
-    : CausalLm(as_language_model(options), load_decoder(options.path, dtype_of(options.dtype))),
-      options_(std::move(options)) {}
+TextScorer::TextScorer(Options options) : CausalLm(as_language_model(options), nullptr), options_(std::move(options)) {}
 
 void TextScorer::prepare(const Needs& needs, uint64_t seed) {
   if (!needs.score)
@@ -73,6 +78,7 @@ void TextScorer::prepare(const Needs& needs, uint64_t seed) {
   bool every_token = needs.data == Needs::Data::steps;
   const DecoderConfig& config = decoder_->config();
   if (config.labels == 0) {
+    // A path that is an adapter's has become its base model's.
     decoder_ = with_new_score_head(*decoder_, every_token, std::max<int64_t>(tokenizer().pad_id(), 0),
                                    dtype_of(options_.dtype), seed);
     for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(true);
@@ -81,6 +87,7 @@ void TextScorer::prepare(const Needs& needs, uint64_t seed) {
               config.head_bias ? "steps" : "whole answers", ", the objective trains on ",
               every_token ? "steps" : "whole answers");
   }
+  add_adapters();
 }
 
 Experience TextScorer::steps(const Rows& rows) const {

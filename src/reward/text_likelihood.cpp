@@ -46,6 +46,8 @@ void sum_together(const Decoder& model, const std::vector<Continuation>& texts, 
 
 std::unique_ptr<Decoder> load_frozen(const std::string& path, const std::string& dtype, bool scores) {
   std::string file = path + "/config.json";
+  if (!file_exists(file) && file_exists(path + "/adapter_config.json"))
+    bad_input(path, "these are adapters of a model; make a whole one of them: rft merge ", path, " --out DIRECTORY");
   if (!file_exists(file)) bad_input(path, "this is not a Hugging Face model directory: there is no config.json");
   auto config = DecoderConfig::from_json(read_text(file), file);
   if (config.labels && !scores)

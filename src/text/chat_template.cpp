@@ -4,6 +4,7 @@
 
 #include "rft/core/error.h"
 #include "rft/core/json_depth.h"
+#include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "text/jinja_interpreter.h"
 #include "text/tokenizer_files.h"
@@ -89,7 +90,10 @@ ChatTemplate ChatTemplate::load(const std::string& directory, bool with_tools) {
   return parse(source.text, source.where, special_tokens(directory).dump());
 }
 
-std::string ChatTemplate::render(const std::string& conversation) const {
+namespace {
+
+/// The conversation's variables, as templates expect them.
+Json variables_of(const std::string& conversation, Json variables) {
   constexpr int kMaxDepth = 64;
   if (too_deep_at(conversation, kMaxDepth)) bad_input("conversation", "nests deeper than ", kMaxDepth);
   Json given = Json::parse(conversation, nullptr, false);
@@ -104,11 +108,28 @@ std::string ChatTemplate::render(const std::string& conversation) const {
     message = std::move(known);
     alias_reasoning(message);
   }
-  Json variables = impl_->tokens;
   for (const char* name : {"tools", "documents"}) variables[name] = nullptr;
   variables["add_generation_prompt"] = false;
   for (const auto& [key, value] : given.items()) variables[key] = value;
-  return jinja::render(impl_->body, *jinja::Value::from_json(variables).entries, impl_->where);
+  return variables;
+}
+
+jinja::Rendered rendered(const ChatTemplate::Impl& impl, const std::string& conversation) {
+  Json variables = variables_of(conversation, impl.tokens);
+  return jinja::render(impl.body, *jinja::Value::from_json(variables).entries, impl.where);
+}
+
+}  // namespace
+
+std::string ChatTemplate::render(const std::string& conversation) const { return rendered(*impl_, conversation).text; }
+
+ChatTemplate::Marked ChatTemplate::render_marked(const std::string& conversation) const {
+  auto out = rendered(*impl_, conversation);
+  if (out.captured_line)
+    bad_input(cat(impl_->where, ":", out.captured_line),
+              "this {% generation %} is inside a macro, a set block or a filter block, so that what it marks can't be "
+              "found in the text");
+  return {std::move(out.text), std::move(out.marked)};
 }
 
 }  // namespace rft

@@ -40,10 +40,11 @@ class Interpreter {
     for (const auto& [name, value] : variables) top_.variables[name] = value;
   }
 
-  std::string run(const Body& body) {
-    std::string out;
+  Rendered run(const Body& body) {
+    Rendered out;
+    written_ = &out;
     try {
-      execute(body, top_, out);
+      execute(body, top_, out.text);
     } catch (const UserError& error) {
       bad_input(where_ + ":" + std::to_string(line_), message_of(error));
     }
@@ -328,7 +329,13 @@ class Interpreter {
       }
       case S::generation: {  // marks what the assistant says; it is written like any other text
         Scope inside(&scope);
-        return execute(s.body, inside, out);
+        size_t begin = out.size();
+        Flow flow = execute(s.body, inside, out);
+        if (&out != &written_->text)
+          written_->captured_line = s.line;
+        else if (out.size() > begin)
+          written_->marked.emplace_back(begin, out.size());
+        return flow;
       }
       case S::with: {
         Scope inside(&scope);
@@ -456,6 +463,7 @@ class Interpreter {
   }
 
   std::string where_;
+  Rendered* written_ = nullptr;
   Scope top_;
   int line_ = 1;
   int64_t operations_ = 0;
@@ -464,7 +472,7 @@ class Interpreter {
 
 }  // namespace
 
-std::string render(const Body& body, const Map& variables, const std::string& where) {
+Rendered render(const Body& body, const Map& variables, const std::string& where) {
   return Interpreter(variables, where).run(body);
 }
 

@@ -107,6 +107,7 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicato
 void StageTrainer::read_rows() {
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
+  rows = policy_->usable(rows, needs_);
   data_ = encode(*policy_, needs_, rows, reward_.get());
   if (config_.rollout.given_answers) gold_ = policy_->demonstrations(rows);
   bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
@@ -116,6 +117,7 @@ void StageTrainer::read_rows() {
   Rows held_out = Rows::load(config_.data.eval);
   if (reward_)
     for (const auto& column : reward_->columns()) held_out.require(column);
+  held_out = policy_->usable(held_out, needs_);
   bool judges = needs_.score;  // a reward model answers nothing: it is held against the verdicts it should give
   eval_ = judges ? encode(*policy_, needs_, held_out, nullptr) : policy_->contexts(held_out);
   int64_t limit = config_.data.eval_rows;
@@ -134,6 +136,8 @@ void StageTrainer::order_rows(const Rows& rows) {
   }
   if (contexts != rows.size())
     bad_input("data.weights", "rows that are cut into decisions can't be weighed by their files");
+  for (int64_t size : rows.file_sizes())
+    if (size == 0) bad_input("data.weights", "a file of which all rows are left out can't be drawn from");
   cursor_ = RowCursor(rows.file_sizes(), config_.data.weights, config_.data.shuffle, seed);
 }
 

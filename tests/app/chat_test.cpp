@@ -85,6 +85,17 @@ TEST_F(Chat, EveryAnswerOfAConversationIsLearnedWhereAskedFor) {
   EXPECT_NE(shown_last.find("1+2=3<|eos|>2+2=[[4<|eos|>]]"), std::string::npos) << shown_last;
   EXPECT_NE(shown_all.find("1+2=[[3<|eos|>]]2+2=[[4<|eos|>]]"), std::string::npos) << shown_all;
 
+  auto unmarked = rft("train " + dir_ / "t.yaml" + " policy.assistant_turns=marked run.output=" + dir_ / "x");
+  EXPECT_EQ(unmarked.code, 2);
+  EXPECT_NE(unmarked.err.find("talk.jsonl:1"), std::string::npos) << unmarked.err;
+  EXPECT_NE(unmarked.err.find("{% generation %}"), std::string::npos) << unmarked.err;
+  write_file(model() + "/chat_template.jinja",
+             "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}={% else %}{% generation %}{{ m.content }}"
+             "{% endgeneration %}{{ eos_token }}{% endif %}{% endfor %}");
+  auto [marked, shown_marked] = learned("marked");
+  EXPECT_EQ(marked, 2);
+  EXPECT_NE(shown_marked.find("1+2=[[3]]<|eos|>2+2=[[4]]"), std::string::npos) << shown_marked;
+
   // A template that changes its mind about earlier turns.
   write_file(model() + "/chat_template.jinja",
              "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}={% elif loop.last %}{{ eos_token }}"

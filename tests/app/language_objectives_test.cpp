@@ -159,6 +159,71 @@ TEST_F(Language, ARewardModelIsTrainedAndThenUsed) {
   EXPECT_NE(sft.err.find("bradley_terry"), std::string::npos) << sft.err;
 }
 
+TEST_F(Language, RowsThatAreTooLongAreCountedNeverCutInSilence) {
+  write_file(path("long.jsonl"), R"({"prompt": "1+1=", "completion": "2"})"
+                                 "\n"
+                                 R"({"prompt": "1+1+1+1=", "completion": "4"})"
+                                 "\n"
+                                 R"({"prompt": "1+2=", "completion": "333333"})"
+                                 "\n");
+  std::string data = "{train: " + path("long.jsonl") + ", weights: [1]}";
+  auto run = [&](const std::string& how, const std::string& rest) {
+    std::string policy = "{type: causal_lm, path: " + path("data/model") + ", max_length: 7, too_long: " + how + "}";
+    return rft("train " + recipe("long", policy, data, rest) +
+               " train.steps=1 train.batch_size=3 train.micro_batch_size=3 train.checkpoint_every=0");
+  };
+  auto said = [](const testing::Ran& ran, const std::string& text) {
+    EXPECT_NE(ran.err.find(text), std::string::npos) << text << "\nnot in\n" << ran.err;
+  };
+  const std::string sft = "objective: {type: sft}";
+  auto refused = run("error", sft);
+  EXPECT_EQ(refused.code, 2);
+  said(refused, "long.jsonl:2");
+  said(refused, "10 tokens; policy.max_length is 7");
+  // 6, 10 and 11 tokens with the end of text; one is short enough.
+  said(run("drop", sft), "2 of 3 rows have more than 7 tokens: 0 are cut, 2 left out; the first is");
+  EXPECT_EQ(metrics("long").at(0).at("num_tokens"), 6);  // the one row thrice
+  said(run("keep_start", sft), "2 of 3 rows have more than 7 tokens: 1 are cut, 1 left out");
+  said(run("keep_end", sft), "2 of 3 rows have more than 7 tokens: 1 are cut, 1 left out");
+  const std::string grpo =
+      "reward: {type: length, form: target, target: 2}\nobjective: {type: grpo}\nrollout: {group_size: 3, "
+      "max_new_tokens: 2}";
+  said(run("keep_end", grpo), "1 of 3 rows have more than 7 tokens: 1 are cut, 0 left out");
+  refused = run("error", grpo);
+  EXPECT_EQ(refused.code, 2);
+  said(refused, "the prompt has 8 tokens; policy.max_length is 7");
+}
+
+TEST_F(Language, ARewardModelOfAdaptersIsMergedAndUsed) {
+  std::string policy =
+      "{type: reward_model, path: " + path("data/model") + ", lora: {rank: 2, modules_to_save: [norm]}}";
+  trains_and_resumes("adapted", recipe("adapted", policy, rows("pairs.jsonl"), "objective: {type: bradley_terry}"));
+  auto config = json::parse(read_file(path("adapted") + "/final/adapter_config.json"));
+  EXPECT_EQ(config["task_type"], "SEQ_CLS");
+  EXPECT_EQ(config["modules_to_save"], (json{"norm", "score"}));
+  auto score = [&](const std::string& model) {
+    write_file(path("adapted.yaml"), "{type: reward_model, path: " + model + "}\n");
+    return rft("score " + path("adapted.yaml") + " --data " + path("data/gold.jsonl") + " --out " + path("a.jsonl"));
+  };
+  EXPECT_NE(score(path("adapted") + "/final").err.find("rft merge"), std::string::npos);
+  auto merged = rft("merge " + path("adapted") + "/final --out " + path("adapted_whole"));
+  ASSERT_EQ(merged.code, 0) << merged.err;
+  auto scored = score(path("adapted_whole"));
+  ASSERT_EQ(scored.code, 0) << scored.err;
+  // What was trained goes on from its adapters, and is evaluated alike.
+  std::string again = "{type: reward_model, path: " + path("adapted") + "/final}";
+  std::string whole = "{type: reward_model, path: " + path("adapted_whole") + "}";
+  double loss[2];
+  for (int i : {0, 1}) {
+    std::string name = i ? "from_whole" : "from_adapters";
+    auto ran = rft("train " + recipe(name, i ? whole : again, rows("pairs.jsonl"), "objective: {type: bradley_terry}") +
+                   " --quiet train.checkpoint_every=0");
+    ASSERT_EQ(ran.code, 0) << ran.err;
+    loss[i] = metrics(name).at(0).at("loss");
+  }
+  EXPECT_NEAR(loss[0], loss[1], 1e-5);
+}
+
 TEST_F(Language, AModelOfStepsIsTrainedAndThenUsed) {
   std::string file = recipe("steps", "{type: reward_model, path: " + path("data/model") + ", step_separator: ''}",
                             rows("steps.jsonl"), "objective: {type: process_reward}");

@@ -25,7 +25,8 @@ class Merge : public ::testing::Test {
         " --digits 2 --demonstrations 40 --train 8 --test 8 --hidden-size 32 --layers 2");
     write_file(dir_ / "recipe.yaml", "run: {name: adapted, seed: 0, output: " + dir_ / "adapted" +
                                          "}\npolicy: {type: causal_lm, path: " + dir_ / "data/model" +
-                                         ", lora: {rank: 4, dora: true, rank_pattern: {q_proj: 2}}}\ndata: {train: " +
+                                         ", lora: {rank: 4, dora: true, rank_pattern: {q_proj: 2}, modules_to_save: "
+                                         "[embed_tokens]}}\ndata: {train: " +
                                          dir_ / "data/sft.jsonl" +
                                          "}\nobjective: {type: sft}\ntrain: {steps: 20, batch_size: 16, "
                                          "checkpoint_every: 0, samples_every: 0, optimizer: {lr: 2.0e-2}}\n");

@@ -39,10 +39,11 @@ class Seq2SeqRuns : public ::testing::Test {
   static std::string model() { return testing::fixture("parity/data/seq2seq/v1_1"); }
 
   /// Trains, then once more in two halves: both must end with the same weights.
-  void trains_and_resumes(const std::string& name, const std::string& blocks) {
+  void trains_and_resumes(const std::string& name, const std::string& blocks, const std::string& more = "",
+                          const std::string& saved = "/final/model.safetensors") {
     const std::string file = dir_ / (name + ".yaml");
     write_file(file, "run: {name: " + name + ", seed: 3, threads: 1, output: " + dir_ / name +
-                         "}\npolicy: {type: seq2seq_lm, path: " + model() + "}\n" + blocks +
+                         "}\npolicy: {type: seq2seq_lm, path: " + model() + more + "}\n" + blocks +
                          "\ntrain: {steps: 4, batch_size: 8, micro_batch_size: 3, log_every: 1, checkpoint_every: 2, "
                          "optimizer: {lr: 1.0e-3}}\n");
     const auto whole = rft("train " + file + " --quiet");
@@ -53,8 +54,8 @@ class Seq2SeqRuns : public ::testing::Test {
     std::filesystem::remove_all(other + "/checkpoints/step-4");
     const auto resumed = rft("train " + file + " --quiet --resume run.output=" + other);
     ASSERT_EQ(resumed.code, 0) << resumed.err;
-    EXPECT_EQ(read_file(dir_ / (name + "/final/model.safetensors")), read_file(other + "/final/model.safetensors"));
-    EXPECT_NE(read_file(dir_ / (name + "/final/model.safetensors")), read_file(model() + "/model.safetensors"));
+    EXPECT_EQ(read_file(dir_ / (name + saved)), read_file(other + saved));
+    EXPECT_NE(read_file(dir_ / (name + saved)), read_file(model() + "/model.safetensors"));
   }
 
   TempDir dir_;
@@ -84,6 +85,40 @@ TEST_F(Seq2SeqRuns, PolicyGradientsRunAndResume) {
     if (name == "raft") continue;
     EXPECT_EQ(log.front().at("clip_ratio/region_mean"), 0.0) << name;
   }
+}
+
+TEST_F(Seq2SeqRuns, AdaptersAreTrainedContinuedAndMerged) {
+  const std::string blocks = "data: {train: " + dir_ / "pairs.jsonl" + "}\nobjective: {type: dpo}";
+  trains_and_resumes("lora", blocks, ", lora: {rank: 2, alpha: 8, dora: true}", "/final/adapter_model.safetensors");
+  const auto log = lines_of(dir_ / "lora/metrics.jsonl");
+  EXPECT_NEAR(log.front().at("loss").get<double>(), std::log(2.0), 1e-6);  // B is zero: the policy is the reference
+  EXPECT_GT(log.back().at("rewards/margins"), 0.0);
+
+  const std::string adapter = dir_ / "lora/final", merged = dir_ / "merged";
+  const auto ran = rft("merge " + adapter + " --out " + merged);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_FALSE(std::filesystem::exists(merged + "/adapter_config.json"));
+  auto scores = [&](const std::string& of) {
+    const auto scored = rft("logprob " + of + " --data " + dir_ / "shown.jsonl" + " --out " + dir_ / "scores.jsonl");
+    EXPECT_EQ(scored.code, 0) << scored.err;
+    std::vector<double> out;
+    for (const auto& row : lines_of(dir_ / "scores.jsonl")) out.push_back(row.at("sum"));
+    return out;
+  };
+  const auto base = scores(model()), with = scores(adapter), whole = scores(merged);
+  double learned = 0;
+  for (size_t i = 0; i < with.size(); ++i) {
+    EXPECT_NEAR(whole[i], with[i], 1e-4);
+    learned += std::abs(with[i] - base[i]);
+  }
+  EXPECT_GT(learned, 1e-3);
+  // Training goes on from the adapters, whose reference is the base.
+  const std::string file = dir_ / "on.yaml";
+  write_file(file, "run: {threads: 1, output: " + dir_ / "on" + "}\npolicy: {type: seq2seq_lm, path: " + adapter +
+                       "}\n" + blocks + "\ntrain: {steps: 1, batch_size: 8, checkpoint_every: 0}\n");
+  const auto on = rft("train " + file + " --quiet");
+  ASSERT_EQ(on.code, 0) << on.err;
+  EXPECT_LT(lines_of(dir_ / "on/metrics.jsonl").front().at("loss").get<double>(), std::log(2.0) - 1e-7);
 }
 
 TEST_F(Seq2SeqRuns, GenerateAndLogprobTakeTheDirectory) {

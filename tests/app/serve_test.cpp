@@ -118,6 +118,60 @@ TEST_F(Serve, CutsBeforeAStopTextAlsoInAStream) {
   EXPECT_EQ(streamed(client, "/v1/completions", body), cut);
 }
 
+/// The tiny model knows no letters: what it is asked for are numbers.
+TEST_F(Serve, AnswersOfAGivenForm) {
+  auto digits = [](const std::string& text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  };
+  write_file(dir_ / "in.jsonl", "{\"prompt\": \"1+2=\"}\n");
+  write_file(dir_ / "schema.json", R"({"type": "integer"})");
+  auto generated = [&](const std::string& more, int code = 0) {
+    auto made = testing::rft("generate " + model() + " --prompts " + dir_ / "in.jsonl" + " --out " + dir_ / "o.jsonl" +
+                             " --max-new-tokens 9 --quiet " + more);
+    EXPECT_EQ(made.code, code) << made.err;
+    return code ? made.err : json::parse(read_file(dir_ / "o.jsonl"))["completion"].get<std::string>();
+  };
+  const std::string plus = generated("--regex '[0-9]{2}\\+[0-9]'");
+  ASSERT_EQ(plus.size(), 4u);
+  EXPECT_EQ(plus[2], '+');
+  const std::string integer = generated("--json-schema " + dir_ / "schema.json");
+  EXPECT_TRUE(digits(integer)) << integer;
+  EXPECT_NE(generated("--regex 'a(b'", 2).find("--regex"), std::string::npos);
+  write_file(dir_ / "schema.json", R"({"type": "integer", "minimum": 3})");
+  EXPECT_NE(generated("--json-schema " + dir_ / "schema.json", 2).find("'minimum'"), std::string::npos);
+
+  auto client = start();
+  json body{
+      {"prompt", "1+2="}, {"max_tokens", 9}, {"structured_outputs", {{"regex", "[0-9]{2}\\+[0-9]"}}}, {"seed", 0}};
+  auto answer = post(client, "/v1/completions", body);
+  const std::string text = answer["choices"][0]["text"];
+  EXPECT_EQ(text.size(), 4u);
+  EXPECT_EQ(text.substr(2, 1), "+");
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 4);
+  body["stream"] = true;
+  EXPECT_EQ(streamed(client, "/v1/completions", body), text);
+  body["structured_outputs"] = {{"choice", {"12", "345"}}}, body["stream"] = false;
+  const std::string chosen = post(client, "/v1/completions", body)["choices"][0]["text"];
+  EXPECT_TRUE(chosen == "12" || chosen == "345") << chosen;
+  json chat{{"messages", {{{"role", "user"}, {"content", "1+2"}}}}, {"max_tokens", 9}};
+  chat["response_format"] = {{"type", "json_schema"},
+                             {"json_schema", {{"name", "x"}, {"schema", {{"type", "integer"}}}}}};
+  EXPECT_TRUE(digits(post(client, "/v1/chat/completions", chat)["choices"][0]["message"]["content"]));
+  // No token of this vocabulary begins an object: the answer is empty, and says that it was cut.
+  chat["response_format"] = {{"type", "json_object"}};
+  auto stuck = post(client, "/v1/chat/completions", chat);
+  EXPECT_EQ(stuck["choices"][0]["message"]["content"], "");
+  EXPECT_EQ(stuck["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(stuck["usage"]["completion_tokens"], 0);
+  for (const json& wrong : {json{{"type", "xml"}}, json{{"type", "json_schema"}}, json(3)}) {
+    chat["response_format"] = wrong;
+    EXPECT_EQ(post(client, "/v1/chat/completions", chat, 400)["error"]["param"], "response_format");
+  }
+  body["structured_outputs"] = {{"regex", "a(b"}};
+  EXPECT_EQ(post(client, "/v1/completions", body, 400)["error"]["param"], "structured_outputs");
+}
+
 TEST_F(Serve, AnswersManyAtOnceEachAsIfAlone) {
   auto client = start("--batch-size 3");
   auto body = [](int i) {

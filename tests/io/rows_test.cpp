@@ -90,8 +90,19 @@ TEST(Rows, SelectKeepsLinesAndColumnsFillGaps) {
   Fields fields = some.columns();
   EXPECT_EQ(fields.text("a"), (std::vector<std::string>{"z", "", "z"}));
   EXPECT_EQ(fields.text("b"), (std::vector<std::string>{"", "2", ""}));
+  EXPECT_TRUE(some.file_sizes().empty());
   EXPECT_THROW(rows.select({3}), RunError);
   EXPECT_THROW(rows.json(-1), RunError);
+}
+
+TEST(Rows, SelectCountsWhatIsLeftOfEachFile) {
+  testing::TempDir dir;
+  testing::write_file(dir / "a.jsonl", "{}\n{}\n{}\n");
+  testing::write_file(dir / "b.jsonl", "{}\n{}\n");
+  Rows rows = Rows::load({dir / "a.jsonl", dir / "b.jsonl"});
+  EXPECT_EQ(rows.file_sizes(), (std::vector<int64_t>{3, 2}));
+  EXPECT_EQ(rows.select({0, 2, 3}).file_sizes(), (std::vector<int64_t>{2, 1}));
+  EXPECT_EQ(rows.select({4}).file_sizes(), (std::vector<int64_t>{0, 1}));
 }
 
 TEST(Rows, TheFingerprintFollowsTheContent) {

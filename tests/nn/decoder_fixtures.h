@@ -74,7 +74,7 @@ inline Tensor log_probabilities(const Decoder& decoder, const Rows& rows, Decode
     start += static_cast<int64_t>(row.size());
   }
   auto hidden = decoder.forward(pack(rows), options).index_select(0, at::tensor(at, at::kLong));
-  return ops::linear_logp(hidden, decoder.weights().head, at::tensor(target, at::kLong), 1.0, false,
+  return ops::linear_logp(hidden, decoder.weights(options.adapters).head, at::tensor(target, at::kLong), 1.0, false,
                           decoder.config().logit_softcap)
       .logp;
 }

@@ -16,7 +16,8 @@ class EachAdapter : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Lora, EachAdapter,
                          ::testing::Values("qwen2_tied_lora_qv", "llama_biases_lora_all", "gpt2_lora_c_attn",
                                            "gpt2_lora_all", "gpt2_dora", "llama_biases_dora",
-                                           "qwen2_tied_lora_patterns"),
+                                           "qwen2_tied_lora_patterns", "qwen2_tied_whole_embedding",
+                                           "qwen3_whole_head_norms", "gpt2_whole_both"),
                          [](const auto& info) { return info.param; });
 
 LoraConfig lora(int64_t rank, double alpha = 32, std::vector<std::string> targets = {}) {
@@ -84,8 +85,9 @@ TEST_P(EachAdapter, GivesPeftsGradientsAndNoneForTheBase) {
     expect_gradient(at + "B.weight", adapter.b);
     if (adapter.magnitude.defined()) expect_gradient(at + "magnitude_vector.weight", adapter.magnitude);
   }
+  for (const auto& [name, value] : decoder.whole_tensors()) expect_gradient("base_model.model." + name, value);
   EXPECT_EQ(checked, expected.gradients.size());
-  for (const auto& [name, value] : decoder.weights().named()) EXPECT_FALSE(value.requires_grad()) << name;
+  for (const auto& [name, value] : decoder.weights(false).named()) EXPECT_FALSE(value.requires_grad()) << name;
 }
 
 TEST_P(EachAdapter, GivesBitwiseTheSameGradientsWithCheckpointing) {
@@ -166,7 +168,7 @@ TEST(Lora, SaysWhatIsWrongWithAPattern) {
             "[lora.target_regex] '(q_proj' is no regular expression: missing closing parenthesis at character 7");
   EXPECT_NE(refused([](LoraConfig& c) {
               c.target_regex = "(.+.+)+[!?]";
-            }).find("can't be matched with 'model.layers.0.self_attn.q_proj': match limit exceeded"),
+            }).find("can't be matched with 'model.layers.0.self_attn.q_proj': [regex] match limit exceeded"),
             std::string::npos);
   EXPECT_EQ(refused([](LoraConfig& c) {
               c.rank_pattern = {{"q_proj", 2.5}};
@@ -195,10 +197,39 @@ TEST(Lora, RefusesFieldsOfAConfigurationThatItDoesNotKnow) {
            "}";
   };
   EXPECT_EQ(lora_config(text(R"("lora_dropout": 0.1)"), "FILE").rank, 4);
-  for (const char* more : {R"("use_qalora": true)", R"("velora_config": {"a": 1})", R"("modules_to_save": ["lm_head"])",
-                           R"("init_lora_weights": "pissa")", R"("bias": "all")", R"("rank_pattern": [1])",
-                           R"("rank_pattern": {"q": "x"})", R"("r": 0)"})
+  for (const char* more : {R"("use_qalora": true)", R"("velora_config": {"a": 1})",
+                           R"("modules_to_save": ["lm_head", 1])", R"("init_lora_weights": "pissa")",
+                           R"("bias": "all")", R"("rank_pattern": [1])", R"("rank_pattern": {"q": "x"})", R"("r": 0)"})
     EXPECT_THROW(lora_config(text(more), "FILE"), UserError) << more;
+}
+
+TEST(Lora, SaysWhatCantBeTrainedWhole) {
+  auto refused = [](std::vector<std::string> modules) {
+    return message_of([&] {
+      auto decoder = load_decoder("qwen2_tied", at::kFloat);
+      LoraConfig config = lora(2);
+      config.modules_to_save = std::move(modules);
+      add_lora(decoder, config, 0);
+    });
+  };
+  EXPECT_EQ(refused({"down_proj"}),
+            "[lora.modules_to_save] 'model.layers.0.mlp.down_proj' is a linear layer of the trunk: give it an adapter "
+            "(target_modules)");
+  EXPECT_EQ(refused({"lm_head", "embeddings"}),
+            "[lora.modules_to_save] the model has no module 'embeddings'; embeddings, head and norms can be trained "
+            "whole, here model.embed_tokens, lm_head and others");
+  EXPECT_EQ(refused({"classifier", "score"}), "");
+}
+
+TEST(Lora, GivesATiedHeadATensorOfItsOwnWhenMerged) {
+  auto rows = expected_of("qwen2_tied_whole_embedding").rows;
+  auto decoder = adapted("qwen2_tied_whole_embedding", at::kDouble);
+  auto before = log_probabilities(decoder, rows);
+  merge_lora(decoder);
+  auto read = Decoder(DecoderConfig::from_json(decoder.config().json, "FILE"), decoder.hugging_face_tensors(),
+                      at::kDouble, "written");
+  EXPECT_FALSE(read.config().tied_head);
+  EXPECT_LT(largest_difference(log_probabilities(read, rows), before), 1e-11);
 }
 
 TEST(Lora, StartsAsTheBaseModelWithPeftsFirstWeights) {

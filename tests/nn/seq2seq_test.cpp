@@ -8,6 +8,7 @@
 
 #include "rft/io/hf_directory.h"
 #include "rft/io/safetensors.h"
+#include "rft/nn/weights_lora.h"
 #include "rft/ops/linear_logp.h"
 #include "support.h"
 
@@ -79,6 +80,71 @@ void compare(const std::string& name, at::ScalarType dtype, double tolerance) {
 
 TEST_P(T5Seq2Seq, GivesTransformersValuesAndEveryGradientInFloat64) { compare(GetParam(), at::kDouble, 1e-9); }
 TEST_P(T5Seq2Seq, AndInFloat32) { compare(GetParam(), at::kFloat, 2e-4); }
+
+/// PEFT's adapters on v1_1, read from its files.
+std::pair<std::unique_ptr<Seq2Seq>, LoraConfig> adapted(at::ScalarType dtype) {
+  const std::string file = directory_of("v1_1_lora") + "/adapter_config.json";
+  auto model = load("v1_1", config_of("v1_1"), dtype);
+  LoraConfig config = lora_config(testing::read_file(file), file);
+  Weights weights = model->weights();
+  add_peft_lora(weights, config, 0);
+  load_peft_tensors(weights, load_safetensors(directory_of("v1_1_lora") + "/adapter_model.safetensors").tensors,
+                    "file");
+  return {std::move(model), config};
+}
+
+TEST(T5Lora, GivesPeftsValuesAndGradientsAndNoneForTheBase) {
+  auto given = load_safetensors(directory_of("v1_1_lora") + "/case.safetensors").tensors;
+  auto [model, config] = adapted(at::kDouble);
+  const Case c("v1_1");
+  auto judged = ops::linear_logp(model->forward(c.rows), model->head(), c.target, 0.7, true);
+  EXPECT_LE(apart(judged.logp, given.at("logp")), 1e-9);
+  auto weight = at::linspace(0.5, 1.5, c.target.numel(), judged.logp.options());
+  judged.logp.mul(weight).add(judged.entropy, 0.3).sum().backward();
+  std::map<std::string, Tensor> gradients;
+  for (const NamedLinear& layer : model->weights().linears)
+    for (const Adapter& adapter : layer.linear->adapters) {
+      gradients["grad.base_model.model." + adapter.module + ".lora_A.weight"] = adapter.a.grad();
+      gradients["grad.base_model.model." + adapter.module + ".lora_B.weight"] = adapter.b.grad();
+    }
+  EXPECT_EQ(gradients.size(), given.size() - 1);
+  for (const auto& [key, value] : gradients)
+    EXPECT_LE(apart(value, given.at(key)), 1e-9 * (1 + value.abs().max().item<double>())) << key;
+  for (const auto& [name, value] : model->weights().tensors) EXPECT_FALSE(value.requires_grad()) << name;
+}
+
+TEST(T5Lora, WritesWhatItReadAndMerges) {
+  auto [model, config] = adapted(at::kDouble);
+  auto read = load_safetensors(directory_of("v1_1_lora") + "/adapter_model.safetensors").tensors;
+  auto written = peft_tensors(model->weights());
+  ASSERT_EQ(written.size(), read.size());
+  for (const auto& [name, value] : read) EXPECT_TRUE(written.at(name).equal(value.to(at::kDouble))) << name;
+  auto ours = json::parse(peft_config_json(model->weights(), config, "v1_1", "SEQ_2_SEQ_LM"));
+  auto theirs = json::parse(testing::read_file(directory_of("v1_1_lora") + "/adapter_config.json"));
+  auto targets = theirs["target_modules"].get<std::set<std::string>>();  // in no order
+  EXPECT_EQ(ours["target_modules"].get<std::set<std::string>>(), targets);
+  ours.erase("target_modules");
+  for (const auto& [name, value] : ours.items()) EXPECT_EQ(value, theirs[name]) << name;
+
+  const at::NoGradGuard no_grad;
+  const Case c("v1_1");
+  const Tensor before = model->forward(c.rows);
+  Weights weights = model->weights();
+  merge_lora(weights);
+  EXPECT_LE(apart(model->forward(c.rows), before), 1e-11);
+  for (const NamedLinear& layer : weights.linears) EXPECT_TRUE(layer.linear->adapters.empty());
+}
+
+TEST(T5Lora, SaysWhatCanHaveAdapters) {
+  auto model = load("v1_1", config_of("v1_1"));
+  Weights weights = model->weights();
+  LoraConfig config;
+  config.target_modules = {"lm_head"};
+  EXPECT_NE(testing::message_of([&] { add_peft_lora(weights, config, 0); }).find("head can't have adapters"),
+            std::string::npos);
+  config.target_modules = {}, config.modules_to_save = {"shared"};
+  EXPECT_NE(testing::message_of([&] { add_peft_lora(weights, config, 0); }).find("modules_to_save"), std::string::npos);
+}
 
 TEST_P(T5Seq2Seq, StepByStepIsTheWholeAndRowsMayLeave) {
   const at::NoGradGuard no_grad;

@@ -127,7 +127,7 @@ def expected(directory, adapter=None, seed=0):
     assert drift < 1e-3, drift
     print(f"{adapter or directory}: float32 differs from float64 by {drift:.1e}, mean logp {torch.cat(logp64).mean():.3f}")
     gradients = {
-        part.replace(".default", ""): projections(gradient)
+        part.replace(".default", "").replace(".modules_to_save", ""): projections(gradient)
         for name, value in double.named_parameters()
         if value.requires_grad
         for part, gradient in as_stored(name, value.grad, double.config.model_type)
@@ -168,6 +168,8 @@ def adapter(root, base, name, **options):
                 value.normal_(std=0.2)
             if "lora_magnitude" in key:
                 value.mul_(torch.empty_like(value).uniform_(0.5, 1.5))
+            if "modules_to_save" in key:
+                value.add_(0.1 * torch.randn(value.shape))
     model.peft_config["default"].base_model_name_or_path = base
     model.save_pretrained(directory)
     (directory / "README.md").unlink()
@@ -239,6 +241,12 @@ def main(root):
     adapter(root, "qwen2_tied", "qwen2_tied_lora_patterns", target_modules=r".*\.(q_proj|k_proj|up_proj)", lora_alpha=6,
             use_rslora=True, rank_pattern={"q_proj": 2, r"layers\.1\.mlp\..*": 6},
             alpha_pattern={"k_proj": 3, "^model.layers.0.mlp.up_proj": 1.5})  # fmt: skip
+    adapter(root, "qwen2_tied", "qwen2_tied_whole_embedding", target_modules=["q_proj"], lora_alpha=6,
+            modules_to_save=["embed_tokens"])  # fmt: skip
+    adapter(root, "qwen3_untied", "qwen3_whole_head_norms", target_modules=["v_proj"], lora_alpha=6,
+            modules_to_save=["lm_head", "norm"])  # fmt: skip
+    adapter(root, "gpt2", "gpt2_whole_both", target_modules=["c_attn"], lora_alpha=6, fan_in_fan_out=True,
+            modules_to_save=["wte", "wpe", "lm_head", "ln_f"])  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Encoder-decoder models of transformers (T5ForConditionalGeneration, v1.0 and v1.1) with a tokenizer: hidden states,
-log-probabilities, entropies and every gradient in float64, and greedy generations -> tests/parity/data/seq2seq/.
+log-probabilities, entropies and every gradient in float64, and greedy generations; and PEFT's adapters on one of them ->
+tests/parity/data/seq2seq/.
 
     python tests/parity/make_seq2seq.py
 """
 import json
 import pathlib
 
+import peft
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -99,10 +101,33 @@ def case(name, made):
         print(name, row["greedy"], row["penalised"])
 
 
+def adapted(base):
+    """PEFT's LoRA on a case: what it computes, and its gradients by the names in its file."""
+    T5LayerNorm.forward = NORM
+    directory = HERE / f"{base}_lora"
+    made = T5ForConditionalGeneration.from_pretrained(HERE / base)
+    config = peft.LoraConfig(r=3, task_type="SEQ_2_SEQ_LM", target_modules=["q", "v", "wo"], lora_alpha=7,
+                             rank_pattern={"decoder.*wo": 2})
+    model = peft.get_peft_model(made, config).eval()
+    with torch.no_grad():  # a fresh adapter's B is zero, and it changes nothing
+        for name, value in model.named_parameters():
+            if "lora_B" in name:
+                value.normal_(std=0.3)
+    model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(directory)
+    (directory / "README.md").unlink()
+    cases = json.loads((HERE / base / "cases.json").read_text())
+    found = judged(made, [row["prompt_ids"] for row in cases["rows"]], cases["answers"])
+    kept = {"logp": found["logp"], **{name.replace("grad.", "grad.base_model.model.").replace(".default", ""): value
+                                      for name, value in found.items() if "lora_" in name}}
+    save_file({name: value.detach().contiguous() for name, value in kept.items()}, directory / "case.safetensors")
+
+
 def main():
     torch.manual_seed(3)
     case("v1_0", model(feed_forward_proj="relu"))
     case("v1_1", model(feed_forward_proj="gated-gelu", tie_word_embeddings=False))
+    adapted("v1_1")
 
 
 if __name__ == "__main__":

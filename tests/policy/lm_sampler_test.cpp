@@ -293,6 +293,95 @@ TEST(LmSampler, a_stop_text_is_found_across_token_borders) {
   EXPECT_NE(tokenizer.decode(stopped.ids, true).find(options.stop[1]), std::string::npos);
 }
 
+/// A tokenizer of words' parts and all bytes, and a model that knows nothing.
+struct Free {
+  testing::TempDir directory;
+  Tokenizer tokenizer;
+  std::unique_ptr<Decoder> decoder;
+  std::vector<std::vector<int64_t>> prompts;
+
+  Free() {
+    make_tokenizer(directory.path(), {"the cat sat on the mat and that was that", "a dog ran to the red barn"}, 290);
+    tokenizer = Tokenizer::load(directory.path());
+    decoder = std::make_unique<Decoder>(random_decoder(config_of("llama", tokenizer.size()), at::kFloat, 8));
+    prompts = {tokenizer.encode("the cat")};
+  }
+  std::vector<SampledRow> sample(const SamplerOptions& options, int64_t rows, bool greedy = false) const {
+    return sample_rows(*decoder, &tokenizer, prompts, rows, 3, greedy, options);
+  }
+};
+
+TEST(LmSampler, a_pattern_is_kept_whatever_filters_there_are) {
+  const Free free;
+  for (auto [top_p, top_k, temperature] : {std::tuple(1.0, 0, 1.0), {0.3, 0, 1.0}, {1.0, 2, 0.7}, {1.0, 0, 0.0}}) {
+    SamplerOptions options = options_of(40);
+    options.top_p = top_p, options.top_k = top_k, options.temperature = temperature;
+    options.repetition_penalty = 1.1;
+    options.eos_ids = {free.tokenizer.id("<|eos|>")};
+    const std::string pattern = "(the|a) [a-d]+é{2}( on)?(?: \\d{3,4})?";
+    options.pattern = GrowingPattern(pattern, "test");
+    const Pattern whole(pattern, "test", {.whole = true});
+    int finished = 0;
+    for (const SampledRow& row : free.sample(options, 16)) {
+      if (row.truncated) continue;  // [a-d]+ may go on and on
+      ++finished;
+      EXPECT_TRUE(whole.matches(sampled_text(free.tokenizer, row.ids))) << sampled_text(free.tokenizer, row.ids);
+      EXPECT_EQ(row.ids.size(), row.logp.size());
+    }
+    if (temperature == 1 && top_p == 1) EXPECT_GT(finished, 8);
+  }
+}
+
+TEST(LmSampler, what_a_pattern_leaves_is_drawn_as_often_as_the_model_says) {
+  const Free free;
+  SamplerOptions options = options_of(1);
+  const int64_t rows = 4000;
+  const auto first = [&](const SamplerOptions& how) {
+    std::map<std::string, double> share;
+    for (const SampledRow& row : free.sample(how, rows))
+      share[free.tokenizer.bytes(row.ids.at(0))] += 1.0 / static_cast<double>(rows);
+    return share;
+  };
+  options.pattern = GrowingPattern("[0-9]+|th.*", "test");
+  const auto shares = first(options);
+  // The model's own probabilities of what may begin such a text.
+  std::map<std::string, double> expected;
+  double sum = 0;
+  for (int64_t id = 0; id < free.tokenizer.size(); ++id) {
+    const std::string text = free.tokenizer.bytes(id);
+    const bool digits = text.size() == 1 && text[0] >= '0' && text[0] <= '9';
+    if (free.tokenizer.is_special(id) || !(digits || text == "t" || text.starts_with("th"))) continue;
+    SampledRow row{{id}, {}, {}, false, ""};
+    expected[text] = std::exp(trained(*free.decoder, free.prompts[0], row, 1).logp[0].item<double>());
+    sum += expected[text];
+  }
+  ASSERT_GE(expected.size(), 12u);
+  double apart = 0;
+  for (const auto& [text, probability] : expected)
+    apart += std::abs(probability / sum - (shares.count(text) ? shares.at(text) : 0)) / 2;
+  EXPECT_LT(apart, 0.04);
+  double seen = 0;
+  for (const auto& [text, share] : shares) seen += expected.count(text) ? share : 0;
+  EXPECT_NEAR(seen, 1, 1e-9);
+  // What is reported stays the model's own log-probability.
+  const SampledRow one = free.sample(options, 1)[0];
+  EXPECT_NEAR(one.logp[0], std::log(expected.at(free.tokenizer.bytes(one.ids[0]))), 1e-4);
+}
+
+TEST(LmSampler, a_row_that_cant_go_on_with_its_pattern_ends) {
+  const Free free;
+  SamplerOptions options = options_of(20);
+  options.eos_ids = {free.tokenizer.id("<|eos|>")};
+  options.pattern = GrowingPattern("cat", "test");
+  const SampledRow done = free.sample(options, 1)[0];
+  EXPECT_EQ(sampled_text(free.tokenizer, done.ids), "cat");
+  EXPECT_FALSE(done.truncated);
+  EXPECT_NE(done.ids.back(), options.eos_ids[0]);        // nothing can follow: no token is spent on saying so
+  options.pattern = GrowingPattern("ca(?!.)t", "test");  // nothing matches
+  const SampledRow stuck = free.sample(options, 1)[0];
+  EXPECT_TRUE(stuck.truncated);
+}
+
 TEST(LmSampler, wrong_requests_name_the_prompt) {
   const Decoder decoder = random_decoder(config_of("gpt2", kVocab, 32), at::kFloat, 9);
   const auto message = [&](std::vector<std::vector<int64_t>> prompts, int64_t new_tokens) {

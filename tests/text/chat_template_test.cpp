@@ -71,6 +71,35 @@ TEST(ChatTemplate, ExpressionsAndStatementsEqualThoseOfJinja2) {
   }
 }
 
+TEST_F(ChatTemplateDay, WhatTemplatesMarkIsWhatTransformersFinds) {
+  auto marks = Json::parse(testing::read_file(testing::fixture("parity/data/chat/marks.json")));
+  ASSERT_GE(marks.size(), 3u);
+  for (const auto& [name, of_chats] : marks.items()) {
+    const Json& source = golden().at("templates").at(name).at("source");
+    auto chat = ChatTemplate::parse(source, name, golden().at("tokens").dump());
+    for (size_t i = 0; i < of_chats.size(); ++i) {
+      if (of_chats[i].is_null()) continue;
+      SCOPED_TRACE(name + " " + std::to_string(i));
+      auto marked = chat.render_marked(golden().at("chats").at(i));
+      EXPECT_EQ(marked.text, chat.render(golden().at("chats").at(i)));
+      EXPECT_EQ(Json(marked.answers), of_chats[i]);
+    }
+  }
+}
+
+TEST(ChatTemplate, RefusesAMarkThatCantBeFoundInTheText) {
+  auto marked = [](const std::string& source) {
+    return ChatTemplate::parse(source, "template").render_marked(R"({"messages": [{"role": "user"}]})");
+  };
+  auto found = marked("a{% generation %}b{% endgeneration %}{% generation %}{% endgeneration %}c");
+  EXPECT_EQ(found.text, "abc");
+  EXPECT_EQ(found.answers, (std::vector<std::pair<size_t, size_t>>{{1, 2}}));
+  auto message =
+      testing::message_of([&] { marked("\n{% set x %}{% generation %}b{% endgeneration %}{% endset %}{{ x }}"); });
+  EXPECT_NE(message.find("template:2"), std::string::npos) << message;
+  EXPECT_NE(message.find("{% generation %}"), std::string::npos) << message;
+}
+
 TEST(ChatTemplate, WhatJinja2RefusesIsRefusedWithItsLine) {
   for (const auto& source : golden().at("bad")) {
     SCOPED_TRACE(source.get<std::string>());

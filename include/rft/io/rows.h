@@ -48,6 +48,7 @@ class Rows {
   /// Throws UserError naming the first row that lacks `column`, with the nearest column it has.
   void require(const std::string& column) const;
 
+  /// file_sizes() are those of the rows that are left where `index` ascends, and empty otherwise.
   Rows select(const std::vector<int64_t>& index) const;
   /// All columns as text; a row that lacks one has "".
   Fields columns() const;

@@ -2,6 +2,7 @@
 /// Decoder-only transformers (Llama, Mistral, Mixtral, Qwen 2 and 3, Qwen3-MoE, Gemma 2 and 3, Phi-3, OLMo-2, SmolLM3,
 /// GPT-2) as one architecture described by config.json.
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -122,6 +123,18 @@ class Decoder {
   const DecoderConfig& config() const { return config_; }
   DecoderWeights& weights() { return weights_; }
   const DecoderWeights& weights() const { return weights_; }
+  /// Without adapters: the same, but for the modules that are trained whole beside them, which are as they were.
+  const DecoderWeights& weights(bool adapters) const { return adapters || !base_ ? weights_ : *base_; }
+
+  /// PEFT's modules_to_save: copies of the named modules (embeddings, head, norms; a name is the end of a module's
+  /// path) are trained in their place, beside frozen ones that Forward{.adapters = false} still reads. A tied head
+  /// stays the frozen embedding unless it is named itself. Throws UserError naming `where` on a name that is no such
+  /// module.
+  void train_whole(const std::vector<std::string>& modules, const std::string& where);
+  /// The tensors of these copies, by the names that save_pretrained would write them under.
+  std::vector<std::pair<std::string, Tensor>> whole_tensors() const;
+  /// Keeps the copies and lets go of what they stood beside. A head that was tied and no longer is gets its own tensor.
+  void keep_whole();
 
   at::Device device() const { return weights_.token_embedding.device(); }
 
@@ -150,6 +163,7 @@ class Decoder {
 
   DecoderConfig config_;
   DecoderWeights weights_;
+  std::optional<DecoderWeights> base_;  ///< where modules are trained whole: weights_ with the frozen ones
 };
 
 /// A model with the weights transformers gives an untrained one: normal(0, initializer_range) for linear layers and
@@ -166,15 +180,17 @@ struct LoraConfig {
   NamedNumbers rank_pattern, alpha_pattern;  ///< other ranks and alphas of the modules whose path, or the end of it
                                              ///< after a dot, a pattern matches; the first that does counts
   bool rslora = false;                       ///< scale alpha / sqrt(rank) instead of alpha / rank
+  std::vector<std::string> modules_to_save;  ///< modules that are trained whole: Decoder::train_whole()
   bool dora = false;                         ///< adapters have magnitudes, at first the lengths of the weight's rows
 };
 
-/// Adds adapters (A Kaiming-uniform from `seed`, B zero, as PEFT does) and freezes the base. Throws UserError where a
-/// target names no module.
+/// Adds adapters (A Kaiming-uniform from `seed`, B zero, as PEFT does) and freezes all else but modules_to_save. Throws
+/// UserError where a target names no module.
 void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed);
-/// Adapter tensors under PEFT's names ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight").
+/// Adapters and modules that are trained whole, under PEFT's names
+/// ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight").
 std::map<std::string, Tensor> peft_tensors(const Decoder& decoder);
-/// Fills existing adapters from PEFT-named tensors; all missing and misshapen ones are named in one UserError.
+/// Fills what peft_tensors() gives from PEFT-named tensors; all missing and misshapen ones are named in one UserError.
 void load_peft_tensors(Decoder& decoder, const std::map<std::string, Tensor>& tensors, const std::string& where);
 /// Adds every adapter to the weight that it belongs to, as PEFT's merge_and_unload does; none is left.
 void merge_lora(Decoder& decoder);

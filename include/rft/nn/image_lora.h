@@ -6,6 +6,7 @@
 
 #include "rft/nn/decoder.h"
 #include "rft/nn/weights.h"
+#include "rft/nn/weights_lora.h"
 
 namespace rft {
 
@@ -20,9 +21,6 @@ const std::vector<std::string>& attention_lora_targets();
 /// as PEFT matches them, or to attention_lora_targets() where it is empty, and freezes the base. Throws UserError where
 /// a target names no layer or a layer has an adapter already.
 void add_lora(Weights& weights, const LoraConfig& config, uint64_t seed);
-
-/// Adds every adapter to its layer's weight; none is left.
-void merge_lora(Weights& weights);
 
 /// Every adapter's tensors (on the CPU) under the names of save_lora_weights. `part` is "unet" (NAME.lora.down.weight
 /// [r, in] and NAME.lora.up.weight [out, r]) or "transformer" (NAME.lora_A.weight and NAME.lora_B.weight).

@@ -34,6 +34,8 @@ class CausalLm : public Policy, public ReferenceSampler {
     std::string dtype = "float32";
     std::string device = "cpu";
     std::string assistant_turns = "last";
+    std::optional<int64_t> max_length;
+    std::string too_long = "error";
     bool gradient_checkpointing = false;
     std::optional<double> router_aux_weight;
     bool use_lora = false;
@@ -61,6 +63,7 @@ class CausalLm : public Policy, public ReferenceSampler {
   ~CausalLm() override;
   void prepare(const Needs& needs, uint64_t seed) override;
 
+  Rows usable(const Rows& rows, const Needs& needs) const override;
   Experience contexts(const Rows& rows) const override;
   Experience demonstrations(const Rows& rows) override;
   Experience pairs(const Rows& rows) const override;
@@ -96,8 +99,10 @@ class CausalLm : public Policy, public ReferenceSampler {
   static Experience pack(const std::vector<TokenRow>& rows);
 
  protected:
-  /// With a model that may have a score head in place of the vocabulary's.
+  /// With a model (null: that of options.path) that may have a score head in place of the vocabulary's, and has no
+  /// adapters before add_adapters().
   CausalLm(Options options, std::unique_ptr<Decoder> decoder);
+  void add_adapters();
   std::unique_ptr<Decoder> load_decoder(const std::string& directory) const;
   /// Loads a model directory. Throws UserError where it is none.
   static std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype,
@@ -110,6 +115,10 @@ class CausalLm : public Policy, public ReferenceSampler {
   Experience sample_from(const Decoder& decoder, const Experience& contexts, const SampleRequest& request) const;
   void read_adapters();
   const ChatTemplate& chat() const;
+  TokenRow uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const;
+  /// Of a whole row, and of a prompt that is to be answered.
+  int64_t longest_row() const;
+  int64_t longest_prompt() const;
   void check_prompt(const std::vector<int64_t>& ids, const std::string& where) const;
   TokenRow conversation_row(const Rows& rows, int64_t i, const std::string& column) const;
   TokenRow every_turn_row(const Rows& rows, int64_t i) const;

@@ -49,6 +49,7 @@ class LmEngine {
 
  private:
   std::unique_ptr<TokenEngine> engine_;
+  bool patterns_ = false;  ///< whether rows can be held to a pattern
 };
 
 /// On the CPU so many samples of at most `max_new_tokens` tokens as 2 GiB of keys and values hold, at most 64; on a GPU

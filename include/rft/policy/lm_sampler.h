@@ -2,9 +2,11 @@
 /// Samples completions from a Decoder on the CPU, on the trainer's own weights: paged key/value cache, prompts computed
 /// once a group, finished rows replaced at once by waiting ones.
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "rft/core/pattern.h"
 #include "rft/nn/decoder.h"
 #include "rft/text/tokenizer.h"
 
@@ -20,6 +22,9 @@ struct SamplerOptions {
   int64_t batch_size = 0;         ///< rows decoded at once; 0 = up to 64, as 2 GiB of keys and values allow
   std::vector<int64_t> eos_ids;
   std::vector<std::string> stop;  ///< texts that end a row, found in its decoded text, also across token borders
+  /// The text of a row matches it, on the CPU: what can't begin such a text is never drawn, and a row that can't go on
+  /// ends without an eos. Filters see what is left.
+  std::optional<GrowingPattern> pattern;
   bool entropy = false;
   int64_t first_row = 0;  ///< added to a row's number where its draws are made
 };
@@ -28,7 +33,7 @@ struct SampledRow {
   std::vector<int64_t> ids;    ///< the eos token, or the token that completes a stop text, included
   std::vector<float> logp;     ///< nats; the temperature-scaled distribution before filters (temperature 0: under 1)
   std::vector<float> entropy;  ///< of the same distribution; empty unless asked for
-  bool truncated = false;      ///< ended by max_new_tokens
+  bool truncated = false;      ///< ended by max_new_tokens, or no token of the vocabulary goes on with the pattern
   std::string stop;            ///< the stop text that ended it, or ""
 };
 
@@ -40,9 +45,10 @@ std::string sampled_text(const Tokenizer& tokenizer, const std::vector<int64_t>&
 using SamplerProgress = std::function<void(int64_t, int64_t)>;
 
 /// Row i answers prompts[i / group_size], and its draw at position t depends on (seed, first_row + i, t) alone.
-/// `greedy` takes the likeliest token whatever the temperature. `tokenizer` is read for stop texts only, and may be
-/// null without them. Throws UserError naming the first prompt that is empty, holds an id outside the vocabulary, or
-/// leaves no room for max_new_tokens; RunError where logits are not finite. Needs no gradient mode: it records nothing.
+/// `greedy` takes the likeliest token whatever the temperature. `tokenizer` is read for stop texts and patterns
+/// only, and may be null without them. Throws UserError naming the first prompt that is empty, holds an id outside the
+/// vocabulary, or leaves no room for max_new_tokens; RunError where logits are not finite. Needs no gradient mode: it
+/// records nothing.
 std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tokenizer,
                                     const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
                                     bool greedy, const SamplerOptions& options, const SamplerProgress& progress = {});

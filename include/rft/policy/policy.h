@@ -43,6 +43,10 @@ class Policy : public Stateful {
   /// Throws UserError where the policy has no steps.
   virtual Experience steps(const Rows& rows) const;
 
+  /// Of `rows`, those that the policy can take for `needs`, in their order; it says in the log which it leaves out. All
+  /// of them by default.
+  virtual Rows usable(const Rows& rows, const Needs& needs) const;
+
   /// Called once, after construction and before parameters(): what the slots will ask for. `seed` is that of weights
   /// made anew. Throws UserError where the policy can't give it.
   virtual void prepare(const Needs& needs, uint64_t seed);

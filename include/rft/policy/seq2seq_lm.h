@@ -20,8 +20,12 @@ class Seq2SeqLm : public Policy {
  public:
   struct Options {
     std::string path;
+    std::string adapter;
     std::string reference;
     std::string dtype = "float32";
+    bool use_lora = false;
+    LoraConfig lora;
+    int64_t lora_seed = 0;
     void visit(OptionVisitor& v);
   };
   using Rollout = CausalLm::Rollout;
@@ -42,6 +46,9 @@ class Seq2SeqLm : public Policy {
   void save(const std::string& directory) const override;
   void load(const std::string& directory) override;
 
+  /// Adds the adapters to the weights: the policy computes the same without them and saves a whole model.
+  void merge_adapters();
+
   const Seq2Seq& model() const { return *model_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const std::vector<int64_t>& eos_ids() const { return eos_ids_; }
@@ -51,6 +58,7 @@ class Seq2SeqLm : public Policy {
 
  private:
   Evaluation judge(const Seq2Seq& model, const Experience& batch, const Needs& needs);
+  void add_adapters();
   void end(std::vector<int64_t>& ids) const;
   void add_texts(Experience& batch, const Rows& rows) const;
   RowReader reader(const Rows& rows) const;
@@ -63,7 +71,7 @@ class Seq2SeqLm : public Policy {
   std::vector<int64_t> eos_ids_;
 };
 
-/// Whether `directory` holds an encoder-decoder model (false where it has no config.json).
+/// Whether `directory` holds an encoder-decoder model or adapters of one (false where it has neither).
 bool is_seq2seq_directory(const std::string& directory);
 
 }  // namespace rft

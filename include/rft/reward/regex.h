@@ -1,8 +1,8 @@
 #pragma once
-#include <memory>
 #include <string>
 
 #include "rft/core/options.h"
+#include "rft/core/pattern.h"
 #include "rft/reward/reward_model.h"
 
 namespace rft {
@@ -23,9 +23,8 @@ class RegexReward : public RewardModel {
   bool per_row() const override { return true; }
 
  private:
-  struct Compiled;
   Options options_;
-  std::shared_ptr<const Compiled> compiled_;
+  Pattern pattern_;
 };
 
 }  // namespace rft

@@ -2,6 +2,8 @@
 /// Conversations as text, by a model's own chat template.
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace rft {
 
@@ -24,6 +26,15 @@ class ChatTemplate {
   /// the template reads. A message's entries that are null are left out, as transformers does. Throws UserError where
   /// it doesn't parse, or the template refuses it.
   std::string render(const std::string& conversation) const;
+
+  struct Marked {
+    std::string text;  ///< as render() gives it
+    std::vector<std::pair<size_t, size_t>>
+        answers;  ///< bytes [first, second) of it, in order, none where it marks none
+  };
+  /// With what the template marks with {% generation %}, as transformers' return_assistant_tokens_mask finds it. Throws
+  /// UserError as render() does, and where such a block is inside a macro, a set block or a filter block.
+  Marked render_marked(const std::string& conversation) const;
 
   struct Impl;
 

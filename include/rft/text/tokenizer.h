@@ -54,6 +54,8 @@ class StreamDecoder {
   explicit StreamDecoder(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
   /// The text that this id completes; "" while a character is unfinished. Special tokens give "".
   std::string push(int64_t id);
+  /// The beginning of a character that the bytes so far end in, or "".
+  const std::string& unfinished() const { return pending_; }
 
  private:
   Tokenizer tokenizer_;
