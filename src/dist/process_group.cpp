@@ -112,26 +112,37 @@ class GlooCommunicator : public Communicator {
     if (!wide) tensor.view({-1}).copy_(all[0]);
   }
 
-  // In pairs, because Gloo's own reduce_scatter sends as much as its allreduce does, twice what is needed.
-  void sum_parts(const Tensor& tensor) override {
-    if (!tensor.is_cpu()) return on_device(tensor).sum_parts(tensor);
-    at::Tensor mine = part(tensor, launch_.rank), came = at::empty_like(mine);
-    at::Tensor sum = tensor.element_size() < 4 ? mine.to(at::kFloat) : mine;
+  void sum_parts(const Tensor& tensor) override { begin_sum_parts(tensor)(); }
+  void share_parts(const Tensor& tensor) override { begin_share_parts(tensor)(); }
+
+  // In pairs, because Gloo's own reduce_scatter sends as much as its allreduce does, twice what is needed. Gloo's
+  // threads send and receive while the caller goes on.
+  std::function<void()> begin_sum_parts(const Tensor& tensor) override {
+    if (!tensor.is_cpu()) return on_device(tensor).sum_parts(tensor), [] {};
+    Exchange all = begin_exchange();
     for (int64_t away = 1; away < launch_.size; ++away) {
       int64_t to = (launch_.rank + away) % launch_.size, from = (launch_.rank + launch_.size - away) % launch_.size;
-      exchange(part(tensor, to), to, came, from);
-      sum.add_(came);
+      send_and_receive(all, part(tensor, to), to, at::empty_like(part(tensor, launch_.rank)), from);
     }
-    if (!sum.is_same(mine)) mine.copy_(sum);
+    return [this, all = std::move(all), mine = part(tensor, launch_.rank)]() mutable {
+      at::Tensor sum = mine.element_size() < 4 ? mine.to(at::kFloat) : mine;
+      for (Message& message : all.received) finish(message), sum.add_(message.tensor);
+      if (!sum.is_same(mine)) mine.copy_(sum);
+      for (Message& message : all.sent) finish(message);
+    };
   }
 
-  void share_parts(const Tensor& tensor) override {
-    if (!tensor.is_cpu()) return on_device(tensor).share_parts(tensor);
-    at::Tensor mine = part(tensor, launch_.rank);
+  std::function<void()> begin_share_parts(const Tensor& tensor) override {
+    if (!tensor.is_cpu()) return on_device(tensor).share_parts(tensor), [] {};
+    Exchange all = begin_exchange();
     for (int64_t away = 1; away < launch_.size; ++away) {
       int64_t to = (launch_.rank + away) % launch_.size, from = (launch_.rank + launch_.size - away) % launch_.size;
-      exchange(mine, to, part(tensor, from), from);
+      send_and_receive(all, part(tensor, launch_.rank), to, part(tensor, from), from);
     }
+    return [this, all = std::move(all)]() mutable {
+      for (Message& message : all.received) finish(message);
+      for (Message& message : all.sent) finish(message);
+    };
   }
 
   int64_t bytes_sent() const override { return tcp_bytes_sent(); }
@@ -201,18 +212,45 @@ class GlooCommunicator : public Communicator {
     return tensor.narrow(0, rank * length, length);
   }
 
-  /// Sends to one process while receiving from another.
-  void exchange(const at::Tensor& sent, int64_t to, const at::Tensor& received, int64_t from) {
+  struct Message {
+    at::Tensor tensor;
+    c10::intrusive_ptr<c10d::Work> work;
+  };
+  /// What goes on between all processes at once, under one tag.
+  struct Exchange {
+    int tag = 0;
+    std::vector<Message> sent, received;
+  };
+
+  Exchange begin_exchange() {
+    constexpr int kTags = 1 << 20;  // many more than there are exchanges at a time
+    tag_ = (tag_ + 1) % kTags;
+    return {tag_, {}, {}};
+  }
+
+  void send_and_receive(Exchange& all, const at::Tensor& sent, int64_t to, const at::Tensor& received, int64_t from) {
     if (!sent.numel()) return;
     std::vector<at::Tensor> out{sent}, in{received};
-    c10::intrusive_ptr<c10d::Work> sending, receiving;
-    finish(
-        [&] {
-          sending = group_->send(out, static_cast<int>(to), 0), receiving = group_->recv(in, static_cast<int>(from), 0);
-          return sending;
-        },
-        "an exchange");
-    finish([&] { return receiving; }, "an exchange");
+    guarded([&] {
+      all.sent.push_back({sent, group_->send(out, static_cast<int>(to), all.tag)});
+      all.received.push_back({received, group_->recv(in, static_cast<int>(from), all.tag)});
+    });
+  }
+
+  void finish(Message& message) {
+    guarded([&] { message.work->wait(wait_); });
+  }
+
+  /// Starts or waits for an exchange.
+  template <class Step>
+  void guarded(const Step& step) {
+    try {
+      step();
+    } catch (const c10::Error& error) {
+      failed("an exchange", error);
+    } catch (const std::runtime_error& error) {
+      failed("an exchange", error);
+    }
   }
 
   template <class Start>
@@ -236,6 +274,7 @@ class GlooCommunicator : public Communicator {
   std::unique_ptr<Heartbeat> heartbeat_;
   std::unique_ptr<DeviceGroup> on_device_;  ///< made when the first tensor on a GPU comes
   milliseconds wait_{0};
+  int tag_ = 0;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "rft/core/error.h"
+#include "rft/io/deferred_sync.h"
 
 namespace fs = std::filesystem;
 
@@ -67,15 +68,21 @@ std::string temporary_name(const std::string& file) {
   return cat(file, ".tmp-", ::getpid(), "-", counter++);
 }
 
+thread_local bool sync_is_deferred = false;
+
 void write_synced(const std::string& file, const std::vector<std::string_view>& pieces,
                   const std::string& name_in_errors) {
   Descriptor out(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (out.get() < 0) run_failed(name_in_errors, "the file can't be made: ", reason());
   for (auto piece : pieces) write_all(out.get(), piece, name_in_errors);
-  if (::fsync(out.get()) != 0 || !out.close()) run_failed(name_in_errors, "the file can't be written: ", reason());
+  bool there = sync_is_deferred || ::fsync(out.get()) == 0;
+  if (!there || !out.close()) run_failed(name_in_errors, "the file can't be written: ", reason());
 }
 
 }  // namespace
+
+DeferredSync::DeferredSync() : outer_(std::exchange(sync_is_deferred, true)) {}
+DeferredSync::~DeferredSync() { sync_is_deferred = outer_; }
 
 std::string read_text(const std::string& file, size_t limit) {
   Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
@@ -112,6 +119,7 @@ void write_pieces(const std::string& file, const std::vector<std::string_view>& 
     ::unlink(temporary.c_str());
     throw;
   }
+  if (sync_is_deferred) return;
   fs::path parent = fs::path(file).parent_path();
   sync_directory(parent.empty() ? "." : parent.string());
 }

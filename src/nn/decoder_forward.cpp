@@ -225,7 +225,9 @@ Tensor Decoder::run(const Packed& rows, const Forward& options, ExpertUse* use) 
         auto forward = with();
         return forward.finished(layer, forward.attended(layer, in[0]), {});
       };
-      x = kept_or_recomputed(whole, {x}, options.checkpoint);
+      auto at = static_cast<int64_t>(i);
+      x = into_layer(gate_, at, x);
+      x = out_of_layer(gate_, at, kept_or_recomputed(whole, {x}, options.checkpoint));
       continue;
     }
     x = kept_or_recomputed([with, &layer](const std::vector<Tensor>& in) { return with().attended(layer, in[0]); }, {x},

@@ -286,6 +286,16 @@ std::vector<Parameter> CausalLm::parameters() {
   return out;
 }
 
+std::vector<std::string> CausalLm::layer_prefixes() const {
+  auto refuse = [](const char* why) { bad_input("train.shard", "'parameters' gathers whole layers: ", why); };
+  if (options_.use_lora) refuse("with adapters (policy.lora) the base model is frozen and whole; use 'gradients'");
+  if (options_.sync_reference) refuse("policy.sync_reference reads all weights after a step; use 'gradients'");
+  if (decoder_->config().experts.count) refuse("a mixture of experts can't; use 'gradients'");
+  std::vector<std::string> out;
+  for (int64_t i = 0; i < decoder_->config().layers; ++i) out.push_back("layers." + std::to_string(i) + ".");
+  return out;
+}
+
 void CausalLm::merge_adapters() {
   merge_lora(*decoder_);
   options_.use_lora = false;

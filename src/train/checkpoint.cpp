@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +15,7 @@
 
 #include "rft/core/error.h"
 #include "rft/core/log.h"
+#include "rft/io/deferred_sync.h"
 #include "rft/io/files.h"
 
 namespace rft {
@@ -48,6 +50,7 @@ void sync_file(const std::string& file) {
 void seal(const std::string& directory) {
   nlohmann::json files = nlohmann::json::object();
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_directory()) sync_directory(entry.path().string());
     if (!entry.is_regular_file()) continue;
     sync_file(entry.path().string());
     files[fs::relative(entry.path(), directory).string()] = {{"bytes", entry.file_size()},
@@ -71,31 +74,83 @@ std::vector<std::pair<int64_t, std::string>> checkpoints_of(const std::string& r
   return found;
 }
 
+/// The names a directory has while it is written, while it takes another's place, and then.
+struct Places {
+  std::string parent, partial, old, target;
+  Places(const std::string& in, const std::string& name)
+      : parent(in), partial(in + "/." + name + ".partial"), old(in + "/." + name + ".old"), target(in + "/" + name) {}
+};
+
+/// step(), after whose failure nothing is left of the unfinished directory.
+void or_nothing(const Places& at, const std::function<void()>& step) {
+  std::error_code ignored;
+  try {
+    step();
+  } catch (const fs::filesystem_error& error) {
+    fs::remove_all(at.partial, ignored);
+    run_failed(at.target, "could not be written: ", error.code().message());
+  } catch (...) {
+    fs::remove_all(at.partial, ignored);
+    throw;
+  }
+}
+
+void fill_directory(const Places& at, const std::function<void(const std::string&)>& fill) {
+  make_directories(at.parent);
+  std::error_code ignored;
+  fs::remove_all(at.partial, ignored);
+  or_nothing(at, [&] {
+    make_directories(at.partial);
+    DeferredSync until_sealed;
+    fill(at.partial);
+  });
+}
+
+void publish_directory(const Places& at) {
+  or_nothing(at, [&] {
+    std::error_code ignored;
+    seal(at.partial);
+    fs::remove_all(at.old, ignored);
+    if (fs::exists(at.target)) fs::rename(at.target, at.old);
+    fs::rename(at.partial, at.target);
+    sync_directory(at.parent);
+    fs::remove_all(at.old, ignored);
+  });
+}
+
 }  // namespace
 
 void write_directory_atomically(const std::string& parent, const std::string& name,
                                 const std::function<void(const std::string&)>& fill) {
-  make_directories(parent);
-  std::string partial = parent + "/." + name + ".partial", old = parent + "/." + name + ".old",
-              target = parent + "/" + name;
-  std::error_code ignored;
-  fs::remove_all(partial, ignored);
-  try {
-    make_directories(partial);
-    fill(partial);
-    seal(partial);
-    fs::remove_all(old, ignored);
-    if (fs::exists(target)) fs::rename(target, old);
-    fs::rename(partial, target);
-    sync_directory(parent);
-    fs::remove_all(old, ignored);
-  } catch (const fs::filesystem_error& error) {
-    fs::remove_all(partial, ignored);
-    run_failed(target, "could not be written: ", error.code().message());
-  } catch (...) {
-    fs::remove_all(partial, ignored);
-    throw;
-  }
+  Places at(parent, name);
+  fill_directory(at, fill);
+  publish_directory(at);
+}
+
+DirectoryWriter::~DirectoryWriter() {
+  if (writing_.valid()) writing_.wait();
+}
+
+void DirectoryWriter::check() {
+  if (writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) writing_.get();
+}
+
+void DirectoryWriter::wait() {
+  if (writing_.valid()) writing_.get();
+}
+
+void DirectoryWriter::write(const std::string& parent, const std::string& name,
+                            const std::function<void(const std::string&)>& fill, const std::function<void()>& then,
+                            bool in_background) {
+  wait();
+  Places at(parent, name);
+  fill_directory(at, fill);
+  auto rest = [at, then] {
+    publish_directory(at);
+    then();
+  };
+  if (!in_background) return rest();
+  writing_ = std::async(std::launch::async, rest);
 }
 
 bool verify_directory(const std::string& directory, std::string* why) {
@@ -130,7 +185,7 @@ std::optional<std::string> newest_checkpoint(const std::string& run_directory) {
   return std::nullopt;
 }
 
-void publish_checkpoint(const std::string& run_directory, int64_t step, int64_t keep) {
+void publish_checkpoint(const std::string& run_directory, int64_t step, int64_t keep, int64_t keep_every) {
   std::string directory = run_directory + "/checkpoints", link = directory + "/latest",
               partial = directory + "/.latest.partial";
   std::error_code error;
@@ -140,7 +195,8 @@ void publish_checkpoint(const std::string& run_directory, int64_t step, int64_t 
   if (error) run_failed(link, "could not be written: ", error.message());
   sync_directory(directory);
   auto all = checkpoints_of(run_directory);
-  for (size_t i = static_cast<size_t>(keep); keep > 0 && i < all.size(); ++i) fs::remove_all(all[i].second, error);
+  for (size_t i = static_cast<size_t>(keep); keep > 0 && i < all.size(); ++i)
+    if (keep_every == 0 || all[i].first % keep_every) fs::remove_all(all[i].second, error);
 }
 
 }  // namespace rft

@@ -6,26 +6,20 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <numbers>
 
 #include "rft/core/error.h"
 #include "rft/ops/adamw.h"
+#include "train/give_back_memory.h"
+#include "train/gradient_buckets.h"
+#include "train/layer_weights.h"
 
 namespace rft {
 namespace {
 
-/// Every part begins at a multiple of a vector register's elements, so that an element is computed by the same
-/// instructions wherever the flat buffer is cut.
-constexpr int64_t kLane = 16;
-
-int64_t up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-/// What the buffer is cut and summed by: the same for any number of processes, and small beside a process's share.
-int64_t block_of(int64_t n) {
-  int64_t block = kLane;
-  while (block < 16384 && block * 512 < n) block *= 2;
-  return block;
-}
+/// Rows of the flat buffer that are shared at a time.
+constexpr int64_t kSharedWeights = int64_t{1} << 24;
 
 }  // namespace
 
@@ -44,132 +38,203 @@ double learning_rate(const ScheduleOptions& schedule, double lr, int64_t step, i
   return lr * std::max(share, schedule.min_ratio);
 }
 
+Sharding sharding_of(const std::string& name) {
+  return name == "optimizer"    ? Sharding::optimizer
+         : name == "gradients"  ? Sharding::gradients
+         : name == "parameters" ? Sharding::parameters
+                                : Sharding::none;
+}
+
 Optimizer::Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, Communicator* processes,
-                     bool sharded)
-    : options_(options), parameters_(std::move(parameters)), processes_(processes), sharded_(sharded && processes) {
+                     Sharding sharding, const std::vector<std::string>& layers)
+    : options_(options),
+      parameters_(std::move(parameters)),
+      processes_(processes),
+      sharding_(processes ? sharding : Sharding::none),
+      layout_(parameters_, processes ? processes->size() : 1, processes ? processes->rank() : 0) {
   if (parameters_.empty()) run_failed("Optimizer", "there is nothing to train");
-  int64_t n = lay_out(), size = processes_ ? processes_->size() : 1;
-  block_ = block_of(n);
-  int64_t share = up_to(up_to(n, block_) / block_, size) / size * block_;
-  own_begin_ = sharded_ ? share * processes_->rank() : 0, own_size_ = sharded_ ? share : share * size;
+  for (const Parameter& p : parameters_) steps_[p.group] = 0;
   auto type = parameters_.front().value.options().requires_grad(false);
   for (const Parameter& p : parameters_)
     if (p.value.device() != type.device())
       bad_input("policy.device", "the model is on ", type.device(), " and '", p.name, "' on ", p.value.device(),
                 "; an objective or a critic with weights of its own needs `device: cpu`");
-  flat_ = at::zeros({share * size}, type), grad_ = at::zeros({share * size}, type);
-  move_in();
+  flat_ = at::zeros({keeps_weights() ? layout_.size() : layout_.own_size()}, type);
+  grad_ = at::zeros({reduces_every_pass() ? layout_.own_size() : layout_.size()}, type);
+  if (keeps_weights()) move_in();
+  if (processes_) make_buckets(layers);
+  give_back_memory();
   bool low = flat_.scalar_type() == at::kBFloat16 || flat_.scalar_type() == at::kHalf;
-  master_ = low ? own(flat_).to(at::kFloat) : own(flat_);
-  mean_ = at::zeros_like(master_), square_ = at::zeros_like(master_);
+  master_ = low ? (keeps_weights() ? own_rows(flat_) : flat_).to(at::kFloat).reshape({-1}) : flat_;
+  mean_ = at::zeros({sharded() ? layout_.own_size() : layout_.size()}, master_.options());
+  square_ = at::zeros_like(mean_);
 }
 
-/// Orders the parameters and finds their parts; the elements that takes, with the gaps between parts.
-int64_t Optimizer::lay_out() {
-  auto alike = [](const Parameter& a, const Parameter& b) { return a.group == b.group && a.decay == b.decay; };
-  // Within a group those that are decayed come first; groups in the order in which they were met.
-  std::map<std::string, int> order;
-  for (const auto& p : parameters_) order.emplace(p.group, static_cast<int>(order.size()));
-  std::stable_sort(parameters_.begin(), parameters_.end(), [&](const Parameter& a, const Parameter& b) {
-    return std::pair(order[a.group], !a.decay) < std::pair(order[b.group], !b.decay);
-  });
-  int64_t end = 0;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const Parameter& p = parameters_[i];
-    if (i == 0 || !alike(p, parameters_[i - 1])) {
-      end = up_to(end, kLane);
-      parts_.push_back({p.group, p.decay, end, count_, 0});
-    }
-    parts_.back().count += p.value.numel(), count_ += p.value.numel(), end += p.value.numel();
-    steps_[p.group] = 0;
+/// Who gathers weights, where that is needed, and who adds up gradients.
+void Optimizer::make_buckets(const std::vector<std::string>& layers) {
+  using Keep = GradientBuckets::Keep;
+  Keep keep = reduces_every_pass() ? Keep::own_alone : sharded() ? Keep::own_in_place : Keep::all;
+  std::vector<ParameterRange> ranges;
+  if (!keeps_weights()) {
+    ranges = ranges_of(layers);
+    layers_ = std::make_unique<LayerWeights>(layout_, parameters_, *processes_, ranges, flat_);
   }
-  return end;
+  buckets_ = std::make_unique<GradientBuckets>(layout_, parameters_, *processes_, keep, grad_, ranges);
+  if (layers_) layers_->set_gradients(buckets_.get());
 }
+
+/// Of each layer the parameters that are decayed, which follow each other: all but its norms and biases.
+std::vector<ParameterRange> Optimizer::ranges_of(const std::vector<std::string>& layers) const {
+  std::vector<ParameterRange> out;
+  for (const std::string& prefix : layers) {
+    auto belongs = [&](const Parameter& p) { return p.decay && p.name.starts_with(prefix); };
+    auto first = std::find_if(parameters_.begin(), parameters_.end(), belongs);
+    auto last = std::find_if_not(first, parameters_.end(), belongs);
+    if (first == last || std::any_of(last, parameters_.end(), belongs))
+      run_failed("Optimizer", "the weights of layer '", prefix, "' do not follow each other");
+    out.push_back({static_cast<size_t>(first - parameters_.begin()), static_cast<size_t>(last - parameters_.begin())});
+  }
+  return out;
+}
+
+LayerGate* Optimizer::gate() const { return layers_.get(); }
+
+void Optimizer::gather_weights() {
+  if (layers_) layers_->gather();
+}
+
+void Optimizer::release_weights() {
+  if (layers_) layers_->release();
+}
+
+void Optimizer::forward_done() {
+  if (layers_) layers_->end_forward();
+}
+
+Optimizer::~Optimizer() = default;
 
 /// Moves the parameters' values and gradients into the flat buffers.
 void Optimizer::move_in() {
   at::NoGradGuard no_grad;
-  auto part = parts_.begin();
-  int64_t first = 0;
-  for (auto& p : parameters_) {
-    while (part + 1 != parts_.end() && first >= (part + 1)->first) ++part;
-    int64_t n = p.value.numel(), at = part->begin + first - part->first;
-    auto view = flat_.narrow(0, at, n).view(p.value.sizes());
-    view.copy_(p.value);
-    p.value.set_data(view);
-    p.value.requires_grad_(true);
-    p.value.mutable_grad() = grad_.narrow(0, at, n).view(p.value.sizes());
-    first += n;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    Tensor& value = parameters_[i].value;
+    int64_t n = value.numel(), at = layout_.begin_of(i);
+    auto view = flat_.narrow(0, at, n).view(value.sizes());
+    view.copy_(value);
+    value.set_data(view);
+    value.requires_grad_(true);
+    value.mutable_grad() = reduces_every_pass() ? Tensor() : grad_.narrow(0, at, n).view(value.sizes());
   }
 }
 
-void Optimizer::zero_grad() { grad_.zero_(); }
-
-void Optimizer::reduce_grad() {
-  if (!processes_) return;
-  processes_->sum_parts(grad_);
-  if (!sharded_) processes_->share_parts(grad_);  // in two halves, so that the sums are those of a sharded optimizer
+std::vector<Optimizer::Piece> Optimizer::pieces() const {
+  return sharded() ? layout_.owned(0, layout_.size()) : layout_.all();
 }
 
+Tensor Optimizer::own_rows(const Tensor& flat) const {
+  auto rows = layout_.by_rows(flat, {0, layout_.rows()});
+  return sharded() ? rows.select(1, layout_.rank()) : rows.view({-1, layout_.granule()});
+}
+
+Tensor Optimizer::own_grad() const {
+  return reduces_every_pass() ? grad_.view({-1, layout_.granule()}) : own_rows(grad_);
+}
+
+void Optimizer::zero_grad() {
+  grad_.zero_();
+  if (reduces_every_pass())
+    for (auto& p : parameters_) p.value.mutable_grad() = Tensor();
+}
+
+void Optimizer::begin_reduction() {
+  if (buckets_) buckets_->begin();
+}
+
+void Optimizer::end_reduction() {
+  if (layers_) layers_->end_backward();
+  if (buckets_) buckets_->end();
+}
+
+/// In the order of what this process owns.
 std::vector<double> Optimizer::block_sums() const {
-  Tensor grad = own(grad_);
-  if (!grad.is_cpu()) {
-    Tensor norms = at::linalg_vector_norm(grad.view({-1, block_}), 2, at::IntArrayRef{1}, false, at::kFloat);
-    Tensor squares = norms.to(at::kDouble).square().to(at::kCPU);
+  Tensor blocks = own_grad().unflatten(1, {-1, layout_.block()});  // [rows, blocks, block]
+  if (!blocks.is_cpu()) {
+    Tensor norms = at::linalg_vector_norm(blocks, 2, at::IntArrayRef{2}, false, at::kFloat);
+    Tensor squares = norms.to(at::kDouble).square().to(at::kCPU).contiguous();
     return {squares.const_data_ptr<double>(), squares.const_data_ptr<double>() + squares.numel()};
   }
   std::vector<double> sums;
-  for (int64_t at = 0; at < own_size_; at += block_) {
-    auto block = grad.narrow(0, at, block_).to(at::kFloat);
-    sums.push_back(block.dot(block).item<double>());
-  }
+  for (int64_t row = 0; row < blocks.size(0); ++row)
+    for (int64_t at = 0; at < blocks.size(1); ++at) {
+      auto block = blocks.select(0, row).select(0, at).to(at::kFloat);
+      sums.push_back(block.dot(block).item<double>());
+    }
   return sums;
 }
 
 double Optimizer::grad_norm() const {
   std::vector<double> sums = block_sums();
   double sum = 0;
-  if (!sharded_) {
+  if (!sharded()) {
     for (double one : sums) sum += one;
     return std::sqrt(sum);
   }
-  for (const std::string& bytes : processes_->gather({reinterpret_cast<const char*>(sums.data()), sums.size() * 8})) {
-    std::memcpy(sums.data(), bytes.data(), bytes.size());
-    for (double one : sums) sum += one;
-  }
+  auto all = processes_->gather({reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(double)});
+  size_t run = static_cast<size_t>(layout_.granule() / layout_.block());  // blocks of one owner that follow each other
+  for (size_t at = 0; at < sums.size(); at += run)
+    for (const std::string& theirs : all)
+      for (size_t i = 0; i < run; ++i) {
+        double one;
+        std::memcpy(&one, theirs.data() + (at + i) * sizeof one, sizeof one);
+        sum += one;
+      }
   return std::sqrt(sum);
 }
 
-void Optimizer::scale_grad(double factor) { own(grad_).mul_(factor); }
-
-std::vector<Optimizer::Run> Optimizer::runs() const {
-  std::vector<Run> out;
-  for (const Part& part : parts_) {
-    int64_t begin = std::max(part.begin, own_begin_), end = std::min(part.begin + part.count, own_begin_ + own_size_);
-    if (begin < end) out.push_back({&part, begin - own_begin_, part.first + begin - part.begin, end - begin});
-  }
-  return out;
-}
+void Optimizer::scale_grad(double factor) { own_grad().mul_(factor); }
 
 void Optimizer::step(double lr, const std::set<std::string>& only) {
   auto stepped = [&](const std::string& group) { return only.empty() || only.count(group) > 0; };
   for (auto& [group, steps] : steps_) steps += stepped(group);
-  Tensor grad = own(grad_), low = has_master() ? own(flat_) : Tensor();
   double critics = options_.critic_lr ? *options_.critic_lr / *options_.lr : 1;
   at::NoGradGuard no_grad;
-  for (const Run& run : runs()) {
-    const std::string& group = run.part->group;
+  for (const Piece& piece : pieces()) {
+    const std::string& group = piece.part->group;
     if (!stepped(group)) continue;
-    auto of = [&](const Tensor& x) { return x.defined() ? x.narrow(0, run.begin, run.count) : x; };
-    ops::adamw(of(grad),
+    auto in_flat = [&](const Tensor& x) { return x.narrow(0, piece.flat, piece.count); };
+    auto in_own = [&](const Tensor& x) { return x.narrow(0, sharded() ? piece.own : piece.flat, piece.count); };
+    auto weights = [&](const Tensor& x) { return keeps_weights() ? in_flat(x) : in_own(x); };
+    ops::adamw(reduces_every_pass() ? in_own(grad_) : in_flat(grad_),
                {group == groups::critic ? lr * critics : lr, options_.beta1, options_.beta2,
-                run.part->decay ? options_.weight_decay : 0.0, options_.eps, steps_[group]},
-               of(master_), of(mean_), of(square_), of(low));
+                piece.part->decay ? options_.weight_decay : 0.0, options_.eps, steps_[group]},
+               has_master() ? in_own(master_) : weights(master_), in_own(mean_), in_own(square_),
+               has_master() ? weights(flat_) : Tensor());
   }
-  if (sharded_) processes_->share_parts(flat_);
+  if (layers_) return layers_->changed();
+  if (sharded()) share_weights();
+}
+
+/// Everyone's new weights, everywhere; some rows at a time, the next ones while these are put in their places.
+void Optimizer::share_weights() {
+  int64_t row = layout_.owners() * layout_.granule(), most = std::max<int64_t>(kSharedWeights / row, 1);
+  std::function<void()> last = [] {};
+  for (int64_t at = 0; at < layout_.rows(); at += most) {
+    Tensor rows = layout_.by_rows(flat_, {at, std::min(most, layout_.rows() - at)});
+    Tensor parts = at::empty({rows.size(1), rows.size(0), rows.size(2)}, rows.options());
+    parts[layout_.rank()].copy_(rows.select(1, layout_.rank()));
+    auto finish = processes_->begin_share_parts(parts.view({-1}));
+    last();
+    last = [rows, parts, finish] {
+      finish();
+      at::NoGradGuard no_grad;
+      rows.copy_(parts.transpose(0, 1));
+    };
+  }
+  last();
 }
 
 std::string Optimizer::fingerprint() const {
+  if (!keeps_weights()) return "";
   Tensor weights = flat_.detach().to(at::kCPU);
   std::string_view bytes(static_cast<const char*>(weights.const_data_ptr()), weights.nbytes());
   return std::to_string(std::hash<std::string_view>()(bytes));

@@ -3,9 +3,13 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "rft/core/error.h"
 #include "rft/train/optimizer.h"
+#include "train/gradient_buckets.h"
+#include "train/layer_weights.h"
 
 namespace rft {
 namespace {
@@ -14,65 +18,98 @@ constexpr char kRange[] = "range", kMean[] = "mean", kSquare[] = "square", kMast
 
 std::string steps_of(const std::string& group) { return "steps." + group; }
 
+/// Weights first .. end of a state, which begin there at `at`.
+struct Stretch {
+  int64_t first, end, at;
+};
+
+std::vector<Stretch> stretches(const State& state, int64_t weights) {
+  auto found = state.find(kRange);
+  if (found == state.end()) return {{0, weights, 0}};  // from before there were pieces
+  if (found->second.numel() % 2) bad_input("checkpoint", "the optimizer's 'range' must have a begin and an end each");
+  Tensor ranges = found->second.to(at::kLong).reshape({-1, 2});
+  std::vector<Stretch> out;
+  int64_t at = 0, last = 0;
+  for (int64_t k = 0; k < ranges.size(0); ++k) {
+    int64_t first = ranges[k][0].item<int64_t>(), end = ranges[k][1].item<int64_t>();
+    if (first < last || end < first || end > weights)
+      bad_input("checkpoint", "the optimizer's state is of weights ", first, " to ", end, "; this model trains ",
+                weights);
+    out.push_back({first, end, at}), at += end - first, last = end;
+  }
+  return out;
+}
+
 }  // namespace
 
-bool Optimizer::has_master() const { return master_.scalar_type() != flat_.scalar_type(); }
+bool Optimizer::has_master() const { return !master_.is_same(flat_); }
 
 State Optimizer::state() const {
-  std::vector<Run> mine = runs();
-  auto packed = [&](const Tensor& x) {
+  std::vector<Piece> mine = pieces();
+  auto packed = [&](const Tensor& x, bool own) {
     std::vector<Tensor> out{at::empty({0}, x.options())};
-    for (const Run& run : mine) out.push_back(x.narrow(0, run.begin, run.count));
+    for (const Piece& piece : mine) out.push_back(x.narrow(0, own ? piece.own : piece.flat, piece.count));
     return at::cat(out);
   };
-  int64_t first = mine.empty() ? count_ : mine.front().first;
-  State out{{kMean, packed(mean_)}, {kSquare, packed(square_)}};
-  if (has_master()) out[kMaster] = packed(master_);
-  out[kRange] = at::tensor({first, first + out[kMean].numel()}, at::kLong);
+  State out{{kMean, packed(mean_, true)}, {kSquare, packed(square_, true)}};
+  if (has_master()) out[kMaster] = packed(master_, true);
+  std::vector<int64_t> ranges;
+  for (const Piece& piece : mine) {
+    if (!ranges.empty() && ranges.back() == piece.first)
+      ranges.pop_back();
+    else
+      ranges.push_back(piece.first);
+    ranges.push_back(piece.first + piece.count);
+  }
+  out[kRange] = at::tensor(ranges, at::kLong).view({-1, 2});
   for (const auto& [group, steps] : steps_) out[steps_of(group)] = at::tensor(steps, at::kLong);
   return out;
 }
 
 /// Copies what this process updates; how many weights that were.
-int64_t Optimizer::take(const State& piece) {
+int64_t Optimizer::take(const State& state) {
   auto find = [&](const std::string& name, int64_t elements) {
-    auto found = piece.find(name);
-    if (found == piece.end() || found->second.numel() != elements)
-      bad_input("checkpoint", "the optimizer's '", name, "' does not fit this model's ", count_, " trained weights");
-    return found->second.view({-1});
+    auto found = state.find(name);
+    if (found == state.end() || (elements >= 0 && found->second.numel() != elements))
+      bad_input("checkpoint", "the optimizer's '", name, "' does not fit this model's ", layout_.weights(),
+                " trained weights");
+    return found->second.reshape({-1});
   };
-  int64_t first = 0, end = count_;  // a state from before there were pieces
-  if (piece.count(kRange)) first = find(kRange, 2)[0].item<int64_t>(), end = find(kRange, 2)[1].item<int64_t>();
-  if (first < 0 || end < first || end > count_)
-    bad_input("checkpoint", "the optimizer's state is of weights ", first, " to ", end, "; this model trains ", count_);
-  int64_t taken = 0;
-  for (const Run& run : runs()) {
-    int64_t from = std::max(first, run.first), to = std::min(end, run.first + run.count);
-    if (from < to) taken += to - from;
-    auto copy = [&](const char* name, const Tensor& into) {
-      Tensor all = find(name, end - first);
-      if (from < to)
-        into.narrow(0, run.begin + from - run.first, to - from).copy_(all.narrow(0, from - first, to - from));
-    };
-    copy(kMean, mean_), copy(kSquare, square_);
-    if (has_master()) copy(kMaster, master_);
-  }
+  std::vector<Stretch> given = stretches(state, layout_.weights());
+  int64_t elements = given.empty() ? 0 : given.back().at + given.back().end - given.back().first, taken = 0;
+  std::vector<std::pair<Tensor, Tensor>> columns{{find(kMean, elements), mean_}, {find(kSquare, elements), square_}};
+  if (has_master()) columns.emplace_back(find(kMaster, elements), master_);
+  std::vector<Piece> mine = pieces();
+  auto piece = mine.begin();
+  for (const Stretch& from : given)  // both in the order of the weights
+    for (; piece != mine.end() && piece->first < from.end; ++piece) {
+      int64_t begin = std::max(from.first, piece->first), end = std::min(from.end, piece->first + piece->count);
+      if (begin < end) {
+        taken += end - begin;
+        for (auto& [all, into] : columns)
+          into.narrow(0, piece->own + begin - piece->first, end - begin)
+              .copy_(all.narrow(0, from.at + begin - from.first, end - begin));
+      }
+      if (piece->first + piece->count > from.end) break;  // its rest is in what follows
+    }
   for (auto& [group, steps] : steps_) steps = find(steps_of(group), 1).item<int64_t>();
   return taken;
 }
 
-void Optimizer::load_state(const std::vector<State>& pieces) {
+void Optimizer::load_state(const std::vector<State>& states) {
   at::NoGradGuard no_grad;
   int64_t needed = 0, taken = 0;
-  for (const Run& run : runs()) needed += run.count;
-  for (const State& piece : pieces) taken += take(piece);
+  for (const Piece& piece : pieces()) needed += piece.count;
+  for (const State& state : states) taken += take(state);
   if (taken != needed)
     bad_input("checkpoint", "the optimizer's state holds ", taken, " of ", needed,
               " weights; are all files of its trainer directory there, and none twice?");
 }
 
 void Optimizer::refresh_master() {
-  if (has_master()) master_.copy_(own(flat_));
+  at::NoGradGuard no_grad;
+  if (layers_) layers_->take();
+  if (has_master()) master_.copy_((keeps_weights() ? own_rows(flat_) : flat_).reshape({-1}));
 }
 
 }  // namespace rft

@@ -11,6 +11,7 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
+#include "rft/policy/gathers_layers.h"
 #include "rft/rollout/spread.h"
 #include "rft/train/checkpoint.h"
 #include "rft/train/updater.h"
@@ -96,12 +97,27 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicato
     open_replay(given);
   else if (!acts || needs_.data != Needs::Data::rollout)
     read_rows();
-  auto parameters = policy_->parameters(), own = objective_->parameters();
-  parameters.insert(parameters.end(), own.begin(), own.end());
+  make_optimizer();
   const TrainOptions& train = config_.train;
-  optimizer_ = std::make_unique<Optimizer>(parameters, train.optimizer, processes_, train.shard == "optimizer");
   if (train.schedule.type == "adaptive") rate_ = std::make_unique<AdaptiveRate>(train.schedule, *train.optimizer.lr);
   total_ = total_steps();
+}
+
+void StageTrainer::make_optimizer() {
+  auto parameters = policy_->parameters(), own = objective_->parameters();
+  parameters.insert(parameters.end(), own.begin(), own.end());
+  Sharding sharding = sharding_of(config_.train.shard);
+  std::vector<std::string> layers;
+  auto* layered = dynamic_cast<GathersLayers*>(policy_.get());
+  if (sharding == Sharding::parameters) {
+    if (!layered)
+      bad_input("train.shard",
+                "'parameters' gathers weights layer by layer, which policies of type causal_lm can; use ",
+                "'gradients'");
+    layers = layered->layer_prefixes();
+  }
+  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer, processes_, sharding, layers);
+  if (layered) layered->set_gate(optimizer_->gate());
 }
 
 void StageTrainer::read_rows() {
@@ -236,6 +252,7 @@ CollectOptions StageTrainer::collect_options() const {
 }
 
 void StageTrainer::next_rollout(Metrics& metrics) {
+  gather_weights();
   CollectOptions options = collect_options();
   RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get(), processes_};
   Metrics found;
@@ -373,6 +390,7 @@ void StageTrainer::compare_weights() const {
 }
 
 void StageTrainer::evaluate(Metrics& metrics) {
+  if (worlds_ || needs_.score || reward_) gather_weights();
   if (worlds_) return evaluate_episodes(metrics);
   if (needs_.score) return evaluate_scores(metrics);
   if (!eval_.context.rows() || !reward_) return;

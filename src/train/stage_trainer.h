@@ -45,6 +45,8 @@ class StageTrainer {
   /// Throws RunError where the processes' weights are not the same bit for bit: they would drift apart unseen.
   void compare_weights() const;
 
+  /// All weights are in every process until the next step, where the recipe shards them; every process must call it.
+  void gather_weights() { optimizer_->gather_weights(); }
   /// Each process holds a part of the optimizer's state, and must write it beside what the first one saves.
   bool sharded() const { return optimizer_->sharded(); }
   /// Writes the policy's own files and trainer/* into `directory`, and reads them back; save_optimizer writes this
@@ -56,6 +58,7 @@ class StageTrainer {
  private:
   void next_batch(Metrics& metrics);
   void next_rollout(Metrics& metrics);
+  void make_optimizer();
   void read_rows();
   void order_rows(const Rows& rows);
   void enter_worlds();

@@ -125,21 +125,26 @@ class Run {
     processes_->gather("");
   }
 
-  void save_checkpoint(const StageTrainer& stage, const Position& at) {
+  void save_checkpoint(StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
+    stage.gather_weights();
     if (!first_) return save_optimizer(stage, "");
     int64_t step = at.steps_before + stage.steps_done();
-    write_directory_atomically(directory_.path() + "/checkpoints", "step-" + std::to_string(step),
-                               [&](const std::string& into) {
-                                 stage.save(into);
-                                 save_optimizer(stage, into);
-                                 nlohmann::json json{{"stage", at.stage},
-                                                     {"name", stage.config().name},
-                                                     {"steps_before", at.steps_before},
-                                                     {"tokens_before", at.tokens_before}};
-                                 write_text(into + "/trainer/run.json", json.dump(1) + "\n");
-                               });
-    publish_checkpoint(directory_.path(), step, stage.config().train.keep_checkpoints);
+    auto fill = [&](const std::string& into) {
+      stage.save(into);
+      save_optimizer(stage, into);
+      nlohmann::json json{{"stage", at.stage},
+                          {"name", stage.config().name},
+                          {"steps_before", at.steps_before},
+                          {"tokens_before", at.tokens_before}};
+      write_text(into + "/trainer/run.json", json.dump(1) + "\n");
+    };
+    const TrainOptions& options = stage.config().train;
+    auto publish = [path = directory_.path(), step, keep = options.keep_checkpoints, every = options.keep_every] {
+      publish_checkpoint(path, step, keep, every);
+    };
+    writer_.write(directory_.path() + "/checkpoints", "step-" + std::to_string(step), fill, publish,
+                  options.save_async);
   }
 
   void run_stage(StageTrainer& stage, const Position& at) {
@@ -151,6 +156,7 @@ class Run {
     while (stage.steps_done() < stage.steps_total()) {
       int64_t step = at.steps_before + stage.steps_done() + 1;
       if (processes_) processes_->at(cat("step ", step));
+      writer_.check();
       bool rescues = first_ && !request_.dry_run;
       stage.step(metrics, rescues ? directory_.path() + "/nonfinite-step-" + std::to_string(step) : "");
       bool last = stage.steps_done() == stage.steps_total();
@@ -189,8 +195,9 @@ class Run {
     directory_.step(step, stage.config().name, stage.steps_done(), row);
   }
 
-  [[noreturn]] void interrupt(const StageTrainer& stage, const Position& at, int64_t step) {
+  [[noreturn]] void interrupt(StageTrainer& stage, const Position& at, int64_t step) {
     save_checkpoint(stage, at);
+    writer_.wait();
     directory_.close();
     if (processes_) processes_->leave();
     throw Interrupted(cat("interrupted; everything up to step ", step, " is saved in ", directory_.path(),
@@ -207,6 +214,8 @@ class Run {
 
   void finish_stage(StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
+    writer_.wait();
+    stage.gather_weights();
     stage.policy().finish();
     if (first_) write_result(stage, at);
     if (processes_) processes_->gather("");  // the next stage reads what was written
@@ -227,6 +236,7 @@ class Run {
   bool first_;  ///< the process that writes
   RunDirectory directory_;
   TrainResult result_;
+  DirectoryWriter writer_;
   bool opened_ = false;
   int64_t tokens_logged_ = 0;
 };

@@ -127,9 +127,9 @@ struct Pass {
   Experience made;  ///< what was sampled on the way: extra::image, and extra::completion in its context
 };
 
-/// Evaluates one micro-batch and adds its gradient; false where it is not finite.
-bool add_gradient(Pass& pass, Policy& policy, Objective& objective, const Experience& batch, const Tensor& part,
-                  bool whole, const Needs& needs, const UpdateOptions& options) {
+/// Evaluates one micro-batch and notes what came of it; its loss, undefined where that is not finite.
+Tensor judged(Pass& pass, Policy& policy, Objective& objective, const Experience& batch, const Tensor& part, bool whole,
+              const Needs& needs, const UpdateOptions& options) {
   Experience micro = whole ? batch : batch.select(part);
   Evaluation now = evaluate(policy, micro, needs, options, pass.found);
   Loss loss = objective.loss(now, micro);
@@ -139,12 +139,11 @@ bool add_gradient(Pass& pass, Policy& policy, Objective& objective, const Experi
     pass.found.add("aux_loss", now.auxiliary.item<double>(), static_cast<double>(part.numel()));
   }
   pass.problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel());
-  if (!pass.problem.empty()) return false;
+  if (!pass.problem.empty()) return {};
   for (const auto& term : loss.terms)
     pass.trained.insert(term.trains.begin(), term.trains.end()), pass.all |= term.trains.empty();
   auto sum = loss.total();
   pass.total += sum.item<double>();
-  if (sum.requires_grad()) sum.backward();
   if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) add_mismatch(micro, now, pass.found);
   Experience made;
   if (auto image = now.extra.find(extra::image); image.defined()) made.extra.set(extra::image, image);
@@ -153,13 +152,13 @@ bool add_gradient(Pass& pass, Policy& policy, Objective& objective, const Experi
   if (!made.extra.empty() || !made.context.empty())
     pass.made = pass.made.extra.empty() && pass.made.context.empty() ? made : Experience::concat({pass.made, made});
   pass.found.merge(loss.metrics);
-  return true;
+  return sum;
 }
 
 constexpr char kField = '\x1e';
 
-/// Adds up what all processes found, gradients too, unless one of them has a problem.
-void agree(Pass& pass, Optimizer& optimizer, Communicator& processes) {
+/// Whether all found finite losses, and what they train.
+void agree(Pass& pass, Communicator& processes) {
   std::vector<std::string> groups(pass.trained.begin(), pass.trained.end());
   std::string mine = pass.problem + kField + (pass.all ? "all" : "") + kField + join(groups, ",");
   for (const std::string& said : processes.gather(mine)) {
@@ -169,13 +168,37 @@ void agree(Pass& pass, Optimizer& optimizer, Communicator& processes) {
     for (const auto& group : split(fields.at(2), ','))
       if (!group.empty()) pass.trained.insert(group);
   }
-  if (!pass.problem.empty()) return;
-  optimizer.reduce_grad();
+}
+
+/// Adds up what all processes found.
+void add_up(Pass& pass, Communicator& processes) {
   Tensor total = at::full({1}, pass.total, at::kDouble);
   processes.sum(total);
   pass.total = total.item<double>();
   pass.found = gather_metrics(processes, pass.found);
   pass.made = gather_rows(processes, pass.made);
+}
+
+/// Evaluates this process's micro-batches and adds up all gradients, unless some loss is not finite. Several processes
+/// agree on that before the backward pass in which gradients are sent: in the last one, or in every one where the
+/// optimizer keeps none (a process may then have fewer micro-batches than others, and adds nothing).
+void add_gradients(Pass& pass, Policy& policy, Objective& objective, Optimizer& optimizer, const Experience& batch,
+                   const std::vector<Tensor>& parts, const Needs& needs, const UpdateOptions& options) {
+  auto mine = share_of_parts(parts, options.processes);
+  bool every = options.processes && optimizer.reduces_every_pass();
+  size_t sharers = options.processes ? static_cast<size_t>(options.processes->size()) : 1;
+  size_t passes = every ? (parts.size() + sharers - 1) / sharers : std::max<size_t>(mine.size(), 1);
+  for (size_t i = 0; i < passes; ++i) {
+    Tensor loss;
+    if (i < mine.size()) loss = judged(pass, policy, objective, batch, mine[i], parts.size() == 1, needs, options);
+    optimizer.forward_done();
+    bool reduces = options.processes && (every || i + 1 == passes || !pass.problem.empty());
+    if (reduces) agree(pass, *options.processes);
+    if (!pass.problem.empty()) return;
+    if (reduces) optimizer.begin_reduction();
+    if (loss.defined() && loss.requires_grad()) loss.backward();
+    if (reduces) optimizer.end_reduction();
+  }
 }
 
 }  // namespace
@@ -185,18 +208,19 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
   batch.fill_totals();
   int64_t rows = batch.rows();
   auto parts = micro_batches(batch, needs, options);
+  if (needs.mismatched || needs.whole_batch) optimizer.gather_weights();
   if (needs.mismatched) add_mismatched(policy, batch, needs, parts, options.processes);
   if (needs.whole_batch)
     objective.observe(evaluate_whole(policy, batch, needs, parts, options.processes), batch);
   else if (needs.mismatched)
     objective.observe({}, batch);
+  optimizer.release_weights();
   optimizer.zero_grad();
   Pass pass;
-  for (const Tensor& part : share_of_parts(parts, options.processes))
-    if (!add_gradient(pass, policy, objective, batch, part, parts.size() == 1, needs, options)) break;
+  add_gradients(pass, policy, objective, optimizer, batch, parts, needs, options);
   policy.report(pass.found);
-  if (options.processes) agree(pass, optimizer, *options.processes);
   if (!pass.problem.empty()) return {false, pass.problem};
+  if (options.processes) add_up(pass, *options.processes);
   // What was made, for the run's samples.
   if (auto images = pass.made.extra.find(extra::image); images.defined()) batch.extra.set(extra::image, images);
   if (pass.made.context.has_text(extra::completion))

@@ -10,14 +10,11 @@ namespace rft {
 namespace {
 namespace fs = std::filesystem;
 
-const std::set<std::string> kInterfaces = {"rft/policy/policy.h",
-                                           "rft/reward/reward_model.h",
-                                           "rft/credit/credit.h",
-                                           "rft/select/selector.h",
-                                           "rft/objective/objective.h",
-                                           "rft/policy/actor.h",
-                                           "rft/policy/credits_steps.h",
-                                           "rft/policy/reference_sampler.h",
+const std::set<std::string> kInterfaces = {"rft/policy/policy.h",        "rft/reward/reward_model.h",
+                                           "rft/credit/credit.h",        "rft/select/selector.h",
+                                           "rft/objective/objective.h",  "rft/policy/actor.h",
+                                           "rft/policy/credits_steps.h", "rft/policy/gathers_layers.h",
+                                           "rft/nn/layer_gate.h",        "rft/policy/reference_sampler.h",
                                            "rft/env/environment.h"};
 
 /// room -> rooms it may include. `interfaces` stands for the slots' headers alone.

@@ -38,13 +38,13 @@ class ThreadRanks {
       all_.barrier_.arrive_and_wait();
     }
     void sum_parts(const Tensor& tensor) override {
-      put(tensor.clone());
+      put(tensor.clone()), sends(tensor);
       for (int64_t away = 1; away < size(); ++away)
         part(tensor, rank_).add_(part(all_.tensors_[(rank_ + size() - away) % size()], rank_));
       all_.barrier_.arrive_and_wait();
     }
     void share_parts(const Tensor& tensor) override {
-      put(tensor.clone());
+      put(tensor.clone()), sends(tensor);
       for (int64_t r = 0; r < size(); ++r) part(tensor, r).copy_(part(all_.tensors_[r], r));
       all_.barrier_.arrive_and_wait();
     }
@@ -55,7 +55,7 @@ class ThreadRanks {
       all_.barrier_.arrive_and_wait();
       return out;
     }
-    int64_t bytes_sent() const override { return 0; }
+    int64_t bytes_sent() const override { return sent_; }  // in parts
     void at(const std::string&) override {}
     void leave() override {}
 
@@ -64,13 +64,14 @@ class ThreadRanks {
       all_.tensors_[rank_] = tensor;
       all_.barrier_.arrive_and_wait();
     }
+    void sends(const Tensor& tensor) { sent_ += static_cast<int64_t>(tensor.nbytes()) / size() * (size() - 1); }
     Tensor part(const Tensor& tensor, int64_t rank) const {
       int64_t length = tensor.numel() / size();
       return tensor.narrow(0, rank * length, length);
     }
 
     ThreadRanks& all_;
-    int64_t rank_;
+    int64_t rank_, sent_ = 0;
   };
 
   int64_t size_;

@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <filesystem>
 
+#include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "support.h"
 
@@ -63,6 +65,39 @@ TEST(Checkpoint, LatestPointsToTheNewestAndOldOnesGo) {
   EXPECT_EQ(fs::read_symlink(dir / "checkpoints/latest"), "step-3");
   EXPECT_FALSE(fs::exists(dir / "checkpoints/step-1"));
   EXPECT_TRUE(fs::exists(dir / "checkpoints/step-2"));
+}
+
+TEST(Checkpoint, EveryNthStays) {
+  TempDir dir;
+  for (int64_t step = 1; step <= 7; ++step) write_step(dir, step, "w"), publish_checkpoint(dir.path(), step, 2, 3);
+  std::vector<bool> there;
+  for (int64_t step = 1; step <= 7; ++step) there.push_back(fs::exists(dir / cat("checkpoints/step-", step)));
+  EXPECT_EQ(there, (std::vector<bool>{false, false, true, false, false, true, true}));
+}
+
+TEST(Checkpoint, InTheBackgroundItAppearsWholeAndAFailureIsToldLater) {
+  TempDir dir;
+  DirectoryWriter writer;
+  std::atomic<bool> published = false;
+  std::string content = "as it was";
+  auto fill = [&](const std::string& into) { write_file(into + "/weights", content); };
+  writer.write(
+      dir / "checkpoints", "step-1", fill, [&] { published = true; }, true);
+  content = "changed meanwhile";
+  writer.wait();
+  EXPECT_TRUE(published);
+  EXPECT_TRUE(verify_directory(dir / "checkpoints/step-1"));
+  EXPECT_EQ(testing::read_file(dir / "checkpoints/step-1/weights"), "as it was");
+  writer.check();  // nothing has failed
+  auto fails = [](const std::string&) { throw RunError("no space"); };
+  EXPECT_THROW(writer.write(
+                   dir / "checkpoints", "step-3", fails, [] {}, true),
+               RunError)
+      << "the copy is waited for";
+  writer.write(
+      dir / "checkpoints", "step-2", fill, [] { throw RunError("latest can't be written"); }, true);
+  EXPECT_THROW(writer.wait(), RunError);
+  writer.check();  // told once
 }
 
 TEST(Checkpoint, AnExperienceComesBackBitForBit) {

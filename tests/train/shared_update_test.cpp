@@ -27,13 +27,13 @@ struct Updated {
 };
 
 /// One update of draft on 12 rows, as each of `size` processes sees it.
-std::vector<Updated> updated(int64_t size, bool sharded) {
+std::vector<Updated> updated(int64_t size, Sharding sharding) {
   std::vector<Updated> out(static_cast<size_t>(size));
   testing::ThreadRanks::run(size, [&](Communicator& processes) {
     auto policy = testing::linear_policy("{steps: 3, eta: 1.0}", at::kFloat);
     auto objective = registry<Objective>().make(testing::parsed("{type: draft, last_steps: 0}"));
     CountedBrightness reward;
-    Optimizer optimizer(policy->parameters(), {}, &processes, sharded);
+    Optimizer optimizer(policy->parameters(), {}, &processes, sharding);
     Experience batch;
     batch.context.set_text(extra::prompt, std::vector<std::string>(12));
     batch.mask = at::ones({12, 1}, at::kBool);
@@ -50,11 +50,11 @@ std::vector<Updated> updated(int64_t size, bool sharded) {
 }
 
 TEST(SharedUpdate, ARewardWithAGradientScoresItsProcessesSamplesAlone) {
-  Updated whole = updated(1, false)[0];
+  Updated whole = updated(1, Sharding::none)[0];
   EXPECT_EQ(whole.scored, 12);
   for (int64_t size : {2, 3})
-    for (bool sharded : {false, true})
-      for (const Updated& mine : updated(size, sharded)) {
+    for (Sharding sharding : {Sharding::none, Sharding::optimizer, Sharding::gradients})
+      for (const Updated& mine : updated(size, sharding)) {
         EXPECT_EQ(mine.scored, 12 / size);
         for (size_t i = 0; i < whole.weights.size(); ++i)
           EXPECT_TRUE(at::allclose(mine.weights[i], whole.weights[i], 1e-5, 1e-6)) << size << " " << i;

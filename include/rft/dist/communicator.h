@@ -1,5 +1,6 @@
 #pragma once
 /// The processes of a run, and what they tell each other.
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,17 @@ class Communicator {
   virtual void sum_parts(const Tensor& tensor) = 0;
   /// Part r of a tensor [n] as process r has it, on all of them. Each sends (size() - 1) / size() of the tensor.
   virtual void share_parts(const Tensor& tensor) = 0;
+  /// The same, going on while the caller computes: what is returned waits for the end, and until then nobody touches
+  /// the tensor. All processes begin alike, in the same order; each waits when it likes. Where a group can't do it
+  /// meanwhile it is done at once.
+  virtual std::function<void()> begin_sum_parts(const Tensor& tensor) {
+    sum_parts(tensor);
+    return [] {};
+  }
+  virtual std::function<void()> begin_share_parts(const Tensor& tensor) {
+    share_parts(tensor);
+    return [] {};
+  }
   /// What this process has sent so far, in bytes, as its TCP connections count it: tensors, texts and heartbeats.
   virtual int64_t bytes_sent() const = 0;
   /// Every process's text, by rank; they may differ in length.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rft/core/options.h"
+#include "rft/nn/layer_gate.h"
 #include "rft/nn/layers.h"
 
 namespace rft {
@@ -136,6 +137,10 @@ class Decoder {
   /// Keeps the copies and lets go of what they stood beside. A head that was tied and no longer is gets its own tensor.
   void keep_whole();
 
+  /// From now on forward() goes through `gate` (which the caller keeps) around each layer; null: through none. Not for
+  /// mixtures of experts, whose routers reach the loss by a way of their own.
+  void set_gate(LayerGate* gate) { gate_ = gate; }
+
   at::Device device() const { return weights_.token_embedding.device(); }
 
   /// The weights under their Hugging Face names and shapes (views or copies, on the CPU).
@@ -164,6 +169,7 @@ class Decoder {
   DecoderConfig config_;
   DecoderWeights weights_;
   std::optional<DecoderWeights> base_;  ///< where modules are trained whole: weights_ with the frozen ones
+  LayerGate* gate_ = nullptr;
 };
 
 /// A model with the weights transformers gives an untrained one: normal(0, initializer_range) for linear layers and

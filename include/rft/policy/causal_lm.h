@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rft/nn/decoder.h"
+#include "rft/policy/gathers_layers.h"
 #include "rft/policy/policy.h"
 #include "rft/policy/reference_sampler.h"
 #include "rft/text/chat_template.h"
@@ -24,7 +25,7 @@ struct TokenLayout;
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
 /// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
 /// columns.
-class CausalLm : public Policy, public ReferenceSampler {
+class CausalLm : public Policy, public ReferenceSampler, public GathersLayers {
  public:
   struct Options {
     std::string path;
@@ -76,6 +77,8 @@ class CausalLm : public Policy, public ReferenceSampler {
   std::vector<Parameter> parameters() override;
   void save(const std::string& directory) const override;
   void load(const std::string& directory) override;
+  std::vector<std::string> layer_prefixes() const override;
+  void set_gate(LayerGate* gate) override { decoder_->set_gate(gate); }
   State state() const override;
   void load_state(const State& state) override;
 

@@ -1,6 +1,7 @@
 #pragma once
 /// All trained tensors in one flat buffer: AdamW, the gradient's norm and zeroing are a single pass each.
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -8,31 +9,62 @@
 #include "rft/core/state.h"
 #include "rft/dist/communicator.h"
 #include "rft/policy/policy.h"
+#include "rft/train/flat_layout.h"
 #include "rft/train/options.h"
 
 namespace rft {
+
+class GradientBuckets;
+class LayerGate;
+class LayerWeights;
+struct ParameterRange;
 
 /// Learning rate of update `step` (0-based) out of `total`, with the numbers of transformers' get_scheduler: the rate
 /// rises linearly from 0 over the warm-up, then falls as `type` says.
 double learning_rate(const ScheduleOptions& schedule, double lr, int64_t step, int64_t total);
 
+/// What of several processes each keeps only its part of (ZeRO-1, -2 and -3, Rajbhandari et al. 2020,
+/// arXiv:1910.02054).
+enum class Sharding { none, optimizer, gradients, parameters };
+/// `train.shard`'s.
+Sharding sharding_of(const std::string& name);
+
 /// AdamW (Loshchilov & Hutter 2019), PyTorch's numbers, each group of parameters for itself. The parameters' storage is
 /// moved into the flat buffer, their gradients are views of another. Parameters below float32 get a float32 master
 /// copy.
 ///
-/// Of several processes each has all weights and its own gradients. Where the optimizer is `sharded` (ZeRO-1,
-/// Rajbhandari et al. 2020, arXiv:1910.02054) each keeps moments and master copy of one part of size() equal ones,
-/// updates it, and gets the others' weights: gradients are summed a part each and weights shared, which sends no more
-/// than summing them everywhere does. The weights are the same bit for bit, sharded or not.
+/// Of several processes each has all weights and its own gradients. With Sharding::optimizer each keeps moments and
+/// master copy of the weights that FlatLayout gives it, updates those, and gets the others': gradients are summed a
+/// part each and weights shared, which sends no more than summing them everywhere does. With Sharding::gradients it
+/// keeps the sums of its own part of the gradients too, and the gradients themselves only until they are sent. The
+/// weights are the same bit for bit, whatever is sharded, where each process has one backward pass a step; with more of
+/// them Sharding::gradients adds up in another order, and so does Sharding::parameters, which also keeps the weights of
+/// whole layers only while the layer computes.
 class Optimizer {
  public:
-  /// `processes` may be null, and must outlive this. Throws RunError where there is nothing to train.
+  /// `processes` may be null, and must outlive this. `layers`: how the names of each layer's parameters begin, for
+  /// Sharding::parameters. Throws RunError where there is nothing to train.
   Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, Communicator* processes = nullptr,
-            bool sharded = false);
+            Sharding sharding = Sharding::none, const std::vector<std::string>& layers = {});
+  ~Optimizer();
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
 
   void zero_grad();
-  /// Adds up the processes' gradients; every one must call it, as what follows.
-  void reduce_grad();
+  /// Before a backward pass and after it: the processes' gradients are added up, as far as possible meanwhile. Every
+  /// one must call them, as what follows, whether it has a backward pass or not; nothing where there is one process.
+  void begin_reduction();
+  void end_reduction();
+  /// Each backward pass must be between them; otherwise only the last one of a step.
+  bool reduces_every_pass() const { return sharding_ >= Sharding::gradients; }
+  /// With Sharding::parameters: what the network goes through around its layers; otherwise null.
+  LayerGate* gate() const;
+  /// With Sharding::parameters all weights are there after gather_weights(), as at first, until release_weights(), from
+  /// where on layers' weights are there while they compute; every process must call them, and forward_done() after its
+  /// forward pass, or without one where others have one. Nothing otherwise.
+  void gather_weights();
+  void release_weights();
+  void forward_done();
   /// The L2 norm of all gradients: float32 blocks are summed in float64, in an order that nothing but the number of
   /// weights changes.
   double grad_norm() const;
@@ -40,54 +72,51 @@ class Optimizer {
   /// One step of every group, or of the groups in `only`. `lr` is the policy's; the critics' is options.critic_lr times
   /// what the schedule has left of it.
   void step(double lr, const std::set<std::string>& only = {});
-  int64_t parameter_count() const { return count_; }
-  bool sharded() const { return sharded_; }
+  int64_t parameter_count() const { return layout_.weights(); }
+  /// Whether each process has only a part of the state.
+  bool sharded() const { return sharding_ != Sharding::none; }
 
-  /// A hash of the trained weights.
+  /// A hash of the trained weights; "" where no process has all of them.
   std::string fingerprint() const;
-  /// First and second moments, step count and, below float32, the master copy: of the weights range[0] <= i < range[1]
-  /// (of all where the optimizer is not sharded).
+  /// First and second moments, step count and, below float32, the master copy: of the weights
+  /// range[k][0] <= i < range[k][1], one range after another (of all where the optimizer is not sharded).
   State state() const;
   /// Takes what it needs from states that together hold every weight once, of any number of processes. Throws UserError
   /// where they do not fit these weights, or some are missing.
   void load_state(const std::vector<State>& pieces);
-  /// Call after the parameters were set from outside (resume).
+  /// Call after the parameters were set from outside (resume), while all were there.
   void refresh_master();
 
  private:
-  /// Elements that are stepped alike.
-  struct Part {
-    std::string group;
-    bool decay;
-    int64_t begin;         ///< in the flat buffers: a multiple of kLane
-    int64_t first, count;  ///< among the weights, which have no gaps
-  };
-  /// Those of a part that this process updates.
-  struct Run {
-    const Part* part;
-    int64_t begin;  ///< in the moments
-    int64_t first, count;
-  };
-  int64_t lay_out();
+  using Piece = FlatLayout::Piece;
   void move_in();
-  std::vector<Run> runs() const;
+  std::vector<ParameterRange> ranges_of(const std::vector<std::string>& layers) const;
+  void make_buckets(const std::vector<std::string>& layers);
+  /// What this process updates, of one part of the weights after another.
+  std::vector<Piece> pieces() const;
   std::vector<double> block_sums() const;
-  Tensor own(const Tensor& flat) const { return flat.narrow(0, own_begin_, own_size_); }
+  bool keeps_weights() const { return sharding_ != Sharding::parameters; }
+  /// Those rows of a flat buffer that this process updates, [rows, n].
+  Tensor own_rows(const Tensor& flat) const;
+  Tensor own_grad() const;
   bool has_master() const;
-  int64_t take(const State& piece);
+  void share_weights();
+  int64_t take(const State& state);
 
   OptimizerOptions options_;
   std::vector<Parameter> parameters_;
   Communicator* processes_;
-  bool sharded_;
-  std::vector<Part> parts_;
-  int64_t count_ = 0, block_ = 0;
-  int64_t own_begin_ = 0, own_size_ = 0;  ///< of the flat buffers, what this process updates
-  /// [n] in the parameters' dtype, of size() equal parts of whole blocks; zero between and after the parameters.
-  Tensor flat_, grad_;
-  Tensor master_;                         ///< [own_size_] float32 (float64 for float64): of flat_ unless that is lower
-  Tensor mean_, square_;                  ///< [own_size_], Adam's moments
-  std::map<std::string, int64_t> steps_;  ///< of each group
+  Sharding sharding_;
+  FlatLayout layout_;
+  /// [layout size] in the parameters' dtype, zero between and after the parameters; with Sharding::parameters [own
+  /// size].
+  Tensor flat_;
+  Tensor grad_;                               ///< the same; from Sharding::gradients on [own size]
+  Tensor master_;                             ///< [own size] float32, or flat_ itself where that is not lower
+  Tensor mean_, square_;                      ///< [own size], Adam's moments
+  std::map<std::string, int64_t> steps_;      ///< of each group
+  std::unique_ptr<LayerWeights> layers_;      ///< of Sharding::parameters
+  std::unique_ptr<GradientBuckets> buckets_;  ///< of several processes
 };
 
 }  // namespace rft

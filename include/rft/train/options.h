@@ -112,7 +112,8 @@ struct TrainOptions {
   double max_grad_norm = 1.0;
   int64_t log_every = 1, samples_every = 10, samples = 4;
   std::optional<int64_t> eval_every;
-  int64_t checkpoint_every = 500, keep_checkpoints = 2;
+  int64_t checkpoint_every = 500, keep_checkpoints = 2, keep_every = 0;
+  bool save_async = false;
   int64_t max_nonfinite_steps = 3;
   double max_reward_failures = 0.5;
   std::string shard = "none";
@@ -141,15 +142,22 @@ struct TrainOptions {
     v.option("checkpoint_every", checkpoint_every, "a checkpoint every so many steps; 0 = only when interrupted",
              at_least(0).in("steps"));
     v.option("keep_checkpoints", keep_checkpoints, "the newest so many checkpoints are kept; 0 = all", at_least(0));
+    v.option("keep_every", keep_every, "besides those, checkpoints whose step is a multiple of this; 0 = none",
+             at_least(0).in("steps"));
+    v.option("save_async", save_async,
+             "training goes on while a checkpoint reaches the disk: only copying it to the system's file cache is "
+             "waited for. One that fails is reported at the next step");
     v.option("max_nonfinite_steps", max_nonfinite_steps,
              "a step whose loss or gradient is not finite is skipped; after so many in a row the run stops",
              at_least(1));
     v.option("max_reward_failures", max_reward_failures,
              "the run stops when more than this share of a rollout's rewards could not be computed", between(0, 1));
     v.option("shard", shard,
-             "what of several processes each keeps only its part of: nothing, or the optimizer's moments and master "
-             "weights (ZeRO-1). The weights are the same, bit for bit",
-             one_of({"none", "optimizer"}));
+             "what of several processes each keeps only its part of: nothing, the optimizer's moments and master "
+             "weights (ZeRO-1), the gradients too (ZeRO-2), which are then sent in every micro-batch, or also the "
+             "parameters, which are gathered layer by layer (ZeRO-3; causal_lm). The weights are the same, bit for bit "
+             "where each process has one micro-batch a step",
+             one_of({"none", "optimizer", "gradients", "parameters"}));
     v.block(
         "optimizer", [this](OptionVisitor& in) { optimizer.visit(in); }, "the optimizer");
     v.block(

@@ -1,0 +1,145 @@
+#include "train/layer_weights.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <utility>
+
+#include "train/give_back_memory.h"
+
+namespace rft {
+
+LayerWeights::LayerWeights(const FlatLayout& layout, std::vector<Parameter>& parameters, Communicator& processes,
+                           const std::vector<ParameterRange>& layers, const Tensor& own)
+    : layout_(layout), parameters_(parameters), processes_(processes), own_(own) {
+  std::vector<bool> taken(parameters_.size());
+  for (const ParameterRange& layer : layers) {
+    layers_.push_back(unit_of(layer.first, layer.last));
+    for (size_t i = layer.first; i < layer.last; ++i) taken[i] = true;
+  }
+  for (size_t i = 0, end; i < taken.size(); i = end) {
+    for (end = i; end < taken.size() && !taken[end];) ++end;
+    if (end > i) others_.push_back(unit_of(i, end));
+    while (end < taken.size() && taken[end]) ++end;
+  }
+  take();
+}
+
+/// Moves the parameters' values into a storage of their own.
+LayerWeights::Unit LayerWeights::unit_of(size_t first, size_t last) {
+  at::NoGradGuard no_grad;
+  Unit unit;
+  unit.begin = layout_.begin_of(first), unit.end = layout_.begin_of(last - 1) + parameters_[last - 1].value.numel();
+  unit.rows = layout_.rows_of(unit.begin, unit.end);
+  int64_t row = layout_.owners() * layout_.granule();
+  unit.whole = at::zeros({unit.rows.count * row}, own_.options());
+  for (size_t i = first; i < last; ++i) {
+    Tensor& value = parameters_[i].value;
+    auto view = unit.whole.narrow(0, layout_.begin_of(i) - unit.rows.first * row, value.numel()).view(value.sizes());
+    view.copy_(value);
+    value.set_data(view);
+    value.requires_grad_(true);
+  }
+  return unit;
+}
+
+void LayerWeights::take() {
+  at::NoGradGuard no_grad;
+  int64_t row = layout_.owners() * layout_.granule();
+  for (auto* units : {&layers_, &others_})
+    for (const Unit& unit : *units)
+      for (const auto& piece : layout_.owned(unit.begin, unit.end))
+        own_.narrow(0, piece.own, piece.count)
+            .copy_(unit.whole.narrow(0, piece.flat - unit.rows.first * row, piece.count));
+}
+
+void LayerWeights::begin(Unit& unit) {
+  if (unit.there || unit.finish) return;
+  at::NoGradGuard no_grad;
+  unit.parts = at::empty({layout_.owners(), unit.rows.count, layout_.granule()}, own_.options());
+  unit.parts[layout_.rank()].view({-1}).copy_(
+      own_.narrow(0, unit.rows.first * layout_.granule(), unit.rows.count * layout_.granule()));
+  unit.finish = processes_.begin_share_parts(unit.parts.view({-1}));
+}
+
+void LayerWeights::finish(Unit& unit) {
+  if (unit.there) return;
+  begin(unit);
+  unit.finish();
+  unit.finish = nullptr;
+  at::NoGradGuard no_grad;
+  if (unit.whole.storage().nbytes() == 0) {
+    // What the graph has kept of this storage, views too, sees the weights again.
+    Tensor fresh = at::empty_like(unit.whole);
+    auto* storage = unit.whole.storage().unsafeGetStorageImpl();
+    storage->set_nbytes(fresh.storage().nbytes());
+    storage->set_data_ptr_noswap(fresh.storage().set_data_ptr(at::DataPtr(nullptr, fresh.device())));
+  }
+  layout_.by_rows(unit.whole, {0, unit.rows.count}).copy_(unit.parts.transpose(0, 1));
+  unit.parts = Tensor(), unit.there = true;
+}
+
+void LayerWeights::drop(Unit& unit) {
+  auto* storage = unit.whole.storage().unsafeGetStorageImpl();
+  storage->set_data_ptr_noswap(at::DataPtr(nullptr, unit.whole.device()));
+  storage->set_nbytes(0);
+  unit.there = false;
+}
+
+void LayerWeights::gather_all(std::vector<Unit>& units) {
+  for (size_t i = 0; i < units.size(); ++i) {
+    begin(units[i]);
+    if (i + 1 < units.size()) begin(units[i + 1]);
+    finish(units[i]);
+  }
+}
+
+void LayerWeights::gather() {
+  gather_all(others_), gather_all(layers_);
+  gathered_ = true;
+}
+
+void LayerWeights::release() {
+  gather_all(others_);
+  for (Unit& unit : layers_) drop(unit);
+  if (gathered_) give_back_memory();
+  gathered_ = false, forward_ = backward_ = 0;
+}
+
+void LayerWeights::changed() {
+  for (Unit& unit : layers_) drop(unit);
+  for (Unit& unit : others_) unit.there = false;
+  gathered_ = false;
+}
+
+void LayerWeights::enter(int64_t layer, Pass pass) {
+  if (gathered_) return;
+  finish(layers_[static_cast<size_t>(layer)]);
+  int64_t next = pass == Pass::forward ? layer + 1 : layer - 1;
+  if (next >= 0 && next < count()) begin(layers_[static_cast<size_t>(next)]);
+}
+
+void LayerWeights::leave(int64_t layer, Pass pass) {
+  if (gathered_) return;
+  drop(layers_[static_cast<size_t>(layer)]);
+  if (pass == Pass::forward) {
+    ++forward_;
+    return;
+  }
+  ++backward_;
+  gradients_->send_layer(static_cast<size_t>(layer));
+}
+
+void LayerWeights::end_forward() {
+  while (!gathered_ && forward_ < count()) enter(forward_, Pass::forward), leave(forward_, Pass::forward);
+}
+
+void LayerWeights::end_backward() {
+  while (!gathered_ && backward_ < count()) {
+    int64_t layer = count() - 1 - backward_;
+    enter(layer, Pass::backward), leave(layer, Pass::backward);
+  }
+  forward_ = backward_ = 0;
+}
+
+}  // namespace rft

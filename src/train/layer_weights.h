@@ -1,0 +1,69 @@
+#pragma once
+/// Weights of which each process keeps its part, gathered a layer at a time (ZeRO-3).
+#include <functional>
+#include <vector>
+
+#include "rft/nn/layer_gate.h"
+#include "rft/train/flat_layout.h"
+#include "train/gradient_buckets.h"
+
+namespace rft {
+
+/// Every layer's weights are gathered before it computes, the next one's meanwhile, and freed behind it; its gradients
+/// are sent and freed when the backward pass has left it. What belongs to no layer (embeddings, head) and what is small
+/// (norms, biases) is gathered for a whole update. The parameters stay views of their storage, which comes and goes.
+///
+/// All processes must gather alike. One that has nothing to compute, where others have, calls end_forward() and
+/// end_backward() instead.
+class LayerWeights : public LayerGate {
+ public:
+  /// `layers`: of each the parameters that are gathered with it. `own`: [layout.own_size()], this process's weights,
+  /// taken from the parameters here. All must outlive this. Everything is there at first.
+  LayerWeights(const FlatLayout& layout, std::vector<Parameter>& parameters, Communicator& processes,
+               const std::vector<ParameterRange>& layers, const Tensor& own);
+
+  /// Who sends a layer's gradients.
+  void set_gradients(GradientBuckets* gradients) { gradients_ = gradients; }
+  /// From now on all weights are there; until release(), from which on layers' weights are where they compute.
+  void gather();
+  void release();
+  /// The parameters' values, set from outside while all were there, become this process's own part.
+  void take();
+  /// This process's part has changed: what is there is out of date.
+  void changed();
+
+  /// After the forward pass, and after the backward pass.
+  void end_forward();
+  void end_backward();
+
+  void enter(int64_t layer, Pass pass) override;
+  void leave(int64_t layer, Pass pass) override;
+
+ private:
+  /// Parameters that follow each other.
+  struct Unit {
+    int64_t begin = 0, end = 0;  ///< in the flat buffer
+    FlatLayout::Rows rows = {};
+    Tensor whole = {};             ///< [rows * owners * granule], of which the parameters are views
+    bool there = true;             ///< and up to date
+    Tensor parts = {};             ///< [owners, rows, granule], under way
+    std::function<void()> finish;  ///< empty where nothing is
+  };
+  Unit unit_of(size_t first, size_t last);
+  void begin(Unit& unit);
+  void finish(Unit& unit);
+  void drop(Unit& unit);
+  void gather_all(std::vector<Unit>& units);
+  int64_t count() const { return static_cast<int64_t>(layers_.size()); }
+
+  const FlatLayout& layout_;
+  std::vector<Parameter>& parameters_;
+  Communicator& processes_;
+  Tensor own_;
+  std::vector<Unit> layers_, others_;
+  GradientBuckets* gradients_ = nullptr;
+  bool gathered_ = true;
+  int64_t forward_ = 0, backward_ = 0;  ///< layers that this pass has left
+};
+
+}  // namespace rft
