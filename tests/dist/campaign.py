@@ -2,12 +2,14 @@
 """Runs that lose a process, beside one that does not.
 
     python3 tests/dist/campaign.py [--program build/release/rft] [--runs 30] [--processes 2] [--seed 0]
-                                   [--silence 4] [--torchrun PATH]
+                                   [--silence 4] [--torchrun PATH] [--cut]
 
 Each run of a tiny recipe (sft, then grpo; every other one with train.shard=optimizer) is hit at a random moment, from
 its start to its end: SIGKILL or SIGSTOP to one of its processes. All others must end within 30 s (of a stopped one
 naming it); the run is started again with --resume, where it may be hit once more. In the end the weights must be those
 of the run that nothing happened to, bit for bit, and metrics.jsonl must have every step once with the same numbers.
+With --cut each process has a network of its own (Linux namespaces, which takes root and iproute2's `ip`), and a third kind of
+accident takes its cable out: all must end then, the one that is cut off too.
 With --torchrun the processes are started by it, and its --max-restarts starts them again (a stopped one it kills after
 30 s). Prints a line a run; exits 1 where one failed.
 Needs nothing but Python.
@@ -51,19 +53,69 @@ def free_port():
         return one.getsockname()[1]
 
 
+class Network:
+    """A host for each process, and a switch between them."""
+
+    def __init__(self, size):
+        self.name, self.size = f"rft{os.getpid()}", size
+        self.address = "10.77.0.1"  # of rank 0
+        self.ip("netns", "add", f"{self.name}hub")
+        self.ip("-n", f"{self.name}hub", "link", "add", "hub", "type", "bridge")
+        self.ip("-n", f"{self.name}hub", "link", "set", "hub", "up")
+        for rank in range(size):
+            host, hub, port = f"{self.name}r{rank}", f"{self.name}hub", f"port{rank}"
+            self.ip("netns", "add", host)
+            self.ip("-n", hub, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", host)
+            self.ip("-n", hub, "link", "set", port, "master", "hub")
+            self.ip("-n", hub, "link", "set", port, "up")
+            self.ip("-n", host, "link", "set", "lo", "up")
+            self.ip("-n", host, "address", "add", f"10.77.0.{rank + 1}/24", "dev", "eth0")
+            self.ip("-n", host, "link", "set", "eth0", "up")
+
+    @staticmethod
+    def ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True)
+
+    def on(self, rank):
+        return ["ip", "netns", "exec", f"{self.name}r{rank}"]
+
+    def cut(self, rank):
+        self.ip("-n", f"{self.name}hub", "link", "set", f"port{rank}", "down")
+
+    def mend(self):
+        for rank in range(self.size):
+            self.ip("-n", f"{self.name}hub", "link", "set", f"port{rank}", "up")
+
+    def remove(self):
+        for host in ["hub", *(f"r{rank}" for rank in range(self.size))]:
+            self.ip("netns", "delete", f"{self.name}{host}")
+
+
 class Job:
     """The processes of one start."""
 
     def __init__(self, options, arguments, log):
-        self.log = log
-        port = str(free_port())
+        self.log, self.network = log, options.network
+        place = dict(MASTER_ADDR="127.0.0.1")
+        if self.network:
+            self.network.mend()
+            place = dict(MASTER_ADDR=self.network.address, GLOO_SOCKET_IFNAME="eth0")
+        place.update(WORLD_SIZE=str(options.processes), MASTER_PORT=str(free_port()), OMP_NUM_THREADS="1",
+                     RFT_SILENCE_SECONDS=str(options.silence), RFT_JOIN_SECONDS="15")
         self.processes = []
         for rank in range(options.processes):
-            environment = dict(os.environ, RANK=str(rank), WORLD_SIZE=str(options.processes), MASTER_ADDR="127.0.0.1", MASTER_PORT=port,
-                               OMP_NUM_THREADS="1", RFT_SILENCE_SECONDS=str(options.silence), RFT_JOIN_SECONDS="15")
+            command = [*(self.network.on(rank) if self.network else []), options.program, "train", *arguments]
             with open(f"{log}.{rank}", "w") as err:
-                self.processes.append(subprocess.Popen([options.program, "train", *arguments], env=environment, stdout=subprocess.DEVNULL,
+                self.processes.append(subprocess.Popen(command, env=dict(os.environ, RANK=str(rank), **place), stdout=subprocess.DEVNULL,
                                                        stderr=err, stdin=subprocess.DEVNULL))
+
+    def strike(self, kind, victim):
+        """Who need not end by itself: a process that is killed or stopped, and none where the network is cut."""
+        if kind == "cut":
+            self.network.cut(victim)
+            return None
+        os.kill(self.processes[victim].pid, signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+        return victim
 
     def running(self, without=None):
         return [r for r, one in enumerate(self.processes) if r != without and one.poll() is None]
@@ -119,13 +171,13 @@ def hit(job, kind, victim, moment):
     if victim not in job.running():
         return None, None
     others = [r for r in job.running() if r != victim]
-    os.kill(job.processes[victim].pid, signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
-    took = job.wait(LIMIT, victim)
+    excused = job.strike(kind, victim)
+    took = job.wait(LIMIT, excused)
     if took is None:
-        return f"ranks {job.running(victim)} still ran after {LIMIT} s", None
+        return f"ranks {job.running(excused)} still ran after {LIMIT} s", None
     named = any(re.search(rf"\brank {victim}\b", job.said(r)) for r in others)
     failed = any(job.processes[r].returncode for r in others)
-    if kind == "stop" and failed and not named:
+    if kind != "kill" and failed and not named:
         return f"nobody named rank {victim}: " + " | ".join(job.said(r).strip()[-200:] for r in others), took
     return None, took
 
@@ -144,7 +196,8 @@ def disturbed(options, chance, arguments, run, length):
                     return "the last start did not end", story, longest
                 said = " | ".join(job.said(r).strip()[-300:] for r in range(options.processes))
                 return (f"exit codes {job.codes()}: {said}" if any(job.codes()) else None), story, longest
-            kind, victim, moment = chance.choice(["kill", "stop"]), chance.randrange(options.processes), chance.uniform(0, length)
+            kinds = ["kill", "stop", "cut"] if options.network else ["kill", "stop"]
+            kind, victim, moment = chance.choice(kinds), chance.randrange(options.processes), chance.uniform(0, length)
             wrong, took = hit(job, kind, victim, moment)
             if wrong:
                 return wrong, story + [f"{kind} rank {victim} at {moment:.2f} s"], longest
@@ -227,10 +280,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--silence", type=float, default=4, help="RFT_SILENCE_SECONDS")
     parser.add_argument("--torchrun", help="a torchrun that starts the processes, and starts them again")
+    parser.add_argument("--cut", action="store_true", help="take cables out too")
     parser.add_argument("--keep", action="store_true", help="keep the files")
     options = parser.parse_args()
     options.program = str(pathlib.Path(options.program).resolve())
     chance, folder = random.Random(options.seed), pathlib.Path(tempfile.mkdtemp(prefix="rft-campaign-"))
+    options.network = Network(options.processes) if options.cut else None
     recipe, length = undisturbed(options, folder)
     failures, slowest = 0, 0.0
     for i in range(options.runs):
@@ -241,6 +296,8 @@ def main():
         wrong = wrong or same(run, folder / "whole")
         failures, slowest = failures + bool(wrong), max(slowest, took)
         print(f"{i:3} shard {shard}: {'; '.join(story)}: {wrong or 'the same weights'}", flush=True)
+    if options.network:
+        options.network.remove()
     print(f"{options.runs - failures} of {options.runs} runs came to the same weights; the others ended within {slowest:.2f} s", flush=True)
     if options.keep or failures:
         print(f"files: {folder}")

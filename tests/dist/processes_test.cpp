@@ -91,6 +91,18 @@ TEST(Processes, OneThatDiesEndsTheOthersAndAnyNumberGoesOn) {
   EXPECT_NE(said.find("rank 0 has not "), std::string::npos) << said;
 }
 
+TEST(Processes, MpirunStartsThem) {
+  if (testing::run("command -v mpirun").code != 0) GTEST_SKIP() << "mpirun is not installed (Debian: openmpi-bin)";
+  Task task;
+  std::string recipe = task.sft_and_grpo();
+  run(2, recipe, task / "whole");
+  auto ran = testing::run(cat("OMP_NUM_THREADS=1 mpirun --allow-run-as-root --oversubscribe -n 2 -x OMP_NUM_THREADS",
+                              " -x MASTER_ADDR=127.0.0.1 -x MASTER_PORT=", free_port(), " ", RFT_PROGRAM, " train ",
+                              recipe, " --quiet run.output=", task / "mpi"));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(read_file(weights_file(task / "whole")), read_file(weights_file(task / "mpi")));
+}
+
 TEST(Processes, WhatDoesNotFitTogetherIsSaid) {
   Task task;
   std::string arguments = "train " + task.sft_and_grpo() + " --quiet run.output=";
