@@ -37,6 +37,7 @@
 #include "rft/objective/ppo.h"
 #include "rft/objective/prdp.h"
 #include "rft/objective/process_reward.h"
+#include "rft/objective/reg_grpo.h"
 #include "rft/objective/reinforce.h"
 #include "rft/objective/rloo.h"
 #include "rft/objective/rwr.h"
@@ -230,6 +231,8 @@ void register_objectives() {
                         "Cui et al. 2025, arXiv:2505.22617; verl clip_cov, kl_cov");
   table.add<Dro>("dro", "policy gradient held near its anchor by a squared log-ratio, on-policy or not",
                  "Richemond et al. 2024, arXiv:2405.19107; verl dro");
+  table.add<RegGrpo>("reg_grpo", "regression of a group's normalised log-ratios to its advantages",
+                     "DeepVideo-R1, Park et al. 2025, arXiv:2506.07464");
   table.add<A2po>("a2po", "regression of log-ratios to optimal advantages",
                   "A*-PO, Brantley et al. 2025, arXiv:2505.20686; TRL A2POTrainer");
   table.add<Dpo>("dpo", "direct preference optimisation and its variants, of pairs",
@@ -298,7 +301,8 @@ void register_credits() {
 void register_selectors() {
   auto& table = registry<Selector>();
   table.add<SelectAll>("all", "every row", "");
-  table.add<OwnAnswers>("own_answers", "the rows that the policy made itself", "");
+  table.add<OwnAnswers>("own_answers", "the rows that the policy made itself; others' where it fails, if asked",
+                        "AHPO, Zhao et al. 2025, arXiv:2510.08540; HPT, arXiv:2509.04419");
   table.add<BestOfN>("best_of_n", "the best rows of each group", "Dong et al. 2023, arXiv:2304.06767");
   table.add<BestWorst>("best_worst", "the best and the worst row of each group, as a pair",
                        "online DPO, arXiv:2402.04792; D3PO, arXiv:2311.13231");

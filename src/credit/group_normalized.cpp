@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "credit/rewards.h"
 #include "rft/core/error.h"
@@ -18,6 +19,23 @@ struct Scored {
   Tensor advantage;  ///< [B]
   Tensor deviation;  ///< [B], what it was divided by, or would have been
 };
+
+/// [B]: what TempSamp-R1 makes of rewards.
+Tensor shaped(const Tensor& reward, double threshold, double gain, double steepness) {
+  Tensor above = reward.sub(threshold).clamp_min(0).log1p().mul(gain);
+  Tensor below = reward.neg().add(threshold).clamp_min(0).mul(steepness).expm1().div(std::expm1(steepness));
+  return above.sub(below).add(threshold).add(reward.mul(0));  // NaN stays
+}
+
+/// [B]: rewards in which given answers count as `how` says; NaN is in no statistic.
+Tensor with_given(const Tensor& reward, const Tensor& given, const ops::Groups& groups, const std::string& how) {
+  Tensor own = reward.masked_fill(given, std::nan(""));
+  if (how == "apart") return own;
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  Tensor best = at::full({groups.count()}, kNone, reward.options());
+  best = best.scatter_reduce(0, groups.index(), own.nan_to_num(kNone), "amax").index_select(0, groups.index());
+  return at::where(given.logical_and(best.ge(reward)), groups.mean(own), reward);
+}
 
 Scored sum_then_normalize(const Tensor& reward, const ops::Groups& groups, const GroupNormalized::Options& options) {
   Tensor deviation = options.scale == "batch" ? ops::nan_deviation(reward).expand_as(reward) : groups.deviation(reward);
@@ -50,23 +68,44 @@ void GroupNormalized::Options::visit(OptionVisitor& v) {
            one_of({"sum_then_normalize", "normalize_then_sum"}));
   v.option("eps", eps, "added to the standard deviation", at_least(0));
   v.option("rescale", rescale, "make up for the groups whose rewards are all equal, which teach nothing (GPG)");
+  v.option("given", given,
+           "how answers that the policy did not make count: as rows of the group; the same, but with the own answers' "
+           "mean reward where one of these is as good (ViSurf); or apart, without an advantage",
+           one_of({"in_group", "smoothed", "apart"}));
+  v.option("shape_threshold", shape_threshold,
+           "rewards from this on count as about this, lower ones fall off exponentially (TempSamp-R1); unset: as they "
+           "are");
+  v.option("shape_gain", shape_gain, "how much of what lies above shape_threshold still counts", at_least(0));
+  v.option("shape_steepness", shape_steepness, "how steeply rewards below shape_threshold fall off", between(1e-3, 20));
   RewardOptions::visit(v);
 }
 
 GroupNormalized::GroupNormalized(Options options) : options_(std::move(options)) {
   options_.check();
-  if (options_.aggregation == "normalize_then_sum" && (options_.kl_weight != 0 || !options_.reward_clip.empty()))
-    bad_input("credit", "kl_weight and reward_clip need aggregation sum_then_normalize; got normalize_then_sum");
+  bool changed = options_.kl_weight != 0 || !options_.reward_clip.empty() || options_.shape_threshold ||
+                 options_.given != "in_group";
+  if (options_.aggregation == "normalize_then_sum" && changed)
+    bad_input("credit",
+              "kl_weight, reward_clip, shape_threshold and given need aggregation sum_then_normalize; got "
+              "normalize_then_sum");
 }
 
 Needs GroupNormalized::needs() const { return options_.needs(); }
 
+Tensor GroupNormalized::rewards(const Experience& batch, const ops::Groups& groups, Metrics& metrics) const {
+  Tensor reward = penalised(ops::row_rewards(batch), batch, options_, metrics);
+  if (options_.shape_threshold)
+    reward = shaped(reward, *options_.shape_threshold, options_.shape_gain, options_.shape_steepness);
+  Tensor given = batch.extra.find(extra::given);
+  if (!given.defined() || options_.given == "in_group") return reward;
+  return with_given(reward, given, groups, options_.given);
+}
+
 void GroupNormalized::assign(Experience& batch, Metrics& metrics) {
   ops::Groups groups(batch.group);
-  Scored scored =
-      options_.aggregation == "normalize_then_sum"
-          ? normalize_then_sum(batch, groups, options_.eps)
-          : sum_then_normalize(penalised(ops::row_rewards(batch), batch, options_, metrics), groups, options_);
+  Scored scored = options_.aggregation == "normalize_then_sum"
+                      ? normalize_then_sum(batch, groups, options_.eps)
+                      : sum_then_normalize(rewards(batch, groups, metrics), groups, options_);
   if (options_.rescale) {
     double teach = groups.deviation(ops::row_rewards(batch)).gt(1e-8).sum().item<double>();
     scored.advantage = scored.advantage.mul(static_cast<double>(batch.rows()) / std::max(teach, 1.0));

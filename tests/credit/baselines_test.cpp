@@ -94,6 +94,36 @@ TEST(GroupNormalized, RescaleMakesUpForGroupsThatTeachNothing) {
   expect_rows(advantage_of<GroupNormalized>("{scale: none, rescale: true}", batch), {1, -1, 0, 0});
 }
 
+TEST(GroupNormalized, AGivenAnswerThatIsMatchedCountsAsTheMeanOfTheOwn) {
+  // ViSurf (arXiv:2510.10606): r(y) = mean r(o) where max r(o) >= r(y); the group's mean is over y and all o.
+  Experience batch = rows({1, 0, 1, kNan, 1, 0, 0.5}, {1, 1, 1, 1, 1, 1, 1});
+  batch.group = at::tensor({0, 0, 0, 0, 1, 1, 1}, at::kLong);
+  batch.extra.set(extra::given, at::tensor({0, 0, 1, 0, 1, 0, 0}).to(at::kBool));
+  expect_rows(advantage_of<GroupNormalized>("{scale: none, given: smoothed}", batch), {0.5, -0.5, 0, 0, 0.5, -0.5, 0});
+  expect_rows(advantage_of<GroupNormalized>("{scale: none}", batch), {1 / 3., -2 / 3., 1 / 3., 0, 0.5, -0.5, 0});
+  // AHPO (arXiv:2510.08540): the policy's rows are compared with each other alone.
+  expect_rows(advantage_of<GroupNormalized>("{scale: none, given: apart}", batch), {0.5, -0.5, 0, 0, 0, -0.25, 0.25});
+  // All own rewards failed: there is nothing that matches.
+  batch.reward = at::tensor({kNan, kNan, 1.0, kNan, 1.0, kNan, kNan}, at::kDouble);
+  expect_rows(advantage_of<GroupNormalized>("{scale: none, given: smoothed}", batch), {0, 0, 0, 0, 0, 0, 0});
+}
+
+TEST(GroupNormalized, RewardsAreReshapedAboutAThreshold) {
+  // TempSamp-R1 (arXiv:2509.18056), threshold 0.8, gain 0.01, steepness 1.
+  std::vector<double> r = {1, 0.8, 0.3, 0}, f;
+  for (double x : r)
+    f.push_back(x >= 0.8 ? 0.8 + 0.01 * std::log(x - 0.8 + 1) : 0.8 - (std::exp(0.8 - x) - 1) / (std::exp(1.0) - 1));
+  double mean = (f[0] + f[1] + f[2] + f[3]) / 4;
+  Experience batch = rows({1, 0.8, 0.3, 0, kNan}, {1, 1, 1, 1, 1});
+  expect_rows(advantage_of<GroupNormalized>("{scale: none, shape_threshold: 0.8}", batch),
+              {f[0] - mean, f[1] - mean, f[2] - mean, f[3] - mean, 0});
+  auto refuse = [] {
+    GroupNormalized(read_options<GroupNormalized::Options>(
+        Config::parse("{aggregation: normalize_then_sum, shape_threshold: 0.8}")));
+  };
+  EXPECT_NE(testing::message_of(refuse).find("shape_threshold"), std::string::npos);
+}
+
 TEST(OptimalValue, IsTheSoftMaximumOfTheGroup) {
   double value = 0.5 * std::log((std::exp(2.0) + 1) / 2);
   expect_rows(advantage_of<OptimalValue>("{beta: 0.5}", rows({1, 0, kNan}, {1, 1, 1})), {1 - value, -value, 0});

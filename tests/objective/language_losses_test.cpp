@@ -16,6 +16,7 @@
 #include "rft/objective/dro.h"
 #include "rft/objective/inverse_q.h"
 #include "rft/objective/orpo.h"
+#include "rft/objective/reg_grpo.h"
 #include "rft/objective/reinforce.h"
 #include "rft/objective/sampled_distillation.h"
 #include "rft/objective/sft.h"
@@ -146,6 +147,49 @@ TEST(Conformance, PolicyGradients) {
     one.differentiable = false;  // which tokens are picked is held constant
     testing::check_objective(one);
   }
+}
+
+TEST(RegGrpo, IsItsFormulaAndConforms) {
+  for (std::string options : {"{}", "{kl_weight: 0.2, eps: 0.1}"}) {
+    auto one = case_of<RegGrpo>(options, testing::policy_gradient_example);
+    one.differentiable = false;  // what was observed of a group stays while a value is moved: see below
+    testing::check_objective(one);
+  }
+  // DeepVideo-R1 (arXiv:2506.07464), eq. 7 and 8, of one group of three rows of one decision.
+  Experience batch;
+  batch.mask = at::ones({4, 1}, at::kBool), batch.group = at::tensor({7, 7, 7, 2}, at::kLong);
+  batch.advantage = at::tensor({1.0, -0.5, -0.5, 3.0}, at::kDouble).unsqueeze(1);
+  batch.old_logp = at::full({4, 1}, -1.0, at::kDouble);
+  batch.fill_totals();
+  Evaluation now;
+  now.logp = at::tensor({-0.7, -1.1, -1.5, -0.2}, at::kDouble).unsqueeze(1);
+  double rho[] = {0.3, -0.1, -0.5}, mean = -0.1, deviation = 0.4, sum = 0;
+  for (int i = 0; i < 3; ++i) {
+    double error = (rho[i] - mean) / (deviation + 1e-4) - (i == 0 ? 1.0 : -0.5);
+    sum += error * error;
+  }
+  auto judged = testing::judge(make<RegGrpo>("{}"), now, batch);
+  EXPECT_NEAR(judged.loss, sum / 4, 1e-12);
+  EXPECT_EQ(judged.grads[0][3][0].item<double>(), 0) << "a group of one teaches nothing";
+  for (int i = 0; i < 3; ++i) {  // through the group's mean and deviation too
+    auto moved = [&](double by) {
+      Evaluation other = now;
+      other.logp = now.logp.clone();
+      other.logp[i][0].add_(by);
+      return testing::judge(make<RegGrpo>("{}"), other, batch).loss;
+    };
+    EXPECT_NEAR(judged.grads[0][i][0].item<double>(), (moved(1e-6) - moved(-1e-6)) / 2e-6, 1e-8) << i;
+  }
+  // On-policy the direction is the policy gradient's.
+  now.logp = batch.old_logp.clone();
+  auto first = testing::judge(make<RegGrpo>("{}"), now, batch);
+  EXPECT_NEAR(first.grads[0][0][0].item<double>(), -2 * 1.0 / 1e-4 / 4, 1e-6);
+  auto message = testing::message_of<RunError>([&] {
+    auto e = testing::policy_gradient_example();
+    Evaluation part = testing::map(e.now, [](const Tensor& x) { return x.narrow(0, 0, 2); });
+    make<RegGrpo>("{}").loss(part, e.batch.narrow(0, 2));
+  });
+  EXPECT_NE(message.find("2 of 6 rows"), std::string::npos);
 }
 
 TEST(SampledDistillation, Conforms) {

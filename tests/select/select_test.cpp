@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "rft/core/extra.h"
 #include "rft/select/all.h"
 #include "rft/select/best_of_n.h"
 #include "rft/select/dynamic_sampling.h"
@@ -36,6 +37,23 @@ TEST(SelectAll, KeepsEveryRowInOrder) {
   auto all = make<SelectAll>("{}");
   EXPECT_EQ(chosen(all, rows({1, 0, kNan}, {0, 0, 1})), (Rows{0, 1, 2}));
   EXPECT_EQ(all.expected_rows(12, 4), 12);
+}
+
+TEST(OwnAnswers, KeepOthersWhereThePolicyFails) {
+  Experience batch = rows({1, 0, 1, 0, 0, 1, kNan, 1}, {0, 0, 0, 1, 1, 1, 2, 2});
+  batch.extra.set(extra::given, at::tensor({0, 0, 1, 0, 0, 1, 0, 1}).to(at::kBool));
+  auto own = make<OwnAnswers>("{}");
+  EXPECT_EQ(chosen(own, batch), (Rows{0, 1, 3, 4, 6}));
+  EXPECT_FALSE(own.needs().reward);
+  auto gated = make<OwnAnswers>("{given_below: 0.5}");
+  EXPECT_TRUE(gated.needs().reward);
+  Metrics metrics;
+  Tensor index = gated.select(batch, metrics);
+  EXPECT_EQ(chosen(gated, batch), (Rows{0, 1, 3, 4, 5, 6, 7}));
+  EXPECT_NEAR(metrics.mean("select/imitated"), 2 / 3., 1e-12);
+  auto instead = make<OwnAnswers>("{given_below: 0.5, instead: true}");
+  EXPECT_EQ(chosen(instead, batch), (Rows{0, 1, 5, 7}));
+  EXPECT_NE(testing::message_of([] { make<OwnAnswers>("{instead: true}"); }).find("given_below"), std::string::npos);
 }
 
 TEST(BestOfN, KeepsTheBestOfEachGroupAndTheEarlierOfEquals) {

@@ -9,7 +9,7 @@
 #include "rft/core/extra.h"
 #include "rft/core/registry.h"
 #include "rft/credit/credit.h"
-#include "rft/select/best_worst.h"
+#include "rft/select/selector.h"
 #include "rft/train/updater.h"
 #include "support.h"
 #include "table_policy.h"
@@ -26,6 +26,8 @@ struct Method {
   std::string name, objective, credit = "";
   int64_t length = 2, group = 64, steps = 400, iterations = 1;
   double lr = 0.05;
+  bool given = false;       ///< one of each group is the best answer, given
+  std::string select = "";  ///< of a rollout
 };
 
 std::ostream& operator<<(std::ostream& out, const Method& method) { return out << method.name; }
@@ -36,6 +38,7 @@ class Trained {
       : method_(method), best_alone_(best_alone), policy_(kContexts, method.length == 1 ? 8 : 3, method.length, 11) {
     register_builtins();
     objective_ = registry<Objective>().make(Config::parse(method.objective));
+    if (!method.select.empty()) selector_ = registry<Selector>().make(Config::parse(method.select));
     if (!method.credit.empty()) credit_ = registry<Credit>().make(Config::parse(method.credit));
     at::Generator g = at::detail::createCPUGenerator(23);
     reward_ = at::rand({kContexts, policy_.answers()}, g);
@@ -71,6 +74,7 @@ class Trained {
   /// Rows sampled and rewarded, and ready for the objective.
   Experience rollout() {
     Experience batch = policy_.sample_all(method_.group);
+    if (method_.given) give_best(batch);
     batch.reward = reward_of(batch);
     if (needs_.greedy) {
       Tensor best = policy_.probabilities().argmax(1);
@@ -79,7 +83,13 @@ class Trained {
     }
     Metrics ignored;
     if (credit_) credit_->assign(batch, ignored);
-    return batch;
+    return selector_ ? batch.select(selector_->select(batch, ignored)) : batch;
+  }
+  void give_best(Experience& batch) {
+    Tensor context = at::arange(kContexts, at::kLong), first = context.mul(method_.group);
+    batch.action.index_copy_(0, first, policy_.rows(context, reward_.argmax(1)).action);
+    batch.logp = policy_.evaluate(batch, {}).logp.detach();
+    batch.extra.set(extra::given, at::zeros({batch.rows()}, at::kBool).index_fill_(0, first, true));
   }
   /// The best answer of each context.
   Experience demonstrations() {
@@ -143,6 +153,7 @@ class Trained {
   TablePolicy policy_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<Credit> credit_;
+  std::unique_ptr<Selector> selector_;
   std::unique_ptr<Optimizer> optimizer_;
   Needs needs_;
   Tensor reward_;
@@ -185,6 +196,14 @@ const std::vector<Method> kMethods = {
     {"max@k", "{type: reinforce}", "{type: max_at_k, k: 2}", 2, 32, 300},
     {"ppo", "{type: ppo, value_weight: 1}", "{type: gae, kl_weight: 0}", 2, 32, 200, 2},
     {"v-trace", "{type: ppo, value_weight: 1}", "{type: gae, kl_weight: 0, correction: v_trace}", 2, 32, 200, 2},
+    {"reg_grpo", "{type: reg_grpo}", kGroup, 2, 32, 200, 3},
+    {"luffy", "{type: grpo, given_shaping: 0.1}", kGroup, 2, 32, 200, 1, 0.05, true},
+    {"tempsamp-r1", "{type: grpo}", "{type: group_normalized, shape_threshold: 0.8}", 2, 32, 200, 1, 0.05, true},
+    {"visurf", "{type: grpo}", "{type: group_normalized, given: smoothed}", 2, 32, 200, 1, 0.05, true},
+    {"ahpo", "{type: grpo, given_nll_weight: 1}", "{type: group_normalized, given: apart}", 2, 32, 200, 1, 0.05, true,
+     "{type: own_answers, given_below: 0.5}"},
+    {"hpt", "{type: grpo, given_nll_weight: 1}", "{type: group_normalized, given: apart}", 2, 32, 200, 1, 0.05, true,
+     "{type: own_answers, given_below: 0.5, instead: true}"},
     {"clip_cov", "{type: covariance, share: 0.02}", kGroup, 2, 32, 200, 2},
     {"kl_cov", "{type: covariance, variant: kl_cov, share: 0.02}", kGroup, 2, 32, 200, 2},
     {"dro", "{type: dro, beta: 0.02}", kGroup, 2, 32, 200, 2},
