@@ -6,8 +6,11 @@
 As Gao et al. 2023 (arXiv:2210.10760) and Coste et al. 2024 (arXiv:2310.02743): proxy reward models learn from a few
 preferences, some of them the wrong way round; a policy learns from a proxy, or from an ensemble of them, without any
 penalty on its KL divergence; and every step says what its answers are worth by the gold reward, which nobody learns from.
-Here the task is addition (rft data), the gold reward whether the answer is right, preferences are between a right and a
-forgetful solution, and each proxy sees preferences of its own. The policies: one learns from each proxy alone, one from the
+Here the task is addition (rft data), the gold reward whether the answer is right, and each proxy sees preferences of its
+own: between a right and a wrong one of the base model's samples at a higher temperature (--preferences samples), as a
+preference data set is made, or between a right and a forgetful solution (solutions). With --backbones own (the default) a proxy also begins from
+a language model of its own, another initialisation trained on other demonstrations; with `shared` all begin from the base
+model. The policies: one learns from each proxy alone, one from the
 least of all proxies (worst_case), one from their mean less a multiple of their variance (uncertainty_weighted), one from
 their mean. The figure has the gold reward against the KL divergence of an answer, means over windows of steps, and beside it
 that of the best of n of the base model's own answers, whose KL divergence is known. It needs Python alone; what was made
@@ -21,16 +24,16 @@ import random
 import subprocess
 
 BASE = """
-run: {{name: base, seed: 0, threads: {threads}, output: {f}/base}}
-policy: {{type: causal_lm, path: {f}/data/model}}
-data: {{train: {f}/data/sft.jsonl}}
+run: {{name: {name}, seed: {seed}, threads: {threads}, output: {f}/{name}}}
+policy: {{type: causal_lm, path: {f}/{data}/model}}
+data: {{train: {f}/{data}/sft.jsonl}}
 objective: {{type: sft}}
 train: {{steps: {steps}, batch_size: 64, samples_every: 0, optimizer: {{lr: 2.0e-3}},
   schedule: {{type: cosine, warmup_steps: 20, min_ratio: 0.1}}}}
 """
 PROXY = """
 run: {{name: proxy{k}, seed: {k}, threads: {threads}, output: {f}/proxy{k}}}
-policy: {{type: reward_model, path: {f}/base/final}}
+policy: {{type: reward_model, path: {f}/{base}/final}}
 data: {{train: {f}/pairs{k}.jsonl, eval: {f}/data/pairs_test.jsonl}}
 objective: {{type: bradley_terry, center_weight: 0.01}}
 train: {{steps: {steps}, batch_size: 32, samples_every: 0, optimizer: {{lr: 3.0e-4}}}}
@@ -63,15 +66,47 @@ def train(arguments, name, recipe):
     return folder / name
 
 
+def language_model(arguments, name, seed, common):
+    """A language model of its own: initialisation, demonstrations and order of rows come from the seed."""
+    folder = pathlib.Path(arguments.folder)
+    data = name.replace("base", "data")
+    if not (folder / data / "model").is_dir():
+        subprocess.run([arguments.rft, "data", "--out", str(folder / data), "--digits", str(arguments.digits),
+                        "--demonstrations", "2000", "--train", "1500", "--test", "300", "--hidden-size", "64", "--layers",
+                        "2", "--seed", str(seed)], check=True)
+    return train(arguments, name, BASE.format(name=name, data=data, seed=seed, steps=arguments.base_steps, **common))
+
+
 def noisy_pairs(arguments, k):
     """A proxy's own preferences, some of them swapped."""
     folder, rng = pathlib.Path(arguments.folder), random.Random(1000 + k)
-    rows = [json.loads(line) for line in (folder / "data/pairs.jsonl").read_text().splitlines()]
-    kept = rng.sample(rows, arguments.pairs)
+    kept = rng.sample(sampled_pairs(arguments) if arguments.preferences == "samples" else
+                      read(folder / "data/pairs.jsonl"), arguments.pairs)
     for row in kept:
         if rng.random() < arguments.noise:
             row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
     (folder / f"pairs{k}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def sampled_pairs(arguments):
+    """A right and a wrong answer to each problem of which the base model's samples at a higher temperature have both."""
+    folder = pathlib.Path(arguments.folder)
+    if not (folder / "compared.jsonl").is_file():
+        subprocess.run([arguments.rft, "generate", str(folder / "base/final"), "--prompts", str(folder / "data/train.jsonl"),
+                        "--out", str(folder / "drawn.jsonl"), "--samples", "8", "--temperature", str(arguments.temperature),
+                        "--max-new-tokens", str(16 * arguments.digits), "--seed", "2"], check=True)
+        (folder / "gold.yaml").write_text("- {type: math_answer, name: gold}\n")
+        subprocess.run([arguments.rft, "score", str(folder / "gold.yaml"), "--data", str(folder / "drawn.jsonl"), "--out",
+                        str(folder / "compared.jsonl")], check=True)
+    answers, rng = {}, random.Random(999)
+    for row in read(folder / "compared.jsonl"):
+        answers.setdefault(row["prompt"], ([], []))[int(row["components"]["gold"])].append(row["completion"])
+    return [{"prompt": prompt, "chosen": rng.choice(right), "rejected": rng.choice(wrong)}
+            for prompt, (wrong, right) in answers.items() if wrong and right]
 
 
 def curve_of(run, window):
@@ -181,13 +216,17 @@ def main():
     parser.add_argument("--folder", default="runs/over_optimisation")
     parser.add_argument("--svg", default="docs/over_optimisation.svg")
     parser.add_argument("--proxies", type=int, default=4)
-    parser.add_argument("--pairs", type=int, default=120)
-    parser.add_argument("--noise", type=float, default=0.35, help="share of preferences that are the wrong way round")
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--noise", type=float, default=0.3, help="share of preferences that are the wrong way round")
+    parser.add_argument("--preferences", choices=["samples", "solutions"], default="samples",
+                        help="between sampled answers, or between a right and a forgetful solution")
+    parser.add_argument("--temperature", type=float, default=1.3, help="of the samples that are compared")
+    parser.add_argument("--backbones", choices=["own", "shared"], default="own")
     parser.add_argument("--doubt", type=float, default=5.0, help="weight of the ensemble's variance")
     parser.add_argument("--digits", type=int, default=2)
     parser.add_argument("--base-steps", type=int, default=250)
     parser.add_argument("--proxy-steps", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--lr", type=float, default=3e-5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=100, help="best-of-n: held-out prompts")
@@ -197,13 +236,12 @@ def main():
     folder = pathlib.Path(o.folder)
     folder.mkdir(parents=True, exist_ok=True)
     common = {"f": o.folder, "threads": o.threads}
-    if not (folder / "data/model").is_dir():
-        subprocess.run([o.rft, "data", "--out", str(folder / "data"), "--digits", str(o.digits), "--demonstrations", "2000",
-                        "--train", "1500", "--test", "300", "--hidden-size", "64", "--layers", "2"], check=True)
-    train(o, "base", BASE.format(steps=o.base_steps, **common))
+    language_model(o, "base", 0, common)
     for k in range(o.proxies):
         noisy_pairs(o, k)
-        run = train(o, f"proxy{k}", PROXY.format(k=k, steps=o.proxy_steps, **common))
+        base = f"base{k + 1}" if o.backbones == "own" else "base"
+        language_model(o, base, k + 1 if o.backbones == "own" else 0, common)
+        run = train(o, f"proxy{k}", PROXY.format(k=k, base=base, steps=o.proxy_steps, **common))
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
         print(f"proxy {k}: accuracy on held-out pairs {last.get('eval/accuracy', float('nan')):.3f}", flush=True)
     member = [f"{{type: reward_model, path: {o.folder}/proxy{k}/final}}" for k in range(o.proxies)]
