@@ -1,0 +1,113 @@
+/// rft plan: what training takes, by counting.
+#include <filesystem>
+#include <sstream>
+
+#include "rft/io/safetensors.h"
+#include "tiny_task.h"
+
+namespace rft {
+namespace {
+
+using namespace testing;
+namespace fs = std::filesystem;
+
+/// A line of the table: processes, shard, and the columns behind them.
+struct Line {
+  int64_t processes = 0;
+  std::string shard;
+  double weights = 0, gradients = 0, optimizer = 0, buffers = 0, activations = 0, total = 0, seconds = 0, sampling = 0,
+         waiting = 0;
+  std::string fits;
+};
+
+class Plan : public ::testing::Test {
+ protected:
+  std::vector<Line> lines(const std::string& arguments) {
+    out_ = rft("plan " + arguments).out;
+    std::vector<Line> found;
+    std::istringstream text(out_);
+    for (std::string row; std::getline(text, row);) {
+      Line line;
+      std::istringstream in(row);
+      if (in >> line.processes >> line.shard >> line.weights >> line.gradients >> line.optimizer >> line.buffers >>
+          line.activations >> line.total >> line.seconds >> line.sampling >> line.waiting) {
+        in >> line.fits;
+        found.push_back(line);
+      }
+    }
+    return found;
+  }
+  /// A model of 1.6 billion weights, of which there is only config.json.
+  std::string large(const std::string& policy, const std::string& train) {
+    fs::create_directories(dir_ / "large");
+    write_file(dir_ / "large/config.json", R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+"vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 16,
+"num_key_value_heads": 16, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+"tie_word_embeddings": false, "rope_theta": 10000.0})");
+    write_file(dir_ / "rows.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}\n");
+    write_file(dir_ / "large.yaml", "policy: {type: causal_lm, path: " + dir_ / "large" + ", dtype: bfloat16" + policy +
+                                        "}\ndata: {train: " + dir_ / "rows.jsonl" +
+                                        "}\nobjective: {type: sft}\ntrain: {batch_size: 64" + train + "}\n");
+    return dir_ / "large.yaml --tokens 1000";
+  }
+
+  TempDir dir_;
+  std::string out_;
+};
+
+TEST_F(Plan, CountsWhatEachProcessHolds) {
+  auto all = lines(large("", "") + " --gpus 8");
+  ASSERT_EQ(all.size(), 13u) << out_;
+  // Embeddings and head, and of each layer 4 D^2 + 3 D I; norms are small.
+  double D = 2048, I = 8192, layers = 24 * (4 * D * D + 3 * D * I), weights = layers + 2 * 32000 * D;
+  for (const Line& line : all) {
+    double P = static_cast<double>(line.processes);
+    bool optimizer = line.shard != "none", gradients = optimizer && line.shard != "optimizer",
+         parameters = line.shard == "parameters";
+    EXPECT_NEAR(line.optimizer, 12e-9 * weights / (optimizer ? P : 1), 0.01) << line.processes << line.shard;
+    EXPECT_NEAR(line.gradients, 2e-9 * weights / (gradients ? P : 1), 0.01) << line.processes << line.shard;
+    double there = parameters ? weights / P + weights - layers + 3 * layers / 24 : weights;
+    EXPECT_NEAR(line.weights, 2e-9 * there, 0.01) << line.processes << line.shard;
+    EXPECT_NEAR(line.total - line.weights - line.gradients - line.optimizer - line.buffers - line.activations, 0.25,
+                0.03);
+  }
+}
+
+TEST_F(Plan, FindsTheSmallestLayoutThatFits) {
+  auto whole = lines(large("", "") + " --gpus 8 --memory 40");
+  EXPECT_NE(out_.find("the smallest that fits 40 GB: "), std::string::npos) << out_;
+  for (const Line& line : whole) EXPECT_EQ(line.fits == "fits", line.total <= 40) << line.total;
+  auto micro = lines(large("", ", micro_batch_size: 1") + " --gpus 8 --memory 40");
+  auto less = lines(large(", gradient_checkpointing: true", ", micro_batch_size: 1") + " --gpus 8 --memory 40");
+  EXPECT_LT(micro[0].activations, whole[0].activations / 30);
+  EXPECT_LT(less[0].activations, micro[0].activations / 2);
+  auto lora = lines(large(", lora: {rank: 16}", ", micro_batch_size: 1") + " --gpus 8 --memory 10");
+  EXPECT_LT(lora[0].optimizer, 0.3);
+  EXPECT_NE(out_.find("the smallest that fits 10 GB: 1 process, train.shard=none"), std::string::npos) << out_;
+  lines(large("", "") + " --gpus 2 --memory 1");
+  EXPECT_NE(out_.find("none fits 1 GB"), std::string::npos) << out_;
+}
+
+TEST_F(Plan, TimeIsOperationsOverWhatADeviceReachesAndBytesOverTheNetwork) {
+  auto slow = lines(large("", "") + " --gpus 2 --tflops 100 --network 1"),
+       fast = lines(large("", "") + " --gpus 2 --tflops 200 --network 1000");
+  EXPECT_NEAR(slow[0].seconds, 2 * fast[0].seconds, 0.01);
+  // 6 operations a weight and token, and the attention's.
+  double weights = 1.738e9, tokens = 64e3, attention = 6 * 24 * 2048 * 1000;
+  EXPECT_NEAR(slow[0].seconds, tokens * (6 * weights + attention) / 100e12, 0.05);
+  EXPECT_GT(slow[1].waiting, fast[1].waiting);
+}
+
+TEST_F(Plan, ReadsRowsAndTheTinyModel) {
+  TinyTask task;
+  std::string recipe = task.two_stages("two.yaml", "", "batch_size: 18", "batch_size: 36", "batch_size: 18");
+  auto all = lines(recipe + " --gpus 2");
+  EXPECT_EQ(all.size(), 10u) << out_;
+  EXPECT_EQ(all[0].sampling, 0);  // sft
+  EXPECT_NE(out_.find("grpo: "), std::string::npos) << out_;
+  auto wrong = rft("plan " + task.recipe("odd.yaml", "", "policy_: 1\n"));
+  EXPECT_EQ(wrong.code, 2);
+}
+
+}  // namespace
+}  // namespace rft
