@@ -50,6 +50,7 @@ std::vector<Updated> updated(int64_t size, Sharding sharding) {
 }
 
 TEST(SharedUpdate, ARewardWithAGradientScoresItsProcessesSamplesAlone) {
+  register_builtins();
   Updated whole = updated(1, Sharding::none)[0];
   EXPECT_EQ(whole.scored, 12);
   for (int64_t size : {2, 3})
