@@ -36,7 +36,7 @@ std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
 
 /// What people, or a checker, might have said of a right and a forgetful solution of one problem.
 struct Judged {
-  std::string pairs, verdicts, steps, gold;
+  std::string pairs, step_pairs, verdicts, steps, gold;
 
   void add(const Addition& problem, bool forget) {
     std::string prompt = in_quotes(prompt_of(problem)), right = solution_of(problem, false),
@@ -51,11 +51,21 @@ struct Judged {
     std::vector<std::string> written = steps_of(shown), known = steps_of(right), texts, labels;
     for (size_t i = 0; i < written.size(); ++i)
       texts.push_back(in_quotes(written[i])), labels.push_back(written[i] == known[i] ? "true" : "false");
+    if (wrong != right) add_step_pair(prompt_of(problem), known, steps_of(wrong));
     steps += cat("{\"prompt\": ", prompt, ", \"completions\": [", join(texts, ", "), "], \"labels\": [",
                  join(labels, ", "), "]}\n");
   }
+  /// The first step at which two solutions part, after the right ones before it.
+  void add_step_pair(std::string prompt, const std::vector<std::string>& right, const std::vector<std::string>& wrong) {
+    size_t at = 0;
+    while (right[at] == wrong[at]) prompt += right[at++];
+    step_pairs += cat("{\"prompt\": ", in_quotes(prompt), ", \"chosen\": ", in_quotes(right[at]),
+                      ", \"rejected\": ", in_quotes(wrong[at]),
+                      ", \"continues\": ", at + 1 < right.size() ? "true" : "false", "}\n");
+  }
   void write(const std::string& directory, const std::string& suffix) const {
-    write_text(directory + "/pairs" + suffix, pairs), write_text(directory + "/verdicts" + suffix, verdicts);
+    write_text(directory + "/pairs" + suffix, pairs), write_text(directory + "/step_pairs" + suffix, step_pairs);
+    write_text(directory + "/verdicts" + suffix, verdicts);
     write_text(directory + "/steps" + suffix, steps), write_text(directory + "/gold" + suffix, gold);
   }
 };
@@ -226,8 +236,8 @@ void add_data(CLI::App& program) {
       "Without the name of a task it is addition:\n"
       "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
       "answer; no problem is in two of these), of train.jsonl's problems pairs.jsonl (chosen, rejected), "
-      "verdicts.jsonl\n"
-      "(completion, label), steps.jsonl (completions, labels) and gold.jsonl (answer and right completion), of\n"
+      "step_pairs.jsonl\n(the first step at which these part), verdicts.jsonl (completion, label), steps.jsonl\n"
+      "(completions, labels) and gold.jsonl (answer and right completion), of\n"
       "test.jsonl's the same as NAME_test.jsonl, and model/, a Hugging Face directory with random weights.");
   command->add_option("--out", arguments->out, "the directory to write");
   command->add_option("--seed", arguments->seed, "seed of problems, noise and weights");

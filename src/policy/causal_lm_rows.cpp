@@ -157,6 +157,12 @@ void CausalLm::split_or_encode(const Rows& rows, int64_t i, bool append_eos, con
     return;
   }
   row.completion = tokenizer_.encode(rows.string(i, column), false);
+  // A step of an answer (Step-DPO) is learned as one: what follows it is not the end.
+  std::string goes_on = rows.has(i, "continues") ? rows.text(i, "continues") : "false";
+  if (goes_on != "true" && goes_on != "false")
+    bad_input(rows.where(i), "`continues`, whether the answer goes on after this text, must be true or false; got ",
+              goes_on);
+  if (goes_on == "true") return;
   bool ended =
       !row.completion.empty() && std::find(eos_ids_.begin(), eos_ids_.end(), row.completion.back()) != eos_ids_.end();
   if (append_eos && !ended && !eos_ids_.empty()) row.completion.push_back(eos_ids_.front());

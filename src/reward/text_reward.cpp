@@ -33,8 +33,10 @@ void TextReward::Options::visit(OptionVisitor& v) {
   v.option("path", path, "the reward model's directory", required());
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16"}));
   v.option("step_separator", step_separator, "a model of steps: what ends a step of the completion");
-  v.option("aggregate", aggregate, "a model of steps: what the steps' probabilities come to",
-           one_of({"min", "mean", "product", "last"}));
+  v.option("aggregate", aggregate,
+           "a model of steps: what the steps' probabilities come to; steps, progress: a "
+           "reward at the end of each, its probability, or by how much that rose",
+           one_of({"min", "mean", "product", "last", "steps", "progress"}));
   v.option("tokens", tokens, "tokens that are scored together at most", at_least(1).in("tokens"));
 }
 
@@ -42,7 +44,11 @@ TextReward::TextReward(Options options)
     : options_(std::move(options)),
       tokenizer_(Tokenizer::load(options_.path)),
       eos_ids_(end_ids(options_.path, tokenizer_)),
-      model_(load_frozen(options_.path, options_.dtype, /*scores=*/true)) {}
+      model_(load_frozen(options_.path, options_.dtype, /*scores=*/true)) {
+  if (each_step() && !model_->config().head_bias)
+    bad_input("reward.aggregate", options_.aggregate, " is for models of steps; '", options_.path,
+              "' judges whole texts");
+}
 
 TextReward::Text TextReward::encode(const std::string& prompt, const std::string& completion, bool finished) const {
   Text out;
@@ -70,6 +76,32 @@ double TextReward::aggregated(const std::vector<double>& steps) const {
   return options_.aggregate == "last" ? steps.back() : least;
 }
 
+std::vector<int64_t> TextReward::step_columns(const Experience& batch, int64_t row, std::string& error) const {
+  const std::string& completion = batch.context.text(extra::completion)[static_cast<size_t>(row)];
+  if (!batch.action.defined() || batch.action.dim() != 2 || !batch.mask.defined()) {
+    error = cat("aggregate ", options_.aggregate, " needs the tokens of a rollout, not texts alone");
+    return {};
+  }
+  Tensor ids = batch.action[row].to(at::kLong).cpu().contiguous(), decided = batch.mask[row].cpu().contiguous();
+  std::vector<int64_t> out;
+  std::string text;
+  std::vector<std::string> steps = parts_of(completion, options_.step_separator);
+  size_t end = steps.empty() ? 0 : steps[0].size();
+  for (int64_t t = 0; t < ids.numel(); ++t) {
+    int64_t id = ids.const_data_ptr<int64_t>()[t];
+    if (!decided.const_data_ptr<bool>()[t]) continue;
+    if (id < 0 || id >= tokenizer_.size()) break;
+    if (!tokenizer_.is_special(id)) text += tokenizer_.bytes(id);
+    for (; out.size() < steps.size() && text.size() >= end;
+         end += out.size() < steps.size() ? steps[out.size()].size() : 0)
+      out.push_back(t);
+  }
+  if (text != completion || out.size() != steps.size())
+    error = cat("aggregate ", options_.aggregate,
+                " rewards decisions: the completion's tokens must be those of the reward model's tokenizer");
+  return out;
+}
+
 void TextReward::score_together(const std::vector<Text>& texts, const std::vector<size_t>& part, Tensor& into) const {
   Packed packed;
   std::vector<int64_t> ids, index;
@@ -91,7 +123,14 @@ void TextReward::score_together(const std::vector<Text>& texts, const std::vecto
       for (double& x : steps) x = 1 / (1 + std::exp(-x));
       value = aggregated(steps);
     }
-    into[text.row].fill_(value);
+    if (!each_step()) {
+      into[text.row].fill_(value);
+      continue;
+    }
+    into[text.row].fill_(0);
+    for (size_t k = 0; k < steps.size(); ++k)
+      into[text.row][text.columns[k]].add_(k > 0 && options_.aggregate == "progress" ? steps[k] - steps[k - 1]
+                                                                                     : steps[k]);
   }
 }
 
@@ -99,7 +138,9 @@ Rewards TextReward::score(const Experience& batch) {
   at::NoGradGuard no_grad;
   int64_t rows = batch.rows();
   Rewards out;
-  out.value = at::full({rows}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  std::vector<int64_t> shape{rows};
+  if (each_step() && batch.mask.defined()) shape.push_back(batch.mask.size(1));
+  out.value = at::full(shape, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
   out.errors.assign(static_cast<size_t>(rows), "");
   const auto &prompts = batch.context.text(extra::prompt), &completions = batch.context.text(extra::completion);
   Tensor truncated = batch.extra.find(extra::truncated);
@@ -109,6 +150,8 @@ Rewards TextReward::score(const Experience& batch) {
     bool finished = !truncated.defined() || !truncated[i].item<bool>();
     Text text = encode(prompts[n], completions[n], finished);
     text.row = i;
+    if (each_step()) text.columns = step_columns(batch, i, out.errors[n]);
+    if (!out.errors[n].empty()) continue;
     auto size = static_cast<int64_t>(text.ids.size());
     if (size == 0 || text.ends.empty())
       out.errors[n] = "there is nothing to score: the text has no tokens";
@@ -121,7 +164,7 @@ Rewards TextReward::score(const Experience& batch) {
   std::vector<int64_t> sizes;
   for (const Text& text : texts) sizes.push_back(static_cast<int64_t>(text.ids.size()));
   for (const auto& part : batches_of_like_length(sizes, options_.tokens)) score_together(texts, part, out.value);
-  out.components = {{"reward_model", out.value, 1.0}};
+  out.components = {{"reward_model", out.value.dim() == 2 ? out.value.sum(1) : out.value, 1.0}};
   return out;
 }
 

@@ -44,6 +44,13 @@ Rewards failed(int64_t rows, const std::string& message) {
   return out;
 }
 
+/// [B] as [B, T], at each row's last decision.
+Tensor at_last(const Tensor& value, const Tensor& mask) {
+  Tensor later = mask.to(at::kLong).flip({1}).cumsum(1).flip({1});  // decisions from here on
+  Tensor last = mask.logical_and(later.eq(1));
+  return at::where(last, value.unsqueeze(1), at::zeros({}, value.options()));
+}
+
 void add_errors(std::vector<std::string>& into, const std::vector<std::string>& errors, const std::string& name) {
   for (size_t i = 0; i < errors.size(); ++i)
     if (!errors[i].empty()) into.at(i) += (into[i].empty() ? "" : "; ") + name + ": " + errors[i];
@@ -102,28 +109,46 @@ void WeightedSum::combine_ensemble(Rewards& out) const {
     out.value = all.mean(0).sub(all.var(0, /*unbiased=*/false), uncertainty_weight_);
 }
 
+/// A part's own values [B], or [B, T] where it rewards each decision; what goes wrong is its rows' failure.
+Rewards WeightedSum::score_part(const Part& part, const Experience& batch) const {
+  int64_t rows = batch.rows();
+  try {
+    Rewards own = part.model->score(batch);
+    bool of_rows = own.value.defined() && own.value.dim() == 1 && own.value.size(0) == rows;
+    bool of_steps = own.value.defined() && own.value.dim() == 2 && batch.mask.defined() &&
+                    own.value.sizes() == batch.mask.sizes() && mean_ == "arithmetic";
+    if (!of_rows && !of_steps)
+      run_failed("reward", "'", part.name, "' must give one value a row, ", rows, " in all",
+                 mean_ == "arithmetic" ? ", or one a decision" : "", "; got ",
+                 own.value.defined() ? own.value.numel() : 0);
+    return own;
+  } catch (const std::exception& error) {
+    return failed(rows, error.what());
+  }
+}
+
 Rewards WeightedSum::score(const Experience& batch) {
   int64_t rows = batch.rows();
   Rewards out;
   out.errors.assign(rows, "");
   auto sum = at::zeros({rows}, at::kFloat), known = at::zeros({rows}, at::kBool);
   for (auto& part : parts_) {
-    Rewards own;
-    try {
-      own = part.model->score(batch);
-      if (!own.value.defined() || own.value.dim() != 1 || own.value.size(0) != rows)
-        run_failed("reward", "'", part.name, "' must give one value a row, ", rows, " in all; got ",
-                   own.value.defined() ? own.value.numel() : 0);
-    } catch (const std::exception& error) {
-      own = failed(rows, error.what());
+    Rewards own = score_part(part, batch);
+    Tensor value = own.value.to(at::kFloat), each = value.nan_to_num(0.0);
+    if (value.dim() == 2) {
+      Tensor lost = value.isnan().any(1, /*keepdim=*/true);
+      each = each.mul(batch.mask).masked_fill(lost, 0);
+      value = each.sum(1).masked_fill(lost.squeeze(1), std::numeric_limits<float>::quiet_NaN());
     }
-    auto value = own.value.to(at::kFloat);
-    sum = sum.add(value.nan_to_num(0.0), part.weight);
+    if (each.dim() < sum.dim()) each = at_last(each, batch.mask);
+    if (each.dim() > sum.dim()) sum = at_last(sum, batch.mask);
+    sum = sum.add(each, part.weight);
     known = known.logical_or(value.isnan().logical_not());
     add_errors(out.errors, own.errors, part.name);
     out.components.push_back({part.name, value, part.weight});
   }
-  out.value = sum.masked_fill(known.logical_not(), std::numeric_limits<float>::quiet_NaN());
+  Tensor unknown = known.logical_not();
+  out.value = sum.masked_fill(sum.dim() == 2 ? unknown.unsqueeze(1) : unknown, std::numeric_limits<float>::quiet_NaN());
   if (mean_ == "harmonic") combine_harmonic(out);
   if (mean_ == "worst_case" || mean_ == "uncertainty_weighted") combine_ensemble(out);
   return out;

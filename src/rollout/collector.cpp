@@ -62,14 +62,18 @@ struct Spent {
   double rollout = 0, reward = 0, judge = 0, tokens = 0;
 };
 
+/// [B] of rewards [B] or [B, T].
+Tensor row_sums(const Tensor& reward, const Tensor& mask) {
+  return reward.dim() == 2 ? at::where(mask, reward, at::zeros({}, reward.options())).sum(1) : reward;
+}
+
 /// The reward of each context's most likely answer, for all rows of its group.
 void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, uint64_t seed) {
   SampleRequest request{1, seed, true, {}, 0};
   Experience answers = sample_together(slots.processes, slots.policy, contexts, request);
   Rewards rewards = score_together(slots.processes, *slots.reward, answers);
   check_rewards(rewards, answers.rows());
-  Tensor reward = rewards.value;
-  if (reward.dim() == 2) reward = at::where(answers.mask, reward, at::zeros({}, reward.options())).sum(1);
+  Tensor reward = row_sums(rewards.value, answers.mask);
   batch.extra.set(extra::greedy_reward, reward.to(at::kFloat).index_select(0, batch.group));
 }
 
@@ -215,7 +219,8 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
     if (slots.credit)
       slots.credit->assign(batch, metrics);
     else if (batch.reward.defined())
-      metrics.add("reward", batch.reward.nanmean().item<double>(), static_cast<double>(batch.rows()));
+      metrics.add("reward", row_sums(batch.reward, batch.mask).nanmean().item<double>(),
+                  static_cast<double>(batch.rows()));
     Experience chosen = batch.select(slots.selector.select(batch, metrics));
     kept += chosen.rows();
     if (chosen.rows()) parts.push_back(std::move(chosen));

@@ -53,6 +53,7 @@ json read_tokenizer_file(const std::string& directory, json& config, std::string
   std::string file = directory + "/tokenizer.json";
   where = file;
   if (file_exists(file)) return read_object(file);
+  if (!directory_exists(directory)) bad_input(directory, "there is no model directory");
   std::string vocab_file = directory + "/vocab.json", merges_file = directory + "/merges.txt";
   bool both = file_exists(vocab_file) && file_exists(merges_file);
   json vocab = both ? read_object(vocab_file) : json::object();

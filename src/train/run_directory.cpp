@@ -16,6 +16,7 @@
 #include "rft/io/files.h"
 #include "rft/io/gif.h"
 #include "rft/io/image.h"
+#include "rft/ops/groups.h"
 #include "rft/train/curves.h"
 #include "rft/train/run_files.h"
 #include "rft/train/tensorboard.h"
@@ -100,7 +101,7 @@ std::string sample_row(int64_t step, const std::string& stage, const Experience&
   Json row{{"step", step}, {"stage", stage}};
   for (const char* name : {extra::prompt, extra::completion})
     if (batch.context.has_text(name)) row[name] = batch.context.text(name).at(static_cast<size_t>(i));
-  if (batch.reward.defined()) row["reward"] = number(batch.reward[i]);
+  if (batch.reward.defined()) row["reward"] = number(ops::row_rewards(batch)[i]);
   if (batch.extra.has(extra::reward_components) && batch.extra.has_text(extra::reward_names))
     row["rewards"] = rewards_by_name(batch, i);
   if (batch.advantage.defined()) row["advantage"] = mean_advantage(batch, i);

@@ -11,6 +11,7 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
+#include "rft/ops/groups.h"
 #include "rft/policy/gathers_layers.h"
 #include "rft/rollout/spread.h"
 #include "rft/train/checkpoint.h"
@@ -404,7 +405,7 @@ void StageTrainer::evaluate(Metrics& metrics) {
     Experience answers = sample_together(processes_, *policy_, part, request);
     attach_rewards(answers, *reward_, 1.0, "eval/", metrics, processes_);
     if (at == 0) eval_images_ = answers.extra.find(extra::image);
-    auto good = answers.reward.masked_select(answers.reward.isnan().logical_not());
+    Tensor reward = ops::row_rewards(answers), good = reward.masked_select(reward.isnan().logical_not());
     rows += static_cast<double>(good.numel()), sum += good.sum(at::kDouble).item<double>();
     metrics.add("eval/completions/mean_length", answers.mask.sum(1).to(at::kDouble).mean().item<double>(),
                 static_cast<double>(part.rows()));

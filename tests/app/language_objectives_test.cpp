@@ -244,6 +244,62 @@ TEST_F(Language, AModelOfStepsIsTrainedAndThenUsed) {
   }
 }
 
+TEST_F(Language, AModelOfStepsRewardsEachStep) {
+  auto made = rft("train " +
+                  recipe("step_model", "{type: reward_model, path: " + path("data/model") + ", step_separator: ''}",
+                         rows("steps.jsonl"), "objective: {type: process_reward}") +
+                  " --quiet");
+  ASSERT_EQ(made.code, 0) << made.err;
+  auto block = [&](const std::string& how) {
+    return "{type: reward_model, path: " + path("step_model") + "/final, step_separator: ',', aggregate: " + how + "}";
+  };
+  std::string prompts = "{prompts: " + path("data/gold.jsonl") + ", eval: " + path("data/gold.jsonl") + "}";
+  std::string rest =
+      "\nobjective: {type: ppo, value_weight: 0}\nrollout: {group_size: 4, max_new_tokens: 6, "
+      "given_answers: true}\n";
+  trains_and_resumes("pure", recipe("pure", model(), prompts,
+                                    "reward: " + block("steps") +
+                                        "\ncredit: {type: reward_to_go, form: min, baseline: group}" + rest));
+  // Each answer has a step at least, and a given one three: their probabilities add up.
+  EXPECT_GT(metrics("pure").at(0).at("reward").get<double>(), 0);
+  EXPECT_TRUE(metrics("pure").at(0).contains("rewards/reward_model/mean"));
+  std::string bonus = block("progress");
+  trains_and_resumes("mrt", recipe("mrt", model(), prompts,
+                                   "reward: [{type: math_answer}, " + bonus.substr(0, bonus.size() - 1) +
+                                       ", weight: 0.5}]\ncredit: {type: reward_to_go, baseline: group}" + rest));
+  // The rises of an answer's verdict add up to its last step's probability.
+  double last = metrics("mrt").at(0).at("rewards/reward_model/mean").get<double>();
+  EXPECT_GT(last, 0);
+  EXPECT_LT(last, 1);
+  EXPECT_GT(metrics("pure").at(0).at("rewards/reward_model/mean").get<double>(), last);
+  // Texts alone have no decisions.
+  write_file(path("each.yaml"), block("steps") + "\n");
+  auto scored =
+      rft("score " + path("each.yaml") + " --data " + path("data/gold.jsonl") + " --out " + path("each.jsonl"));
+  EXPECT_NE((scored.err + read_file(path("each.jsonl"))).find("tokens of a rollout"), std::string::npos);
+}
+
+TEST_F(Language, StepsAreLearnedWithoutAnEndAndGivenAnswersBesideOwnOnes) {
+  std::string rows_of_steps = read_file(path("data/step_pairs.jsonl"));
+  EXPECT_NE(rows_of_steps.find("\"continues\": true"), std::string::npos);
+  trains_and_resumes("step_dpo", recipe("step_dpo", model(), rows("step_pairs.jsonl"), "objective: {type: dpo}"));
+  auto learned = [&](const std::string& row) {
+    write_file(path("part.jsonl"), row + "\n");
+    return rft("train " + recipe("part", model(), "{train: " + path("part.jsonl") + "}", "objective: {type: sft}") +
+               " run.output=" + path("part" + std::to_string(row.size())));
+  };
+  auto whole = learned(R"({"prompt": "1+1=", "completion": "1+1=2"})");
+  auto part = learned(R"({"prompt": "1+1=", "completion": "1+1=2", "continues": true})");
+  EXPECT_NE((whole.out + whole.err).find("eos"), std::string::npos);
+  EXPECT_NE((part.out + part.err).find("[[1+1=2]]"), std::string::npos) << part.out << part.err;
+  auto bad = learned(R"({"prompt": "1+1=", "completion": "1+1=2", "continues": "perhaps"})");
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_NE(bad.err.find("part.jsonl:1"), std::string::npos) << bad.err;
+  trains_and_resumes("gkd", recipe("gkd", model(), "{prompts: " + path("data/gold.jsonl") + "}",
+                                   "objective: {type: distillation, on_policy: true}\n"
+                                   "rollout: {group_size: 2, max_new_tokens: 6, given_answers: true}"));
+}
+
 TEST_F(Language, BadRowsOfStepsAreNamed) {
   auto message = [&](const std::string& row) {
     write_file(path("bad.jsonl"), row + "\n");

@@ -147,5 +147,48 @@ TEST_F(WeightedSumTest, AHarmonicMeanIsOfPositiveRewards) {
   EXPECT_NE(got.errors[2].find("above 0"), std::string::npos) << got.errors[2];
 }
 
+/// A reward of each decision: its column's number, NaN in the rows that `lost` names.
+class OfDecisions : public RewardModel {
+ public:
+  struct Options {
+    int64_t lost = -1;
+    void visit(OptionVisitor& v) { v.option("lost", lost, "a row that can't be judged"); }
+  };
+  explicit OfDecisions(Options options) : options_(options) {}
+  Rewards score(const Experience& batch) override {
+    Rewards out;
+    out.value = at::arange(1, batch.mask.size(1) + 1).to(at::kFloat).expand(batch.mask.sizes()).clone();
+    if (options_.lost >= 0) out.value[options_.lost].fill_(std::nan(""));
+    return out;
+  }
+
+ private:
+  Options options_;
+};
+
+TEST(WeightedSumOfDecisions, PutsRewardsOfRowsAtTheirLastDecision) {
+  registry<RewardModel>().add<OfDecisions>("of_decisions", "", "");
+  Experience batch;
+  batch.mask = at::tensor({1, 0, 1, 0, 1, 1, 1, 0}).to(at::kBool).view({2, 4});
+  batch.context.set_text(extra::completion, {"four", "no"});
+  auto sum = [&](const std::string& more, const std::string& mean) {
+    return WeightedSum(read_options<WeightedSum::Options>(Config::parse(
+                           "{mean: " + mean + ", rewards: [{type: length, form: linear, weight: 10, scale: 1}, " +
+                           "{type: of_decisions, weight: 2" + more + "}]}")))
+        .score(batch);
+  };
+  Rewards got = sum("", "arithmetic");
+  float first = 10 * got.components[0].value[0].item<float>(), second = 10 * got.components[0].value[1].item<float>();
+  EXPECT_TRUE(got.value.equal(at::tensor({2.f, 0.f, 6 + first, 0.f, 2.f, 4.f, 6 + second, 0.f}).view({2, 4})))
+      << got.value;
+  EXPECT_TRUE(got.components[1].value.equal(at::tensor({4.f, 6.f})));
+  Rewards lost = sum(", lost: 1", "arithmetic");
+  EXPECT_TRUE(std::isnan(lost.components[1].value[1].item<float>()));
+  EXPECT_EQ(lost.value[1].sum().item<float>(), second) << "what could be computed stays";
+  Rewards least = sum("", "worst_case");
+  EXPECT_TRUE(least.value.isnan().all().item<bool>());
+  EXPECT_NE(least.errors[0].find("of_decisions"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace rft

@@ -15,7 +15,10 @@ namespace rft {
 /// completion without, and the end of text after it where it was not cut off. A directory of
 /// AutoModelForSequenceClassification gives its logit; one of AutoModelForTokenClassification judges each step of the
 /// completion (parts that end with step_separator, and what follows the last) and `aggregate`s the steps' probabilities
-/// of being good. Rows are scored together, those of like length beside each other. A text longer than the model takes
+/// of being good; or, for credits that read a reward at each decision, `steps` gives them [B, T], each step's
+/// probability at its last token, and `progress` each step's probability less that of the step before (of the first:
+/// itself), how much nearer the step brought the answer; both need the tokens of a rollout, and the policy's tokenizer.
+/// Rows are scored together, those of like length beside each other. A text longer than the model takes
 /// is NaN with a message.
 class TextReward : public RewardModel {
  public:
@@ -36,10 +39,14 @@ class TextReward : public RewardModel {
   struct Text {
     int64_t row = 0;
     std::vector<int64_t> ids, ends;  ///< tokens; the places that are scored
+    std::vector<int64_t> columns;    ///< the decisions that end the steps, where each is rewarded
   };
   Text encode(const std::string& prompt, const std::string& completion, bool finished) const;
-  /// Sets `into` at the rows of the texts that `part` numbers.
+  /// Sets `into` [B], or [B, T] where each step is rewarded, at the rows of the texts that `part` numbers.
   void score_together(const std::vector<Text>& texts, const std::vector<size_t>& part, Tensor& into) const;
+  /// The decision that ends each step of row `row`; "" or what is wrong goes to `error`.
+  std::vector<int64_t> step_columns(const Experience& batch, int64_t row, std::string& error) const;
+  bool each_step() const { return options_.aggregate == "steps" || options_.aggregate == "progress"; }
   double aggregated(const std::vector<double>& steps) const;
 
   Options options_;

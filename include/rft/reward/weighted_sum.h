@@ -11,6 +11,10 @@ namespace rft {
 /// sum_k weight_k r_k over the rewards that could be computed (TRL's nansum); NaN where none could. A reward that
 /// throws is NaN for all its rows, with its message in `errors`. A recipe's `reward:` list is one of these.
 ///
+/// Where a reward gives a value to each decision [B, T] so does the sum: the others' stand at each row's last decision.
+/// A row of which one decision is NaN is a row whose reward could not be computed. Components are the rows' sums [B].
+/// Means other than the arithmetic take one value a row.
+///
 /// `mean: harmonic`: sum_k weight_k / sum_k (weight_k / r_k), which no one reward can raise alone (with two weights
 /// lambda and 1 - lambda RPO's lambda-harmonic reward, Miao et al. 2024, arXiv:2407.12164). NaN where a reward that
 /// weighs something is NaN or not above 0.
@@ -41,6 +45,7 @@ class WeightedSum : public RewardModel {
     double weight;
     std::unique_ptr<RewardModel> model;
   };
+  Rewards score_part(const Part& part, const Experience& batch) const;
   void combine_harmonic(Rewards& out) const;
   void combine_ensemble(Rewards& out) const;
   std::vector<Part> parts_;
