@@ -30,8 +30,7 @@ void fill_peft_tensors(const NamedTargets& targets, const std::map<std::string, 
       copies.emplace_back(target, found->second);
   }
   for (const auto& [name, value] : tensors)
-    if (!used.count(name))
-      problems.push_back("'" + name + "' belongs to no adapter and to no module of modules_to_save");
+    if (!used.count(name)) problems.push_back("'" + name + "' belongs to no adapter");
   if (!problems.empty()) bad_input(where, "the tensors do not fit the adapters: ", join(problems, "; "));
   at::NoGradGuard no_grad;
   for (auto& [target, value] : copies) target.copy_(value);
