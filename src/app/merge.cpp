@@ -20,46 +20,41 @@ struct MergeArguments {
   std::string adapter, base, out, dtype = "float32";
 };
 
-void merge_language_model(const MergeArguments& arguments) {
-  CausalLm::Options options;
+/// A policy's options; adapters name their base, unless --base does.
+template <class Model>
+typename Model::Options options_of(const MergeArguments& arguments) {
+  typename Model::Options options;
   options.path = arguments.adapter, options.dtype = arguments.dtype;
   if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
-  CausalLm policy(options);
+  return options;
+}
+
+template <class Model>
+void merge_and_save(Model& policy, const MergeArguments& arguments) {
   policy.merge_adapters();
   policy.save(arguments.out);
 }
 
-void merge_seq2seq_model(const MergeArguments& arguments) {
-  Seq2SeqLm::Options options;
-  options.path = arguments.adapter, options.dtype = arguments.dtype;
-  if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
-  Seq2SeqLm policy(options);
-  policy.merge_adapters();
-  policy.save(arguments.out);
+template <class Model>
+void merge_model(const MergeArguments& arguments) {
+  Model policy(options_of<Model>(arguments));
+  merge_and_save(policy, arguments);
 }
 
 /// A classifier's adapters hold a head that its base model need not have.
 void merge_reward_model(const MergeArguments& arguments, const std::string& task) {
-  TextScorer::Options options;
-  options.path = arguments.adapter, options.dtype = arguments.dtype;
-  if (!arguments.base.empty()) options.path = arguments.base, options.adapter = arguments.adapter;
-  TextScorer policy(options);
+  TextScorer policy(options_of<TextScorer>(arguments));
   Needs needs;
   needs.score = true;
   needs.data = task == "TOKEN_CLS" ? Needs::Data::steps : Needs::Data::pairs;
   policy.prepare(needs, 0);
-  policy.merge_adapters();
-  policy.save(arguments.out);
+  merge_and_save(policy, arguments);
 }
 
 void merge_image_model(const MergeArguments& arguments) {
   if (arguments.base.empty())
     bad_input("--base", "the file of an image model's adapters does not say what they are for: name its directory");
-  Diffusion::Options options;
-  options.path = arguments.base, options.adapter = arguments.adapter, options.dtype = arguments.dtype;
-  Diffusion policy(options);
-  policy.merge_adapters();
-  policy.save(arguments.out);
+  merge_model<Diffusion>(arguments);
 }
 
 void run_merge(const MergeArguments& arguments) {
@@ -77,9 +72,9 @@ void run_merge(const MergeArguments& arguments) {
   else if (task == "SEQ_CLS" || task == "TOKEN_CLS")
     merge_reward_model(arguments, task);
   else if (task == "SEQ_2_SEQ_LM")
-    merge_seq2seq_model(arguments);
+    merge_model<Seq2SeqLm>(arguments);
   else
-    merge_language_model(arguments);
+    merge_model<CausalLm>(arguments);
   std::fprintf(stderr, "merged %s into %s\n", from.c_str(), to.c_str());
 }
 

@@ -48,7 +48,7 @@ StageModel model_of(const StageConfig& stage) {
   StageModel out;
   OptionReader policy(stage.policy), rollout(stage.rollout_block);
   out.policy.visit(policy), out.rollout.visit(rollout);
-  std::string path = is_adapter_directory(out.policy.path) ? adapter_base(out.policy.path) : out.policy.path;
+  std::string path = model_directory(out.policy.path);
   out.policy.use_lora |= path != out.policy.path || !out.policy.adapter.empty();
   std::string file = path + "/config.json";
   if (!file_exists(file)) bad_input(file, "a plan needs the model's config.json (its weights are not read)");

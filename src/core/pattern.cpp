@@ -1,37 +1,14 @@
 #include "rft/core/pattern.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <algorithm>
 #include <cctype>
 #include <set>
 
+#include "core/pcre2_memory.h"
 #include "rft/core/error.h"
 
 namespace rft {
 namespace {
-
-constexpr uint32_t kHeapLimitKiB = 16 * 1024;
-constexpr size_t kStackAtFirst = 32 * 1024, kStackLimit = 16 * 1024 * 1024;
-
-std::string pcre2_text(int code) {
-  PCRE2_UCHAR text[256];
-  pcre2_get_error_message(code, text, sizeof text);
-  return reinterpret_cast<const char*>(text);
-}
-
-/// What a thread needs to match.
-struct MatchMemory {
-  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
-  pcre2_match_context* limits = pcre2_match_context_create(nullptr);
-  pcre2_jit_stack* stack = pcre2_jit_stack_create(kStackAtFirst, kStackLimit, nullptr);
-  MatchMemory() {
-    pcre2_set_heap_limit(limits, kHeapLimitKiB);
-    pcre2_jit_stack_assign(limits, nullptr, stack);
-  }
-  ~MatchMemory() { pcre2_match_data_free(data), pcre2_match_context_free(limits), pcre2_jit_stack_free(stack); }
-};
 
 using CompiledPattern = std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>;
 
@@ -43,7 +20,7 @@ CompiledPattern compiled(const std::string& pattern, const std::string& shown, c
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options, &error, &offset, nullptr),
       &pcre2_code_free);
   if (!code)
-    bad_input(where, "'", shown, "' is no regular expression: ", pcre2_text(error), " at character ",
+    bad_input(where, "'", shown, "' is no regular expression: ", pcre2_message(error), " at character ",
               std::min(offset, shown.size()));
   pcre2_jit_compile(code.get(), jit);  // where it can't, pcre2_match interprets
   return code;
@@ -51,11 +28,11 @@ CompiledPattern compiled(const std::string& pattern, const std::string& shown, c
 
 /// pcre2_match's answer: at least 0, no match or a partial one.
 int matched(const pcre2_code* code, std::string_view text, uint32_t options, uint32_t steps) {
-  static thread_local MatchMemory memory;
-  pcre2_set_match_limit(memory.limits, steps);
-  int rc =
-      pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, options, memory.data, memory.limits);
-  if (rc < 0 && rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_PARTIAL) run_failed("regex", pcre2_text(rc));
+  static thread_local Pcre2Memory memory(16 << 20, 16 << 10);
+  pcre2_set_match_limit(memory.context, steps);
+  int rc = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, options, memory.data,
+                       memory.context);
+  if (rc < 0 && rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_PARTIAL) run_failed("regex", pcre2_message(rc));
   return rc;
 }
 

@@ -42,6 +42,7 @@ void Decoder::train_whole(const std::vector<std::string>& modules, const std::st
   if (base_) bad_input(where, "the model has modules that are trained whole already");
   DecoderWeights copies = weights_;
   std::vector<std::string> unused = modules;
+  const auto to = replaceable(copies), from = replaceable(weights_);
   at::NoGradGuard no_grad;
   for (const TensorPlace& place : all_places(config_, weights_)) {
     const std::string module = module_of(place.name);
@@ -50,7 +51,6 @@ void Decoder::train_whole(const std::vector<std::string>& modules, const std::st
     std::erase_if(unused, named);
     bool head = place.name == "lm_head.weight" || place.name.starts_with("score.");
     bool found = false;
-    auto to = replaceable(copies), from = replaceable(weights_);
     for (size_t i = 0; i < from.size(); ++i) {
       bool heads = from[i] == &weights_.head || from[i] == &weights_.head_bias;
       if (!from[i]->is_same(place.place) || heads != head) continue;  // a tied head and the embedding are one tensor

@@ -32,6 +32,21 @@ std::string adapter_base(const std::string& directory) {
             "'");
 }
 
+std::string model_directory(const std::string& directory) {
+  return is_adapter_directory(directory) ? adapter_base(directory) : directory;
+}
+
+void follow_adapter(std::string& path, std::string& adapter, LoraConfig& lora, bool& use_lora) {
+  if (is_adapter_directory(path)) {
+    if (!adapter.empty()) bad_input("policy.path", "'", path, "' is an adapter directory itself");
+    adapter = path;
+    path = adapter_base(path);
+  }
+  if (adapter.empty()) return;
+  lora = read_adapter_config(adapter);
+  use_lora = true;
+}
+
 std::string adapter_task(const std::string& directory) {
   auto task = read_config(directory).value("task_type", nlohmann::json());
   return task.is_string() ? task.get<std::string>() : "";

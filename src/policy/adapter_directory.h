@@ -12,6 +12,11 @@ bool is_adapter_directory(const std::string& directory);
 /// The model directory an adapter belongs to; a relative path is taken from the working directory, then from the
 /// adapter's own. Throws UserError where there is none.
 std::string adapter_base(const std::string& directory);
+/// The same, of any directory: that of the model itself where it holds no adapter.
+std::string model_directory(const std::string& directory);
+/// Of a policy's options: where `path` is an adapter's it becomes that of its base model, and `adapter` its own; what
+/// `adapter` says replaces `lora`. Throws UserError where both name adapters.
+void follow_adapter(std::string& path, std::string& adapter, LoraConfig& lora, bool& use_lora);
 /// PEFT's task_type, "CAUSAL_LM" or such; "" where it says none.
 std::string adapter_task(const std::string& directory);
 /// adapter_config.json. Throws UserError on what is not LoRA or is not implemented (bias).

@@ -104,12 +104,7 @@ CausalLm::CausalLm(Options options) : CausalLm(std::move(options), nullptr) {
 }
 
 /// The path of an adapter is that of its base model and its own.
-void CausalLm::read_adapters() {
-  if (!is_adapter_directory(options_.path)) return;
-  if (!options_.adapter.empty()) bad_input("policy.path", "'", options_.path, "' is an adapter directory itself");
-  options_.adapter = options_.path;
-  options_.path = adapter_base(options_.path);
-}
+void CausalLm::read_adapters() { follow_adapter(options_.path, options_.adapter, options_.lora, options_.use_lora); }
 
 CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
     : decoder_(std::move(decoder)), options_(std::move(options)) {
@@ -120,10 +115,6 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
   if (tokenizer_.size() > decoder_->config().vocab_size)
     bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ",
               decoder_->config().vocab_size);
-  if (!options_.adapter.empty()) {
-    options_.lora = read_adapter_config(options_.adapter);
-    options_.use_lora = true;
-  }
   if (!options_.reference.empty()) {
     if (options_.sync_reference) bad_input("policy.sync_reference", "a `reference` of its own does not move");
     reference();  // whatever is wrong with it is said before any work is done

@@ -59,7 +59,7 @@ Evaluation nothing_decided(const Experience& batch, const Needs& needs, const at
 }  // namespace
 
 bool is_seq2seq_directory(const std::string& directory) {
-  const std::string file = (is_adapter_directory(directory) ? adapter_base(directory) : directory) + "/config.json";
+  const std::string file = model_directory(directory) + "/config.json";
   return file_exists(file) && is_seq2seq(read_text(file), file);
 }
 
@@ -79,14 +79,7 @@ namespace {
 
 /// The path of an adapter is that of its base model and its own.
 Seq2SeqLm::Options with_base(Seq2SeqLm::Options options) {
-  if (is_adapter_directory(options.path)) {
-    if (!options.adapter.empty()) bad_input("policy.path", "'", options.path, "' is an adapter directory itself");
-    options.adapter = options.path;
-    options.path = adapter_base(options.path);
-  }
-  if (options.adapter.empty()) return options;
-  options.lora = read_adapter_config(options.adapter);
-  options.use_lora = true;
+  follow_adapter(options.path, options.adapter, options.lora, options.use_lora);
   return options;
 }
 

@@ -1,11 +1,9 @@
 #include "text/regex.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <algorithm>
 #include <cctype>
 
+#include "core/pcre2_memory.h"
 #include "rft/core/error.h"
 #include "text/unicode_tables.h"
 #include "text/utf8.h"
@@ -15,26 +13,8 @@ namespace {
 
 constexpr size_t kMaxPattern = 1 << 16;
 
-std::string pcre2_message(int code) {
-  PCRE2_UCHAR text[256];
-  pcre2_get_error_message(code, text, sizeof text);
-  return reinterpret_cast<const char*>(text);
-}
-
-/// What a thread needs to match; made once a thread.
-struct Scratch {
-  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
-  pcre2_match_context* context = pcre2_match_context_create(nullptr);
-  pcre2_jit_stack* stack = pcre2_jit_stack_create(32 << 10, 4 << 20, nullptr);
-  Scratch() {
-    pcre2_jit_stack_assign(context, nullptr, stack);
-    pcre2_set_heap_limit(context, 256 << 10);  // KiB
-  }
-  ~Scratch() { pcre2_match_data_free(data), pcre2_match_context_free(context), pcre2_jit_stack_free(stack); }
-};
-
-Scratch& scratch() {
-  static thread_local Scratch instance;
+Pcre2Memory& scratch() {
+  static thread_local Pcre2Memory instance(4 << 20, 256 << 10);
   return instance;
 }
 
@@ -86,7 +66,7 @@ struct Regex::Code {
 
   /// False where there is no match at or after `from`.
   bool find(std::string_view subject, size_t from, uint32_t options, size_t& begin, size_t& end) const {
-    Scratch& s = scratch();
+    Pcre2Memory& s = scratch();
     auto text = reinterpret_cast<PCRE2_SPTR>(subject.data());
     options |= PCRE2_NO_UTF_CHECK;
     int rc = pcre2_match(code, text, subject.size(), from, options, s.data, s.context);
