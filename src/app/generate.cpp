@@ -20,7 +20,7 @@ namespace rft::app {
 namespace {
 
 struct GenerateArguments {
-  std::string model, prompts, out, dtype = "float32", device = "cpu";
+  std::string model, prompts, out, dtype = "float32", device = "cpu", quantize;
   int64_t samples = 1;
   uint64_t seed = 0;
   bool quiet = false, json = false;
@@ -78,9 +78,9 @@ void run_generate(const GenerateArguments& arguments) {
   options.path = arguments.model;
   options.dtype = arguments.dtype;
   if constexpr (std::is_same_v<Model, CausalLm>) {
-    options.device = arguments.device;
-  } else if (arguments.device != "cpu") {
-    bad_input("--device", "encoder-decoder models are computed on the cpu; got ", arguments.device);
+    options.device = arguments.device, options.quantize = arguments.quantize;
+  } else if (arguments.device != "cpu" || !arguments.quantize.empty()) {
+    bad_input("--device", "encoder-decoder models are computed on the cpu, in the type of --dtype");
   }
   const Model policy(options);
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);
@@ -147,6 +147,8 @@ void add_generate(CLI::App& program) {
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->capture_default_str();
+  command->add_option("--quantize", arguments->quantize, "keep linear layers in 8 or 4 bits a number: int8, nf4")
+      ->check(CLI::IsMember({"int8", "nf4"}));
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   add_sampler_options(*command, arguments->sampler);
   CLI::Option* regex =

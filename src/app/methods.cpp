@@ -224,6 +224,12 @@ const std::vector<Method>& methods() {
        "policy: {type: diffusion}\nobjective: {type: ppo, value_weight: 0, clip_low: 1.0e-4}", "digits_ddpo.yaml"},
       {"Images", "Flow-GRPO", "arXiv:2505.05470", "steps of the flow's SDE as decisions",
        "policy: {type: flow}\nobjective: {type: grpo, variant: grpo, clip_low: 1.0e-4, kl_weight: 0.04}", ""},
+      {"Images", "MixGRPO", "arXiv:2507.21802", "steps in a sliding window as decisions, the others deterministic",
+       "policy: {type: flow}\nrollout: {window: {size: 4, move: slide, every: 25}}\nobjective: {type: grpo, variant: "
+       "grpo}",
+       ""},
+      {"Images", "Flow-GRPO-Fast", "arXiv:2505.05470", "a window of two steps, at random, as decisions",
+       "policy: {type: flow}\nrollout: {window: {size: 2, move: random}}\nobjective: {type: grpo, variant: grpo}", ""},
       {"Images", "D3PO", "arXiv:2311.13231", "DPO of denoising steps",
        "policy: {type: diffusion}\nobjective: {type: dpo}\nselect: {type: best_worst}", ""},
       {"Images", "DRaFT, AlignProp", "arXiv:2309.17400", "the reward's gradient through the last steps",

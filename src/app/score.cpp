@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "app/load_reward.h"
+#include "policy/row_image.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
@@ -20,8 +21,27 @@ struct ScoreArguments {
   std::string file, data, out;
 };
 
+/// The rows' pictures [N, 3, H, W] in [0, 1], which must have one size.
+Tensor pictures(const Rows& rows) {
+  std::vector<Tensor> out;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    out.push_back(row_image(rows, i, extra::image));
+    if (out.back().sizes() != out.front().sizes())
+      bad_input(rows.where(i), "`image` must be ", out.front().size(2), " x ", out.front().size(1),
+                " pixels, as the first row's is; ", rows.string(i, extra::image), " is ", out.back().size(2), " x ",
+                out.back().size(1));
+  }
+  return at::stack(out);
+}
+
+/// Rows of texts (`completion`), or without these of pictures (`image`).
 Experience scored_rows(const Rows& rows) {
   Experience batch;
+  if (rows.has(0, extra::completion) || !rows.has(0, extra::image)) {
+    for (int64_t i = 0; i < rows.size(); ++i) rows.string(i, extra::completion);  // a text, not a number or null
+  } else {
+    batch.extra.set(extra::image, pictures(rows));
+  }
   batch.context = rows.columns();
   if (!batch.context.has_text(extra::prompt))
     batch.context.set_text(extra::prompt, std::vector<std::string>(rows.size()));
@@ -45,7 +65,6 @@ std::string out_line(const std::string& row, const Rewards& rewards, int64_t i) 
 void run_score(const ScoreArguments& arguments) {
   auto reward = load_reward(arguments.file);
   Rows rows = Rows::load(arguments.data);
-  for (int64_t i = 0; i < rows.size(); ++i) rows.string(i, extra::completion);  // a text, not a number or null
   for (const auto& column : reward->columns()) rows.require(column);
   Rewards rewards = reward->score(scored_rows(rows));
   std::string out;
@@ -57,13 +76,17 @@ void run_score(const ScoreArguments& arguments) {
 
 void add_score(CLI::App& program) {
   auto arguments = std::make_shared<ScoreArguments>();
-  auto* command = program.add_subcommand("score", "run rewards on given completions");
+  auto* command = program.add_subcommand("score", "run rewards on given completions or pictures");
   command->footer(
       "Example: rft score reward.yaml --data completions.jsonl --out scored.jsonl\n"
+      "A row of --data is {\"completion\": TEXT} or, without that, {\"image\": FILE.png}, and what the rewards read of "
+      "it.\n"
       "reward.yaml is a recipe, or just its `reward:` block. A reward that could not be computed is null, with the\n"
       "reason in \"error\".");
   command->add_option("REWARD", arguments->file, "the rewards, a YAML file")->required();
-  command->add_option("--data", arguments->data, "rows with \"completion\" and what the rewards read (.jsonl)")
+  command
+      ->add_option("--data", arguments->data,
+                   "rows with \"completion\" or \"image\" and what the rewards read (.jsonl)")
       ->required();
   command->add_option("--out", arguments->out, "the rows with \"reward\" and \"components\"")->required();
   command->callback([arguments] { run_score(*arguments); });

@@ -20,7 +20,7 @@ namespace rft::app {
 namespace {
 
 struct ServeArguments {
-  std::string model, host = "127.0.0.1", name, api_key, dtype = "float32", device = "cpu";
+  std::string model, host = "127.0.0.1", name, api_key, dtype = "float32", device = "cpu", quantize;
   int64_t port = 8000, batch_size = 0, max_new_tokens = 4096, most_waiting = 256;
   uint64_t seed = 0;
 };
@@ -167,7 +167,7 @@ void listen(const ServeArguments& arguments, CompletionService& service) {
 void serve(ServeArguments arguments) {
   CausalLm::Options options;
   options.path = arguments.model, options.dtype = arguments.dtype;
-  options.device = arguments.device;
+  options.device = arguments.device, options.quantize = arguments.quantize;
   const CausalLm policy(options);
   while (arguments.model.size() > 1 && arguments.model.ends_with('/')) arguments.model.pop_back();
   if (arguments.name.empty()) arguments.name = arguments.model.substr(arguments.model.rfind('/') + 1);
@@ -201,6 +201,8 @@ void add_serve(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--name", arguments->name, "what requests call the model; the directory's name where not given");
   command->add_option("--api-key", arguments->api_key, "what requests must carry as their bearer token");
+  command->add_option("--quantize", arguments->quantize, "keep linear layers in 8 or 4 bits a number: int8, nf4")
+      ->check(CLI::IsMember({"int8", "nf4"}));
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", arguments->dtype, "what weights are kept in")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))

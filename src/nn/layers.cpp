@@ -8,6 +8,7 @@
 #include "rft/core/error.h"
 #include "rft/core/text.h"
 #include "rft/ops/linear.h"
+#include "rft/ops/quantized.h"
 
 namespace rft {
 
@@ -20,19 +21,24 @@ Tensor apply_rows(const Linear& linear, const Tensor& x, bool adapters) {
     for (const Adapter& adapter : linear.adapters)
       additions.push_back({adapter.a, adapter.b, adapter.first, adapter.scale});
   Tensor gains = adapters ? column_gains(linear) : Tensor();
-  if (!gains.defined()) return ops::linear(x, linear.weight, linear.bias, additions);
-  Tensor y = ops::linear(x, linear.weight, {}, additions).mul(gains);
+  if (!gains.defined()) return ops::linear(x, linear.weight, linear.bias, additions, linear.scale);
+  Tensor y = ops::linear(x, linear.weight, {}, additions, linear.scale).mul(gains);
   return linear.bias.defined() ? y.add(linear.bias) : y;
 }
 
 }  // namespace
 
-Tensor dora_gain(const Tensor& weight, const Adapter& adapter) {
+Tensor Linear::rows(int64_t first, int64_t count, at::ScalarType type) const {
+  Tensor part = weight.narrow(0, first, count);
+  return scale.defined() ? ops::dequantize(part, scale.narrow(0, first, count), type) : part.to(type);
+}
+
+Tensor dora_gain(const Linear& linear, const Adapter& adapter) {
   Tensor length;
   {
     at::NoGradGuard no_grad;
-    at::ScalarType type = weight.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    Tensor rows = weight.narrow(0, adapter.first, adapter.rows).to(type);
+    at::ScalarType type = linear.weight.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    Tensor rows = linear.rows(adapter.first, adapter.rows, type);
     length = rows.addmm(adapter.b.to(type), adapter.a.to(type), 1, adapter.scale).norm(2, 1);
   }
   return adapter.magnitude.div(length);
@@ -44,13 +50,13 @@ Tensor column_gains(const Linear& linear) {
   std::vector<Tensor> parts;
   int64_t at = 0;
   auto ones_up_to = [&](int64_t end) {
-    if (end > at) parts.push_back(at::ones({end - at}, linear.weight.options().requires_grad(false)));
+    if (end > at) parts.push_back(at::ones({end - at}, linear.adapters[0].a.options().requires_grad(false)));
     at = end;
   };
   for (const Adapter& adapter : linear.adapters) {
     if (!has_magnitude(adapter)) continue;
     ones_up_to(adapter.first);
-    parts.push_back(dora_gain(linear.weight, adapter).to(linear.weight.scalar_type()));
+    parts.push_back(dora_gain(linear, adapter).to(adapter.a.scalar_type()));
     at += adapter.rows;
   }
   ones_up_to(linear.weight.size(0));

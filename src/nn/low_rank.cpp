@@ -98,10 +98,11 @@ void add_adapters(Weights& weights, const LoraPlan& plan, uint64_t seed) {
 void merge_adapters(Linear& linear) {
   at::NoGradGuard no_grad;
   for (const Adapter& adapter : linear.adapters) {
+    if (linear.scale.defined()) run_failed("merge", adapter.module, " is quantized: nothing can be added to it");
     Tensor rows = linear.weight.narrow(0, adapter.first, adapter.rows);
     at::ScalarType type = rows.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     Tensor merged = rows.to(type).addmm(adapter.b.to(type), adapter.a.to(type), 1, adapter.scale);
-    if (adapter.magnitude.defined()) merged = merged.mul(dora_gain(linear.weight, adapter).to(type).unsqueeze(1));
+    if (adapter.magnitude.defined()) merged = merged.mul(dora_gain(linear, adapter).to(type).unsqueeze(1));
     rows.copy_(merged);
   }
   linear.adapters.clear();

@@ -12,7 +12,10 @@ struct LinearArgs {
   const float* x;  ///< [rows, in], `x_stride` apart
   int64_t rows, x_stride, in;
   const float* weight_float;      ///< [out, in]; else
-  const uint16_t* weight_bfloat;  ///< [out, in] bfloat16
+  const uint16_t* weight_bfloat;  ///< [out, in] bfloat16; else
+  const int8_t* weight_int8;      ///< [out, in] codes, with scale [out]; else
+  const uint8_t* weight_nf4;      ///< [out, in / 2] codes, with scale [out, in / 64]
+  const float* scale;
   const float* bias;              ///< [out] or null
   float* y;                       ///< [rows, out], `y_stride` apart
   int64_t y_stride;

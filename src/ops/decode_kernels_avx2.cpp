@@ -1,5 +1,7 @@
 /// The decoding kernels for AVX2 with FMA.
 #ifdef __x86_64__
+#include <immintrin.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -1,5 +1,7 @@
 /// The decoding kernels for AVX-512.
 #ifdef __x86_64__
+#include <immintrin.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>

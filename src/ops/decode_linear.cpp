@@ -4,19 +4,42 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "ops/decode_kernels.h"
 #include "rft/core/error.h"
+#include "rft/ops/quantized.h"
 
 namespace rft::ops {
 
-MatrixView MatrixView::of(const Tensor& weight) {
-  const bool known = weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16;
-  if (!known || weight.dim() != 2 || !weight.is_contiguous() || !weight.device().is_cpu()) {
-    run_failed("decode_linear", "a weight is a contiguous [out, in] float32 or bfloat16 tensor on the CPU; got ",
-               weight.toString(), " ", weight.sizes());
+namespace {
+
+std::optional<MatrixView::Numbers> numbers_of(const Tensor& weight, const Tensor& scale) {
+  if (scale.defined() != is_quantized(weight)) return std::nullopt;
+  switch (weight.scalar_type()) {
+    case at::kFloat:
+      return MatrixView::Numbers::float32;
+    case at::kBFloat16:
+      return MatrixView::Numbers::bfloat16;
+    case at::kChar:
+      return MatrixView::Numbers::int8;
+    case at::kByte:
+      return MatrixView::Numbers::nf4;
+    default:
+      return std::nullopt;
   }
-  return {weight.const_data_ptr(), weight.scalar_type() == at::kBFloat16, weight.size(0), weight.size(1)};
+}
+
+}  // namespace
+
+MatrixView MatrixView::of(const Tensor& weight, const Tensor& scale) {
+  const auto numbers = numbers_of(weight, scale);
+  if (!numbers || weight.dim() != 2 || !weight.is_contiguous() || !weight.device().is_cpu()) {
+    run_failed("decode_linear", "a weight is a contiguous [out, in] float32 or bfloat16 tensor on the CPU, or codes ",
+               "and their scale; got ", weight.toString(), " ", weight.sizes());
+  }
+  return {weight.const_data_ptr(), *numbers, weight.size(0), columns(weight),
+          scale.defined() ? scale.const_data_ptr<float>() : nullptr};
 }
 
 namespace {
@@ -39,11 +62,21 @@ void decode_linear(const float* x, int64_t x_stride, int64_t rows, const MatrixV
   if (rows == 0) return;
   LinearArgs args{};
   args.x = x, args.rows = rows, args.x_stride = x_stride, args.in = weight.in;
-  if (weight.bfloat16) {
-    args.weight_bfloat = static_cast<const uint16_t*>(weight.data);
-  } else {
-    args.weight_float = static_cast<const float*>(weight.data);
+  switch (weight.numbers) {
+    case MatrixView::Numbers::float32:
+      args.weight_float = static_cast<const float*>(weight.data);
+      break;
+    case MatrixView::Numbers::bfloat16:
+      args.weight_bfloat = static_cast<const uint16_t*>(weight.data);
+      break;
+    case MatrixView::Numbers::int8:
+      args.weight_int8 = static_cast<const int8_t*>(weight.data);
+      break;
+    case MatrixView::Numbers::nf4:
+      args.weight_nf4 = static_cast<const uint8_t*>(weight.data);
+      break;
   }
+  args.scale = weight.scale;
   args.bias = bias, args.y = y, args.y_stride = y_stride, args.add = add;
   if (args.weight_float && rows >= decode_kernels().library_rows) return library_linear(args, weight.out);
   const auto kernel = decode_kernels().linear;

@@ -6,6 +6,7 @@
 
 #include "ops/decode_kernels.h"
 #include "ops/decode_simd.h"
+#include "ops/quantized_rows.h"
 
 namespace rft::ops {
 namespace {
@@ -60,6 +61,7 @@ RFT_INLINE void write_tile(const LinearArgs& a, const float* tile, int outputs, 
     float* y = a.y + m * a.y_stride + first;
     for (int r = 0; r < outputs; ++r) {
       float value = tile[r * rows + m];
+      if (a.weight_int8) value *= a.scale[first + r];
       if (a.bias) value += a.bias[first + r];
       y[r] = a.add ? y[r] + value : value;
     }
@@ -149,10 +151,13 @@ RFT_INLINE void write_transposed(const LinearArgs& a, const float* tile, int64_t
 #pragma GCC unroll 16
     for (int r = 0; r < kLanes; ++r) part[r] = load(tile + (r * V + v) * kLanes);
     transpose(part);
+    const Vec scale = !a.weight_int8      ? splat(1)
+                      : outputs == kLanes ? load(a.scale + first)
+                                          : load_some(a.scale + first, outputs, 0);
     const Vec bias = !a.bias ? Vec{} : outputs == kLanes ? load(a.bias + first) : load_some(a.bias + first, outputs, 0);
     for (int64_t m = 0; m < std::min<int64_t>(kLanes, rows - v * kLanes); ++m) {
       float* y = a.y + (row0 + v * kLanes + m) * a.y_stride + first;
-      const Vec value = part[m] + bias;
+      const Vec value = part[m] * scale + bias;
       if (outputs == kLanes) {
         store(y, a.add ? load(y) + value : value);
       } else {
@@ -162,10 +167,23 @@ RFT_INLINE void write_transposed(const LinearArgs& a, const float* tile, int64_t
   }
 }
 
-/// Weight rows [o, o + count) as float32.
+/// Weight rows [o, o + count) as float32; those of int8 without their scale.
 RFT_INLINE const float* float_rows(const LinearArgs& a, int64_t o, int64_t count, std::vector<float>& buffer) {
   if (a.weight_float) return a.weight_float + o * a.in;
   buffer.resize(static_cast<size_t>(kLanes * a.in));
+  if (a.weight_int8) {
+    const int8_t* codes = a.weight_int8 + o * a.in;
+    const int64_t numbers = count * a.in;
+    int64_t k = 0;
+    for (; k + kLanes <= numbers; k += kLanes) store(buffer.data() + k, load(codes + k));
+    for (; k < numbers; ++k) buffer[static_cast<size_t>(k)] = widen(codes[k]);
+    return buffer.data();
+  }
+  if (a.weight_nf4) {
+    for (int64_t r = 0; r < count; ++r)
+      unpack_nf4(a.weight_nf4 + (o + r) * a.in / 2, a.scale + (o + r) * (a.in / 64), a.in, buffer.data() + r * a.in);
+    return buffer.data();
+  }
   const uint16_t* from = a.weight_bfloat + o * a.in;
   const int64_t n = count * a.in;
   int64_t i = 0;
@@ -240,10 +258,23 @@ void outer_linear(const LinearArgs& a, int64_t first, int64_t last) {
   }
 }
 
+/// Few rows of x, nf4 codes: some weight rows at a time are unpacked, and stay in the cache.
+void dot_unpacked(const LinearArgs& a, int64_t first, int64_t last) {
+  static thread_local std::vector<float> unpacked;
+  for (int64_t o = first; o < last; o += kLanes) {
+    const int64_t count = std::min<int64_t>(kLanes, last - o);
+    LinearArgs part = a;
+    part.y = a.y + o, part.bias = a.bias ? a.bias + o : nullptr;
+    dot_linear(part, float_rows(a, o, count, unpacked), 0, count);
+  }
+}
+
 void linear(const LinearArgs& a, int64_t first, int64_t last) {
   if (a.rows > kDotRows) return outer_linear(a, first, last);
   if (a.weight_float) return dot_linear(a, a.weight_float, first, last);
-  dot_linear(a, a.weight_bfloat, first, last);
+  if (a.weight_bfloat) return dot_linear(a, a.weight_bfloat, first, last);
+  if (a.weight_int8) return dot_linear(a, a.weight_int8, first, last);
+  dot_unpacked(a, first, last);
 }
 
 }  // namespace

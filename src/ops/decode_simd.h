@@ -35,7 +35,25 @@ RFT_INLINE Vec load(const uint16_t* p) {
   return (Vec)(__builtin_convertvector(half, WordVec) << 16);
 }
 
+RFT_INLINE Vec load(const int8_t* p) {
+#if RFT_LANES == 16
+  __m128i codes;
+  std::memcpy(&codes, p, 16);
+  return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+#elif RFT_LANES == 8
+  int64_t codes;
+  std::memcpy(&codes, p, 8);
+  return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(codes)));
+#else
+  Vec v;
+  for (int i = 0; i < kLanes; ++i) v[i] = static_cast<float>(p[i]);
+  return v;
+#endif
+}
+
 RFT_INLINE float widen(float x) { return x; }
+
+RFT_INLINE float widen(int8_t x) { return static_cast<float>(x); }
 
 RFT_INLINE float widen(uint16_t x) {
   const uint32_t word = uint32_t{x} << 16;

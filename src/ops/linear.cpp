@@ -5,6 +5,7 @@
 
 #include "ops/gemm.h"
 #include "ops/matmul.h"
+#include "rft/ops/quantized.h"
 
 namespace rft::ops {
 namespace {
@@ -22,11 +23,14 @@ Tensor product(const Tensor& a, const Tensor& b, double scale = 1, const Tensor&
 /// `pairs` holds a and b of every addition; the additions say where they go.
 struct FastLinear : torch::autograd::Function<FastLinear> {
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& weight, at::TensorList pairs,
-                          const std::optional<Variable>& bias, const std::vector<LowRank>& additions) {
-    variable_list saved{x, weight};
+                          const std::optional<Variable>& bias, const std::vector<LowRank>& additions,
+                          const std::optional<Variable>& codes_scale) {
+    const Tensor weight_scale = codes_scale.value_or(Tensor());
+    variable_list saved{x, weight, weight_scale};
     std::vector<int64_t> first;
     std::vector<double> scale;
-    Tensor y = product(x, weight.t(), 1, bias ? bias->contiguous() : Tensor());
+    const Tensor dense = dequantize(weight, weight_scale, x.scalar_type());
+    Tensor y = product(x, dense.t(), 1, bias ? bias->contiguous() : Tensor());
     for (const LowRank& add : additions) {
       Tensor low = product(x, add.a.t());
       matmul_into(y.narrow(1, add.first, add.b.size(0)), low, add.b.t(), add.scale, /*add=*/true);
@@ -45,11 +49,11 @@ struct FastLinear : torch::autograd::Function<FastLinear> {
     auto first = context->saved_data["first"].toIntVector();
     auto scale = context->saved_data["scale"].toDoubleVector();
     const Tensor &x = saved[0], &weight = saved[1], dy = gradients[0].contiguous();
-    variable_list out(2 + 2 * first.size() + 2);
-    if (context->needs_input_grad(0)) out[0] = product(dy, weight);
+    variable_list out(2 + 2 * first.size() + 3);
+    if (context->needs_input_grad(0)) out[0] = product(dy, dequantize(weight, saved[2], dy.scalar_type()));
     if (context->needs_input_grad(1)) out[1] = product(dy.t(), x);
     for (size_t i = 0; i < first.size(); ++i) {
-      const Tensor &a = saved[2 + 3 * i], &b = saved[3 + 3 * i], &low = saved[4 + 3 * i];
+      const Tensor &a = saved[3 + 3 * i], &b = saved[4 + 3 * i], &low = saved[5 + 3 * i];
       Tensor part = dy.narrow(1, first[i], b.size(0)), dlow = product(part, b, scale[i]);
       if (context->needs_input_grad(2 + 2 * i)) out[2 + 2 * i] = product(dlow.t(), x);
       // Transposed: the side with few rows is the cheaper one to pack.
@@ -63,13 +67,15 @@ struct FastLinear : torch::autograd::Function<FastLinear> {
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<LowRank>& additions) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<LowRank>& additions,
+              const Tensor& scale) {
   bool float32 = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.is_cpu() && x.dim() == 2;
-  if (additions.empty() && !(float32 && gemm_is_faster())) return at::linear(x, weight, bias);
+  if (additions.empty() && !is_quantized(weight) && !(float32 && gemm_is_faster())) return at::linear(x, weight, bias);
   std::vector<Tensor> pairs;
   for (const LowRank& add : additions) pairs.insert(pairs.end(), {add.a, add.b});
   return FastLinear::apply(x.stride(1) == 1 ? x : x.contiguous(), weight.contiguous(), at::TensorList(pairs),
-                           bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, additions);
+                           bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, additions,
+                           scale.defined() ? std::optional<Tensor>(scale) : std::nullopt);
 }
 
 }  // namespace rft::ops

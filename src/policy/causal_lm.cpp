@@ -13,6 +13,7 @@
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
+#include "rft/nn/quantize.h"
 #include "rft/ops/gather_rows.h"
 #include "rft/ops/linear_divergence.h"
 #include "rft/ops/linear_logp.h"
@@ -43,6 +44,11 @@ void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
   v.option("device", device, "where the model is and computes: cpu, cuda or cuda:N (docs/gpu.md)");
+  v.option(
+      "quantize", quantize,
+      "keep the frozen weights of linear layers in 8 or 4 bits a number, under adapters (QLoRA, arXiv:2305.14314); "
+      "on the CPU; empty = as dtype says",
+      one_of({"", "int8", "nf4"}));
   v.option(
       "assistant_turns", assistant_turns,
       "of a conversation that is learned (`messages`): the last answer, every one, or what the chat template marks "
@@ -128,6 +134,7 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
 void CausalLm::add_adapters() {
   if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
   if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
+  if (!options_.quantize.empty()) quantize(*decoder_, options_.quantize);
 }
 
 void CausalLm::prepare(const Needs& needs, uint64_t seed) {
@@ -235,6 +242,7 @@ Decoder& CausalLm::reference() {
     if (reference_->config().vocab_size != decoder_->config().vocab_size)
       bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->config().vocab_size,
                 " tokens, the policy one of ", decoder_->config().vocab_size);
+    if (!options_.quantize.empty() && options_.reference.empty()) quantize(*reference_, options_.quantize);
     for (auto& [name, value] : reference_->weights().named()) value.requires_grad_(false);
   }
   return *reference_;
@@ -273,6 +281,8 @@ std::vector<Parameter> CausalLm::parameters() {
     for (const auto& [name, value] : decoder_->whole_tensors()) out.push_back({name, value, value.dim() > 1});
     return out;
   }
+  if (!options_.quantize.empty())
+    bad_input("policy.quantize", "quantized weights can't be trained; train adapters beside them (policy.lora)");
   for (const auto& [name, value] : decoder_->weights().named()) out.push_back({name, value, value.dim() > 1});
   return out;
 }

@@ -26,8 +26,10 @@ std::vector<uint64_t> demonstration_keys(const Experience& batch) {
   return out;
 }
 
-/// [M * S]: 0, 1, .., S - 1 for every chain.
-Tensor step_numbers(int64_t chains, int64_t steps) { return at::arange(steps, at::kLong).repeat({chains}); }
+/// [M * S]: first, first + 1, .., first + S - 1 for every chain.
+Tensor step_numbers(int64_t chains, int64_t first, int64_t S) {
+  return at::arange(first, first + S, at::kLong).repeat({chains});
+}
 
 /// [M, ...] -> [M * S, ...], every row S times.
 Tensor for_every_step(const Tensor& x, int64_t steps) {
@@ -46,6 +48,10 @@ bool bounded(const ActionSpace& space, size_t k) { return std::isfinite(space.lo
 void ChainActor::Options::visit(OptionVisitor& v) {
   NetworkActor::Options::visit(v);
   v.option("denoising_steps", denoising_steps, "steps from noise to an action", between(1, 1000).in("steps"));
+  v.option("trained_steps", trained_steps,
+           "of a rollout the last so many steps are decisions and learn; those before them stay as they were when the "
+           "stage began (DPPO's ft_denoising_steps); 0 = all learn",
+           between(0, 1000).in("steps"));
   v.option("decision", decision,
            "what the objective takes for one decision where rollouts are cut into them: the whole chain of steps "
            "(ReinFlow), or every step of it (DPPO)",
@@ -76,6 +82,15 @@ ChainActor::ChainActor(const Options& options) : NetworkActor(options), options_
     bad_input("policy", "logp_range must be [low, high] with low below high; got ", range.size(), " numbers");
   if (values_steps() && options_.decision != "step")
     bad_input("policy", "critic: steps says what each step is worth: decision must be step; got ", options_.decision);
+  if (options_.trained_steps > options_.denoising_steps)
+    bad_input("policy", "of ", options_.denoising_steps, " denoising_steps at most these can be trained_steps; got ",
+              options_.trained_steps);
+  if (options_.trained_steps > 0 && options_.start_logp)
+    bad_input("policy", "start_logp is the first noise's, and with trained_steps a chain begins later");
+}
+
+ChainActor::Networks ChainActor::copy_of(const Networks& networks) {
+  return {networks.step.frozen_copy(), networks.noise.frozen_copy()};
 }
 
 void ChainActor::check(const EnvironmentSpec& world) const {
@@ -96,10 +111,18 @@ void ChainActor::build(const Needs& needs, uint64_t seed) {
   }
   int64_t seen = values_steps() ? size() + kTimeFeatures + D : D;
   if (needs.value) critic_ = Mlp(widths(seen, 1), options_.activation, 1, mix(seed, 2));
+  const bool part = options_.trained_steps > 0 && options_.trained_steps < options_.denoising_steps;
+  frozen_ = part && needs.data == Needs::Data::rollout ? copy_of(networks_) : Networks();
 }
 
-void ChainActor::keep_reference() {
-  reference_.step = networks_.step.frozen_copy(), reference_.noise = networks_.noise.frozen_copy();
+void ChainActor::keep_reference() { reference_ = copy_of(networks_); }
+
+NamedTensors ChainActor::followers() const {
+  return joined(frozen_.step.tensors("frozen_step"), frozen_.noise.tensors("frozen_noise"));
+}
+
+void ChainActor::begin(const std::string& kind) {
+  if (kind == "frozen_step.") frozen_ = copy_of(networks_);
 }
 
 NamedTensors ChainActor::tensors() const {
@@ -163,12 +186,14 @@ Decisions ChainActor::act(const Tensor& observation, const std::vector<uint64_t>
   out.observation = observed(observation, learn);
   int64_t rows = observation.size(0);
   Tensor x = standard_normal(keys, {size()});
-  std::vector<Tensor> chain{x}, logp;
+  std::vector<Tensor> chain, logp;
   for (int64_t k = 0; k < steps(); ++k) {
-    StepNormal normal = step(networks_, x, out.observation, at::full({rows}, k, at::kLong));
+    const bool learns = k >= first_step();
+    if (k == first_step()) chain.push_back(x);
+    StepNormal normal = step(learns ? networks_ : frozen_, x, out.observation, at::full({rows}, k, at::kLong));
     Tensor noise = standard_normal(keys, {size()}, static_cast<uint64_t>(k + 1));
     x = greedy ? normal.mean.add(noise, greedy_std(k)) : normal.mean.add(noise.mul(normal.log_std.exp()));
-    chain.push_back(x), logp.push_back(step_logp(normal, x));
+    if (learns) chain.push_back(x), logp.push_back(step_logp(normal, x));
   }
   out.action = at::stack(chain, 1), out.command = command(x);
   out.step_logp = at::stack(logp, 1);
@@ -190,8 +215,8 @@ Tensor ChainActor::value(const Tensor& observation, bool is_observed) {
 /// D].
 Tensor ChainActor::step_value(const Tensor& before, const Tensor& observation) const {
   const int64_t M = before.size(0), S = before.size(1);
-  Tensor k = step_numbers(M, S);
-  Tensor x = before.reshape({M * S, size()}).mul(k.ne(0).unsqueeze(1));
+  Tensor k = step_numbers(M, first_step(), S);
+  Tensor x = before.reshape({M * S, size()}).mul(k.ne(first_step()).unsqueeze(1));
   Tensor time = time_features(k.to(at::kFloat).div(static_cast<double>(steps())));
   return critic_(at::cat({x, time, for_every_step(observation, S)}, 1)).view({M, S});
 }
@@ -199,9 +224,9 @@ Tensor ChainActor::step_value(const Tensor& before, const Tensor& observation) c
 /// Steps from `before` to `after` [M, S, K], each a sample of its chain; observation [M, D].
 ChainActor::Judged ChainActor::judge(const Networks& networks, const Tensor& before, const Tensor& after,
                                      const Tensor& observation) const {
-  int64_t M = before.size(0), S = steps();
-  StepNormal normal =
-      step(networks, before.reshape({M * S, size()}), for_every_step(observation, S), step_numbers(M, S));
+  int64_t M = before.size(0), S = chain_steps();
+  Tensor k = step_numbers(M, first_step(), S);
+  StepNormal normal = step(networks, before.reshape({M * S, size()}), for_every_step(observation, S), k);
   Judged out;
   out.logp = step_logp(normal, after.reshape({M * S, size()})).view({M, S});
   Tensor spread = normal.log_std.add(half_log_two_pi + 0.5).expand({M * S, size()});
@@ -220,8 +245,8 @@ Evaluation ChainActor::judge_rollout(const Networks& networks, const Experience&
     return out;
   }
   int64_t B = batch.action.size(0), T = batch.action.size(1), S = batch.action.size(2) - 1;
-  if (S != steps())
-    run_failed("policy", "the chains of this rollout have ", S, " steps, and the policy makes ", steps());
+  if (S != chain_steps())
+    run_failed("policy", "the chains of this rollout have ", S, " steps, and the policy makes ", chain_steps());
   Tensor chain = batch.action.flatten(0, 1);
   Judged judged = judge(networks, chain.narrow(1, 0, S), chain.narrow(1, 1, S), observation);
   out.logp = over_steps(judged.logp, start_term(chain.select(1, 0))).view({B, T});

@@ -23,10 +23,10 @@ Tensor at_the_end(const Tensor& x, int64_t S, double before) {
 
 Experience ChainActor::for_credit(Experience rollout) const {
   Tensor chain_logp = rollout.extra.find(extra::step_logp), expected = rollout.extra.find(extra::old_value);
-  if (!values_steps() || !chain_logp.defined() || !expected.defined() || steps() == 1) return rollout;
+  if (!values_steps() || !chain_logp.defined() || !expected.defined() || chain_steps() == 1) return rollout;
   refuse_old_logp(rollout);
   at::NoGradGuard no_grad;
-  const int64_t B = rollout.action.size(0), T = rollout.action.size(1), S = steps();
+  const int64_t B = rollout.action.size(0), T = rollout.action.size(1), S = chain_steps();
   Tensor chain = rollout.action.flatten(0, 1), seen = rollout.context.tensor(extra::observation).flatten(0, 1);
   Tensor before = chain.narrow(1, 0, S), value = step_value(before, seen).view({B, T, S});
   Tensor after = rollout.extra.tensor(extra::next_value).unsqueeze(2);
@@ -51,7 +51,7 @@ Experience ChainActor::for_credit(Experience rollout) const {
 
 /// Rows of one chain each, of a record whose credit was assigned to the steps.
 Experience ChainActor::cut_steps(const Experience& credited) const {
-  const int64_t S = steps(), B = credited.action.size(0), T = credited.action.size(1);
+  const int64_t S = chain_steps(), B = credited.action.size(0), T = credited.action.size(1);
   Tensor kept = credited.mask.view({B * T, S}).select(1, 0).nonzero().squeeze(1);
   auto rows = [&](const Tensor& x) { return x.reshape({B * T, S}).index_select(0, kept); };
   Tensor chain = credited.action.flatten(0, 1).index_select(0, kept);
@@ -70,7 +70,7 @@ Experience ChainActor::cut_steps(const Experience& credited) const {
 }
 
 Experience ChainActor::decisions(const Experience& batch) const {
-  Tensor later = at::pow(options_.denoising_gamma, at::arange(steps() - 1, -1, -1, at::kFloat));
+  Tensor later = at::pow(options_.denoising_gamma, at::arange(chain_steps() - 1, -1, -1, at::kFloat));
   if (batch.action.dim() == 4 && batch.mask.size(1) != batch.action.size(1)) {
     Experience out = cut_steps(batch);
     if (out.advantage.defined()) out.advantage = out.advantage.mul(later);
@@ -81,7 +81,7 @@ Experience ChainActor::decisions(const Experience& batch) const {
   out.extra.erase(extra::step_logp);
   if (options_.decision == "chain" || !steps_logp.defined()) return out;
   refuse_old_logp(out);
-  int64_t N = out.rows(), S = steps();
+  int64_t N = out.rows(), S = chain_steps();
   auto wide = [&](const Tensor& x) { return x.expand({N, S}).contiguous(); };
   out.context.set(extra::start, out.action.select(1, 0).select(1, 0).contiguous());
   out.action = out.action.squeeze(1).narrow(1, 1, S).contiguous();

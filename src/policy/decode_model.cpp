@@ -15,7 +15,7 @@ void grow(std::vector<float>& buffer, int64_t size) {
 
 /// Row `id` of a [V, D] table as float32.
 void read_row(const ops::MatrixView& table, int64_t id, float* out) {
-  if (!table.bfloat16) {
+  if (table.numbers == ops::MatrixView::Numbers::float32) {
     const float* row = static_cast<const float*>(table.data) + id * table.in;
     std::copy(row, row + table.in, out);
     return;
@@ -82,7 +82,9 @@ DecodeModel::LayerView DecodeModel::layer(const DecoderLayer& layer) {
 
 DecodeModel::LinearView DecodeModel::linear(const Linear& linear) {
   if (!linear.weight.defined()) return {};
-  LinearView view{matrix(linear.weight), vector(linear.bias), {}, vector(column_gains(linear))};
+  const ops::MatrixView weight =
+      linear.scale.defined() ? ops::MatrixView::of(linear.weight, linear.scale) : matrix(linear.weight);
+  LinearView view{weight, vector(linear.bias), {}, vector(column_gains(linear))};
   for (const Adapter& adapter : linear.adapters) {
     view.adapters.push_back({matrix(adapter.a), matrix(adapter.b), adapter.first, static_cast<float>(adapter.scale)});
   }

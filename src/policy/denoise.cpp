@@ -10,7 +10,13 @@ namespace rft {
 DenoisingRun DenoisingRun::rows(const Tensor& index) const {
   DenoisingRun out{scheduler, plan, options, guidance, select(told, index), std::nullopt};
   if (nothing) out.nothing = select(*nothing, index);
+  out.random = random;
   return out;
+}
+
+StepOptions DenoisingRun::options_at(int64_t i) const {
+  const bool may = random.empty() || random.at(static_cast<size_t>(i));
+  return may ? options : StepOptions{};
 }
 
 Tensor predict(const DenoisingModel& model, const Tensor& x, const Tensor& timestep, const Conditioning& told,
@@ -51,7 +57,7 @@ Transition transition(const DenoisingModel& model, const DenoisingRun& run, int6
                       StepHistory& history) {
   Tensor input = run.scheduler.scale_input(x, run.plan, i);
   Tensor output = predict_guided(model, run, input, run.plan.timesteps[static_cast<size_t>(i)]);
-  return run.scheduler.step(run.plan, i, output, x, run.options, history);
+  return run.scheduler.step(run.plan, i, output, x, run.options_at(i), history);
 }
 
 Tensor next_sample(const Transition& step, const std::vector<uint64_t>& keys, int64_t i) {
@@ -65,7 +71,7 @@ double step_std(const DenoisingRun& run, int64_t i) {
   Tensor x = at::zeros({1, 1, 1, 1}, at::kFloat),
          answer = at::zeros({1, run.scheduler.learned_variance() ? 2 : 1, 1, 1});
   StepHistory history;
-  return run.scheduler.step(run.plan, i, answer, x, run.options, history).std;
+  return run.scheduler.step(run.plan, i, answer, x, run.options_at(i), history).std;
 }
 
 }  // namespace rft

@@ -24,9 +24,12 @@ struct DenoisingRun {
   double guidance = 1;
   Conditioning told;
   std::optional<Conditioning> nothing;  ///< where guided: the other half
+  std::vector<bool> random = {};        ///< by step: whether it may be random; empty: all may
 
   /// The same run of the rows `index` alone.
   DenoisingRun rows(const Tensor& index) const;
+  /// How random step i is.
+  StepOptions options_at(int64_t i) const;
 };
 
 /// The model's answer [N, C, h, w] at timestep [N]; of a model that also predicts variances only the first half, as

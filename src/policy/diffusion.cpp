@@ -47,6 +47,17 @@ void Diffusion::Options::visit(OptionVisitor& v) {
                "names such as to_q; empty = the attention layers, as diffusers' scripts choose them");
 }
 
+void Diffusion::Window::visit(OptionVisitor& v) {
+  v.option("size", size, "how many steps are random", at_least(1).in("steps"));
+  v.option("first", first, "the step that it begins at, of 0 .. steps - 1", at_least(0));
+  v.option("last", last, "where it moves: the last step that it may begin at; null = as far as it fits", at_least(0));
+  v.option("move", move,
+           "none: it stays; slide: on by a step every `every` optimizer steps, and after `last` at `first` again "
+           "(MixGRPO); random: anywhere, drawn for each rollout (Flow-GRPO-Fast)",
+           one_of({"none", "slide", "random"}));
+  v.option("every", every, "move slide: optimizer steps between two moves", at_least(1).in("steps"));
+}
+
 void Diffusion::Rollout::visit(OptionVisitor& v) {
   v.option("steps", steps, "denoising steps of a sample", at_least(1).in("steps"));
   v.option("guidance", guidance,
@@ -83,6 +94,11 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
            "rollouts are sampled with a moving average of the weights (DiffusionNFT's old policy); 0 = as they are",
            between(0, 1));
   v.option("sampling_batch_size", sampling_batch_size, "images made at once; 0 = all of a rollout", at_least(0));
+  v.optional_block(
+      "window", has_window, [this](OptionVisitor& w) { window.visit(w); },
+      "only the steps of a window are random and learned from, the others are deterministic; evaluations and rft "
+      "sample "
+      "know no window. For ddim, and for flow models with `sde`. Source: MixGRPO, Li et al. 2025, arXiv:2507.21802");
 }
 
 Diffusion::Diffusion(Options options)
@@ -147,6 +163,8 @@ void Diffusion::visit_rollout(OptionVisitor& visitor) {
     bad_input("rollout.behaviour_decay", "is for models that are trained whole; got adapters too");
   if (rollout_.levels > 1 && rollout_.judge == "steps")
     bad_input("rollout.levels", "is for judge forward; got ", rollout_.levels, " and judge steps");
+  if (rollout_.has_window && rollout_.judge == "forward")
+    bad_input("rollout.window", "says which steps are decisions; with judge forward none is");
   if (!rollout_.sde.empty() && !pipeline_.scheduler->flow())
     bad_input("rollout.sde", "is for flow models; this one's steps are random already (see eta)");
   pipeline_.denoiser->set_frames(rollout_.frames);

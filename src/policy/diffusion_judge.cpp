@@ -49,6 +49,9 @@ Evaluation Diffusion::judge_rollout(const DenoisingModel& model, const Experienc
               "none of its steps is random, so none has a log-probability to learn from; use ddpm, ddim with eta above "
               "0, euler_ancestral or lcm, or for a flow model `sde`");
   auto run = std::make_shared<DenoisingRun>(begin(batch.context, rollout_.eta));
+  // A window may have moved since these rows were sampled: their mask says where it was.
+  if (rollout_.has_window)
+    for (int64_t i = 0; i < T; ++i) run->random.push_back(batch.mask.select(1, i).any().item<bool>());
   const bool mean = rollout_.logp == "mean";
   // Weights that have not moved since they sampled give the same numbers: they need not be computed before the backward
   // pass, which computes them anyway.

@@ -27,6 +27,9 @@ void leave_out_first(Scheduler::Plan& plan, double strength, bool flow) {
   plan.left_out = left_out;
 }
 
+/// What a version's random numbers are used for, far from those of diffusion_path.cpp.
+constexpr uint64_t kWindow = 1u << 21;
+
 Tensor rows_of(const Tensor& x, int64_t first, int64_t rows) { return x.defined() ? x.narrow(0, first, rows) : x; }
 
 }  // namespace
@@ -113,6 +116,27 @@ void Diffusion::judge_finished(Experience& out, const SampleRequest& request) {
   out.extra.set(extra::old_estimate, judged.extra.tensor(extra::estimate));
 }
 
+/// Which steps of this rollout may be random. Throws UserError where the window doesn't fit into the run, or where the
+/// scheduler's steps are random whatever they are asked.
+std::vector<bool> Diffusion::windowed_steps(const DenoisingRun& run) const {
+  const Window& window = rollout_.window;
+  const int64_t T = run.plan.steps(), fits = T - window.size, last = std::min(window.last.value_or(fits), fits);
+  if (window.first > last)
+    bad_input("rollout.window", "of ", window.size, " steps can't begin at step ", window.first, ": the run has ", T,
+              " steps", window.last ? cat(", and last is ", *window.last) : "");
+  int64_t begin = window.first;
+  if (window.move == "slide") begin += version_ / window.every % (last - window.first + 1);
+  if (window.move == "random") begin = draw_between(window.first, last, version_, kWindow);
+  DenoisingRun still = run;
+  still.random.assign(static_cast<size_t>(T), false);
+  for (int64_t i = 0; i < T; ++i)
+    if (step_std(still, i) > 0)
+      bad_input("rollout.window",
+                "this scheduler's steps are random whatever they are asked; use ddim, or a flow model");
+  for (int64_t i = begin; i < begin + window.size; ++i) still.random[static_cast<size_t>(i)] = true;
+  return still.random;
+}
+
 Experience Diffusion::run_rollout(const Experience& contexts, const SampleRequest& request) {
   int64_t groups = contexts.context.rows(), B = groups * request.group_size;
   Experience out;
@@ -121,6 +145,7 @@ Experience Diffusion::run_rollout(const Experience& contexts, const SampleReques
   Tensor start = this->start(row_keys(request.seed, request.first_row(), B));
   out.context.set("noise", start);
   DenoisingRun all = begin(out.context, request.greedy ? rollout_.eval_eta.value_or(rollout_.eta) : rollout_.eta);
+  if (rollout_.has_window && !request.greedy) all.random = windowed_steps(all);
   int64_t T = all.plan.steps(), at_once = rollout_.sampling_batch_size > 0 ? rollout_.sampling_batch_size : B;
   std::vector<Tensor> actions, logps, images;
   for (int64_t first = 0; first < B; first += at_once) {

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "policy/demonstrated.h"
 #include "rft/core/error.h"
@@ -162,18 +163,22 @@ void NetworkActor::load(const std::string& directory) {
                 ". Was the policy saved with other layers, or for another environment?");
     return at->second;
   };
-  // A policy that was trained without a kind of critic starts one.
+  // A policy that was trained without a kind of critic or follower starts one.
+  std::set<std::string> begun;
   auto starts = [&](const std::string& name) {
     std::string kind = name.substr(0, name.find('.') + 1);
-    if (!of_critic(name) && !kind.starts_with("slow_")) return false;
+    if (!of_critic(name) && !kind.starts_with("slow_") && !kind.starts_with("frozen_")) return false;
     auto first = found.lower_bound(kind);
-    return first == found.end() || !first->first.starts_with(kind);
+    const bool there = first != found.end() && first->first.starts_with(kind);
+    if (!there) begun.insert(kind);
+    return !there;
   };
   for (const auto& [name, value] : joined(tensors(), followers()))
     if (!starts(name)) Tensor(value).copy_(take(name, value.sizes()));
   moments_.mean = vector_of(take(kMean, {world_.observation}));
   moments_.variance = vector_of(take(kVariance, {world_.observation}));
   moments_.count = take(kCount, {1}).item<double>();
+  for (const auto& kind : begun) begin(kind);
 }
 
 State NetworkActor::state() const {

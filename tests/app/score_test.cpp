@@ -1,6 +1,9 @@
 /// `rft score`: rewards of given completions.
+#include <ATen/ATen.h>
+
 #include <nlohmann/json.hpp>
 
+#include "rft/io/image.h"
 #include "support.h"
 
 namespace rft {
@@ -90,6 +93,22 @@ TEST_F(Score, AMissingColumnIsNamedWithItsLine) {
 
 TEST_F(Score, ARowThatDoesNotParseIsNamedWithItsLine) {
   expect_refused(score("{type: math_answer}", std::string(kRows) + "{\"completion\": \n"), {"in.jsonl:3"});
+}
+
+TEST_F(Score, RowsOfPicturesAreScoredByRewardsOnPictures) {
+  const double shades[] = {0.2, 0.6};
+  std::string rows;
+  for (int64_t i : {0, 1}) {
+    write_png(dir_ / cat(i, ".png"), at::full({3, 4, 6}, shades[i]));
+    rows += json({{"image", cat(i, ".png")}, {"row", i}}).dump() + "\n";
+  }
+  auto ran = score("{type: colour_target, colour: [0.2, 0.2, 0.2]}", rows);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_GT(this->rows().at(0).at("reward"), this->rows().at(1).at("reward"));
+  EXPECT_EQ(this->rows().at(1).at("row"), 1);
+  std::filesystem::remove(dir_ / "out.jsonl");
+  write_png(dir_ / "1.png", at::zeros({3, 4, 5}));
+  expect_refused(score("{type: colour_target, colour: [0.2, 0.2, 0.2]}", rows), {"in.jsonl:2", "6 x 4", "5 x 4"});
 }
 
 TEST_F(Score, AWrongRewardFileIsNamedWithItsPlace) {

@@ -408,6 +408,35 @@ TEST(ChainActors, ADirectoryBringsBackTheSameActor) {
   EXPECT_NE(testing::message_of([] { make("flow", "{min_std: 0.5}", box()); }).find("max_std"), std::string::npos);
 }
 
+TEST(ChainActors, OnlyTheTrainedStepsAreDecisions) {
+  for (const char* kind : {"flow", "diffusion"}) {
+    auto all = make(kind, "{hidden: [8], denoising_steps: 5}", box());
+    stir(*all);
+    testing::TempDir before, after;
+    all->save(before.path());
+    const std::string part = cat("{hidden: [8], denoising_steps: 5, trained_steps: 2, path: ", before.path(), "}");
+    auto actor = make(kind, part, box());
+    Tensor seen = at::randn({6, 3}, at::kDouble);
+    Decisions whole = all->act(seen, keys(6), false, false), d = actor->act(seen, keys(6), false, false);
+    EXPECT_TRUE(d.command.equal(whole.command)) << "nothing has been learned yet";
+    EXPECT_TRUE(d.action.equal(whole.action.narrow(1, 3, 3))) << "the chain begins with the fourth sample";
+    EXPECT_TRUE(d.step_logp.equal(whole.step_logp.narrow(1, 3, 2)));
+    Experience rows = recorded(d);
+    EXPECT_LE(furthest(actor->evaluate(rows, {}).logp, rows.logp), 1e-5);
+
+    stir(*actor);
+    Decisions moved = actor->act(seen, keys(6), false, false);
+    EXPECT_TRUE(moved.action.select(1, 0).equal(d.action.select(1, 0))) << "the earlier steps stay as they were";
+    EXPECT_FALSE(moved.command.equal(d.command));
+    actor->save(after.path());
+    auto again =
+        make(kind, cat("{hidden: [8], denoising_steps: 5, trained_steps: 2, path: ", after.path(), "}"), box());
+    EXPECT_TRUE(again->act(seen, keys(6), false, false).command.equal(moved.command)) << "the frozen network is saved";
+  }
+  auto message = testing::message_of([] { make("flow", "{denoising_steps: 3, trained_steps: 4}", box()); });
+  EXPECT_NE(message.find("trained_steps"), std::string::npos) << message;
+}
+
 TEST(ChainActors, DemonstrationsAreOverlappingChunks) {
   EnvironmentSpec world = line();
   world.chunk = 3, world.action.low = {-1, -1, -1}, world.action.high = {1, 1, 1};

@@ -20,16 +20,20 @@ struct Adapter {
   Tensor magnitude = {};  ///< [rows], or undefined
 };
 
-/// What DoRA multiplies an adapter's rows by, [rows] float32 (float64 of float64 weights), differentiable in the
-/// magnitude. `weight` is the Linear's.
-Tensor dora_gain(const Tensor& weight, const Adapter& adapter);
-
 /// y = x W^T + bias. q, k and v are rows of one Linear, as are gate and up: fewer and larger products.
 struct Linear {
   Tensor weight;  ///< [out, in]
   Tensor bias;    ///< [out], or undefined
   std::vector<Adapter> adapters;
+  Tensor scale = {};  ///< where weight holds codes (rft/ops/quantized.h), what they are multiplied by; else undefined
+
+  /// Rows of the weight as numbers of `type`.
+  Tensor rows(int64_t first, int64_t count, at::ScalarType type) const;
 };
+
+/// What DoRA multiplies an adapter's rows by, [rows] float32 (float64 of float64 weights), differentiable in the
+/// magnitude.
+Tensor dora_gain(const Linear& linear, const Adapter& adapter);
 
 /// What the columns of a Linear's output, without bias, are multiplied by for DoRA, [out], 1 where there is none;
 /// undefined where no adapter has a magnitude.

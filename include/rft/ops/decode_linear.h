@@ -4,14 +4,16 @@
 
 namespace rft::ops {
 
-/// A weight [out, in], float32 or bfloat16, row-major. Does not own its memory.
+/// A weight [out, in], float32 or bfloat16, row-major, or its codes (rft/ops/quantized.h). Does not own its memory.
 struct MatrixView {
+  enum class Numbers { float32, bfloat16, int8, nf4 };
   const void* data = nullptr;
-  bool bfloat16 = false;
+  Numbers numbers = Numbers::float32;
   int64_t out = 0, in = 0;
+  const float* scale = nullptr;  ///< of codes
 
   /// Throws RunError where `weight` is not a contiguous [out, in] of those types on the CPU.
-  static MatrixView of(const Tensor& weight);
+  static MatrixView of(const Tensor& weight, const Tensor& scale = {});
 };
 
 /// y[m, :] = x[m, :] W^T + bias, or += where `add`; sums in float32. x [rows, in] and y [rows, out] have rows

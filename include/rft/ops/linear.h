@@ -14,8 +14,9 @@ struct LowRank {
 };
 
 /// x W^T + bias and the additions, x [N, in], weight [out, in], bias [out] or undefined; differentiable in all tensors.
+/// With `scale` the weight is codes (rft/ops/quantized.h), which are unpacked for each product and have no gradient.
 /// On AMD's CPUs with AVX-512 float32 products are our own: MKL stays with AVX2 there, at half the speed.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-              const std::vector<LowRank>& additions = {});
+              const std::vector<LowRank>& additions = {}, const Tensor& scale = {});
 
 }  // namespace rft::ops

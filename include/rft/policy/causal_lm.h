@@ -34,6 +34,7 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers {
     std::string critic = "head";
     std::string dtype = "float32";
     std::string device = "cpu";
+    std::string quantize;
     std::string assistant_turns = "last";
     std::optional<int64_t> max_length;
     std::string too_long = "error";

@@ -24,11 +24,15 @@
 /// between the steps of a chain no time passes (extra::duration is 0), so that gamma counts the environment's steps as
 /// ever; gae's lambda counts the chain's too.
 ///
+/// With `trained_steps` below denoising_steps (DPPO's ft_denoising_steps) a rollout's earlier steps are those of the
+/// network as it was when the stage began, kept as it is; what they come to is the chain's x_0, and S the number of
+/// steps that are left, which are learned. Demonstrations teach all steps.
+///
 /// logp of a demonstration [B, T] is the negative error of what the network predicts for a noised action, averaged over
 /// its numbers; level and noise are determined by extra::draw.
 ///
-/// A directory's tensors: "step.N.weight", "step.N.bias" (the network of the steps), "noise.N..." (flow_actor),
-/// "critic.N..".
+/// A directory's tensors: "step.N.weight", "step.N.bias" (the network of the steps), "frozen_step.N..." (that of the
+/// earlier ones, where it differs), "noise.N..." (flow_actor), "critic.N..".
 #include <memory>
 #include <optional>
 
@@ -41,7 +45,7 @@ namespace rft {
 class ChainActor : public NetworkActor, public CreditsSteps {
  public:
   struct Options : NetworkActor::Options {
-    int64_t denoising_steps = 4;
+    int64_t denoising_steps = 4, trained_steps = 0;
     std::string decision = "chain", critic = "observation";
     double denoising_gamma = 0.99;
     std::optional<double> clip = 1;
@@ -82,6 +86,9 @@ class ChainActor : public NetworkActor, public CreditsSteps {
                        const std::vector<uint64_t>& keys) const = 0;
 
   int64_t steps() const { return options_.denoising_steps; }
+  /// The first step of a chain: those before it are frozen.
+  int64_t first_step() const { return frozen_.step.empty() ? 0 : steps() - options_.trained_steps; }
+  int64_t chain_steps() const { return steps() - first_step(); }
   int64_t size() const { return world().action.size(); }
   const Options& options() const { return options_; }
 
@@ -89,6 +96,8 @@ class ChainActor : public NetworkActor, public CreditsSteps {
   void build(const Needs& needs, uint64_t seed) override;
   void keep_reference() override;
   NamedTensors tensors() const override;
+  NamedTensors followers() const override;
+  void begin(const std::string& kind) override;
   NamedTensors reference_tensors() const override;
   virtual std::vector<int64_t> noise_widths() const { return {}; }
 
@@ -110,8 +119,10 @@ class ChainActor : public NetworkActor, public CreditsSteps {
   Tensor command(const Tensor& x) const;
   Tensor scaled(const Tensor& action) const;
 
+  static Networks copy_of(const Networks& networks);
+
   Options options_;
-  Networks networks_, reference_;
+  Networks networks_, reference_, frozen_;
   Mlp critic_;
 };
 

@@ -47,6 +47,16 @@ class Diffusion : public Policy {
     int64_t lora_seed = 0;
     void visit(OptionVisitor& v);
   };
+  /// Random steps in a window alone, which are the decisions; the others follow the probability-flow ODE. MixGRPO, Li
+  /// et al. 2025, arXiv:2507.21802 (`move: slide`); Flow-GRPO-Fast in flow_grpo (`move: random`).
+  struct Window {
+    int64_t size = 2;
+    int64_t first = 0;
+    std::optional<int64_t> last;
+    std::string move = "none";
+    int64_t every = 25;
+    void visit(OptionVisitor& v);
+  };
   struct Rollout {
     int64_t steps = 20;
     double guidance = 1;
@@ -63,6 +73,8 @@ class Diffusion : public Policy {
     double strength = 1;
     double behaviour_decay = 0;
     int64_t sampling_batch_size = 0;
+    bool has_window = false;
+    Window window;
     void visit(OptionVisitor& v);
   };
 
@@ -125,6 +137,7 @@ class Diffusion : public Policy {
   Evaluation judge_by_reference(const Experience& batch, bool estimates);
   Experience run_rollout(const Experience& contexts, const SampleRequest& request);
   void judge_finished(Experience& out, const SampleRequest& request);
+  std::vector<bool> windowed_steps(const DenoisingRun& run) const;
   /// Standard normal noise [N, C, h, w], a row a key.
   Tensor start(const std::vector<uint64_t>& keys) const;
   /// What the denoiser is told of these rows, with the guidance scale where it is told that.

@@ -46,8 +46,10 @@ class NetworkActor : public Actor {
   virtual void keep_reference() = 0;
   /// What is trained, under its names in the directory; critics' begin with "critic." or "q.".
   virtual NamedTensors tensors() const = 0;
-  /// What follows it and is kept with it; begins with "slow_".
+  /// What follows it, or stays as it was, and is kept with it; begins with "slow_" or "frozen_".
   virtual NamedTensors followers() const { return {}; }
+  /// load() found a directory without the followers (or critics) whose names begin with `kind`, "frozen_step.".
+  virtual void begin(const std::string& kind) { (void)kind; }
   /// The action to judge, of one [L, action.size()] that was shown.
   virtual Tensor recorded(const Tensor& action) const { return action; }
   /// The reference's; empty where there is none.
