@@ -57,11 +57,11 @@ class Side:
         self.process.wait()
 
 
-def compare(rft, model, weight_bytes, shape, batch, a):
+def compare(rft, model, weight_bytes, shape, batch, quantize, a):
     environment = dict(os.environ, OMP_NUM_THREADS=str(a.threads), MKL_NUM_THREADS=str(a.threads), HF_HUB_OFFLINE="1")
     sizes = [str(batch), str(a.prompt_tokens), str(a.new_tokens)]
     ours = Side([rft, "bench", "generate", "--model", model, "--batch", sizes[0], "--prompt-tokens", sizes[1],
-                 "--new-tokens", sizes[2]], environment)
+                 "--new-tokens", sizes[2]] + (["--quantize", quantize] if quantize else []), environment)
     theirs = Side([sys.executable, PEER, model, *sizes, str(a.threads)], environment)
     ours.ask("run"), theirs.ask("run")
     rounds = [(ours.ask("run"), theirs.ask("run"), ours.ask("read")) for _ in range(a.repeats)]
@@ -69,8 +69,9 @@ def compare(rft, model, weight_bytes, shape, batch, a):
     mine, peer = (statistics.median(column) for column in list(zip(*rounds))[:2])
     bandwidth = max(r[2] for r in rounds)
     rate = weight_bytes * a.new_tokens / mine / 1e9
-    print(f"{shape:11} {batch:5} {mine * 1e3:9.1f} {peer * 1e3:9.1f} {peer / mine:7.2f} "
-          f"{batch * a.new_tokens / mine:9.0f} {rate:8.1f} {bandwidth:8.1f} {rate / bandwidth:6.0%}", flush=True)
+    read = "" if quantize else f"{rate:8.1f} {bandwidth:8.1f} {rate / bandwidth:6.0%}"
+    print(f"{shape:11} {quantize or 'float32':8} {batch:5} {mine * 1e3:9.1f} {peer * 1e3:9.1f} {peer / mine:7.2f} "
+          f"{batch * a.new_tokens / mine:9.0f} {read}", flush=True)
 
 
 def main():
@@ -80,15 +81,17 @@ def main():
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--prompt-tokens", type=int, default=32)
     parser.add_argument("--new-tokens", type=int, default=32)
+    parser.add_argument("--quantize", default="", help="such as ',int8,nf4': rft's linear layers, the peer's are float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     a = parser.parse_args()
-    print("shape       batch    rft ms   peer ms   ratio  tokens/s  GB/s rft  GB/s max  share")
+    print("shape       numbers  batch    rft ms   peer ms   ratio  tokens/s  GB/s rft  GB/s max  share")
     for shape in a.shapes.split(","):
         with tempfile.TemporaryDirectory() as directory:
             weight_bytes = make_checkpoint(shape, directory)
             for batch in ([64] if shape.startswith("tiny") else map(int, a.batches.split(","))):
-                compare(a.rft, directory, weight_bytes, shape, batch, a)
+                for quantize in a.quantize.split(","):
+                    compare(a.rft, directory, weight_bytes, shape, batch, quantize, a)
 
 
 main()

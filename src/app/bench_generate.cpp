@@ -13,6 +13,7 @@
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
+#include "rft/nn/quantize.h"
 #include "rft/policy/lm_sampler.h"
 
 namespace rft::app {
@@ -75,8 +76,9 @@ void answer_stdin(const GenerateBench& options) {
   const std::string file = options.model + "/config.json";
   const at::Device device = device_of(options.device, "--device");
   const auto type = options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
-  const Decoder decoder(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(options.model),
-                        at::TensorOptions().dtype(type).device(device), options.model);
+  Decoder decoder(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(options.model),
+                  at::TensorOptions().dtype(type).device(device), options.model);
+  if (!options.quantize.empty()) quantize(decoder, options.quantize);
   std::printf("ready\n");
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {

@@ -167,6 +167,36 @@ RFT_INLINE void write_transposed(const LinearArgs& a, const float* tile, int64_t
   }
 }
 
+/// What unpack_nf4() writes, some lanes at a time.
+RFT_INLINE void unpack_row(const uint8_t* codes, const float* scale, int64_t in, float* out) {
+#if RFT_LANES > 4
+  const __m128i low_half = _mm_set1_epi8(15);
+  for (int64_t k = 0; k < in; k += 16) {
+    int64_t bytes;
+    std::memcpy(&bytes, codes + k / 2, 8);
+    const __m128i both = _mm_cvtsi64_si128(bytes);
+    const __m128i nibbles = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(both, 4), low_half),
+                                              _mm_and_si128(both, low_half));  // 16 codes in order
+    const Vec s = splat(scale[k / 64]);
+#if RFT_LANES == 16
+    const __m512 level = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(nibbles), _mm512_loadu_ps(kNf4Levels));
+    store(out + k, (Vec)level * s);
+#else
+    const __m256 first = _mm256_loadu_ps(kNf4Levels), second = _mm256_loadu_ps(kNf4Levels + 8);
+    for (int half = 0; half < 2; ++half) {
+      const __m256i index = _mm256_cvtepu8_epi32(half ? _mm_srli_si128(nibbles, 8) : nibbles);
+      const __m256 level =
+          _mm256_blendv_ps(_mm256_permutevar8x32_ps(first, index), _mm256_permutevar8x32_ps(second, index),
+                           _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+      store(out + k + 8 * half, (Vec)level * s);
+    }
+#endif
+  }
+#else
+  unpack_nf4(codes, scale, in, out);
+#endif
+}
+
 /// Weight rows [o, o + count) as float32; those of int8 without their scale.
 RFT_INLINE const float* float_rows(const LinearArgs& a, int64_t o, int64_t count, std::vector<float>& buffer) {
   if (a.weight_float) return a.weight_float + o * a.in;
@@ -181,7 +211,7 @@ RFT_INLINE const float* float_rows(const LinearArgs& a, int64_t o, int64_t count
   }
   if (a.weight_nf4) {
     for (int64_t r = 0; r < count; ++r)
-      unpack_nf4(a.weight_nf4 + (o + r) * a.in / 2, a.scale + (o + r) * (a.in / 64), a.in, buffer.data() + r * a.in);
+      unpack_row(a.weight_nf4 + (o + r) * a.in / 2, a.scale + (o + r) * (a.in / 64), a.in, buffer.data() + r * a.in);
     return buffer.data();
   }
   const uint16_t* from = a.weight_bfloat + o * a.in;

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <array>
 #include <cstring>
 
 #include "ops/quantized_rows.h"
@@ -11,24 +10,6 @@
 
 namespace rft::ops {
 namespace {
-
-/// The levels of NormalFloat4 (QLoRA, appendix E), as bitsandbytes has them.
-constexpr std::array<float, 16> kNf4Levels{-1.0F,
-                                           -0.6961928009986877F,
-                                           -0.5250730514526367F,
-                                           -0.39491748809814453F,
-                                           -0.28444138169288635F,
-                                           -0.18477343022823334F,
-                                           -0.09105003625154495F,
-                                           0.0F,
-                                           0.07958029955625534F,
-                                           0.16093020141124725F,
-                                           0.24611230194568634F,
-                                           0.33791524171829224F,
-                                           0.44070982933044434F,
-                                           0.5626170039176941F,
-                                           0.7229568362236023F,
-                                           1.0F};
 
 /// A byte's two levels, the upper half's first.
 struct Pairs {
@@ -50,7 +31,7 @@ Quantized to_nf4(const Tensor& weight) {
   Tensor parts = weight.view({out, blocks, kNf4Block}), scale = parts.abs().amax(2);
   Tensor divisor = at::where(scale.gt(0), scale, at::ones_like(scale));
   std::vector<float> middles;
-  for (size_t i = 0; i + 1 < kNf4Levels.size(); ++i) middles.push_back((kNf4Levels[i] + kNf4Levels[i + 1]) / 2);
+  for (size_t i = 0; i + 1 < kNf4Count; ++i) middles.push_back((kNf4Levels[i] + kNf4Levels[i + 1]) / 2);
   Tensor codes =
       at::bucketize(parts.div(divisor.unsqueeze(2)), at::tensor(middles)).view({out, blocks * kNf4Block / 2, 2});
   return {codes.select(2, 0).mul(16).add(codes.select(2, 1)).to(at::kByte), scale.contiguous()};
