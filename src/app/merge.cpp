@@ -32,6 +32,7 @@ typename Model::Options options_of(const MergeArguments& arguments) {
 template <class Model>
 void merge_and_save(Model& policy, const MergeArguments& arguments) {
   policy.merge_adapters();
+  make_directories(arguments.out);
   policy.save(arguments.out);
 }
 
@@ -65,7 +66,6 @@ void run_merge(const MergeArguments& arguments) {
   if (!image && !file_exists(from + "/adapter_config.json"))
     bad_input(from, "is no adapter directory: there is neither adapter_config.json (PEFT) nor ", kDiffusersLoraFile,
               " (diffusers)");
-  make_directories(to);
   const std::string task = image ? "" : adapter_task(from);
   if (image)
     merge_image_model(arguments);

@@ -67,6 +67,7 @@ TEST_F(Merge, SaysWhatIsMissingAndTouchesNothing) {
   EXPECT_EQ(read_file(model + "/model.safetensors"), before);
   fs::rename(model, dir_ / "elsewhere");
   EXPECT_NE(run("merge " + adapter + " --out " + dir_ / "new", 2).find("base_model_name_or_path"), std::string::npos);
+  EXPECT_FALSE(fs::exists(dir_ / "new")) << "nothing is made before the base is read";
   run("merge " + adapter + " --base " + dir_ / "elsewhere" + " --out " + dir_ / "found");
   EXPECT_TRUE(fs::exists(dir_ / "found/model.safetensors"));
 }
