@@ -90,8 +90,10 @@ class Reader {
 }  // namespace
 
 Share share_of(const Communicator* processes, int64_t n) {
-  if (!processes) return {0, n};
-  int64_t size = processes->size(), rank = processes->rank();
+  return processes ? share_of(n, processes->rank(), processes->size()) : Share{0, n};
+}
+
+Share share_of(int64_t n, int64_t rank, int64_t size) {
   int64_t first = n * rank / size;
   return {first, n * (rank + 1) / size - first};
 }

@@ -62,10 +62,6 @@ std::map<std::string, Tensor> with_separate_experts(const DecoderConfig& config,
   return out;
 }
 
-Tensor as_stored(const TensorPlace& place) {
-  return place.transposed && place.place.dim() == 2 ? place.place.t() : place.place;
-}
-
 /// Before anything is allocated: a hostile config.json may ask for more memory than its tensors have.
 void check_tensors(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors,
                    const std::string& where) {
@@ -118,7 +114,8 @@ Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tens
   config_.json = with_dtype(config_.json, c10::typeMetaToScalarType(options.dtype()));
 }
 
-std::map<std::string, Tensor> Decoder::hugging_face_tensors() const {
+std::map<std::string, Tensor> Decoder::hugging_face_tensors(bool keep) const {
+  if (group_) return gathered_tensors(keep);
   std::map<std::string, Tensor> out;
   for (const auto& place : tensor_places(config_, weights_))
     out[place.name] = as_stored(place).detach().to(at::kCPU).contiguous();

@@ -7,6 +7,8 @@
 #include "nn/decoder_experts.h"
 #include "nn/packed_attention.h"
 #include "rft/core/error.h"
+#include "rft/dist/exchange.h"
+#include "rft/dist/tensor_sums.h"
 #include "rft/nn/decoder.h"
 #include "rft/nn/recompute.h"
 #include "rft/ops/gather_rows.h"
@@ -145,8 +147,10 @@ Tensor turned(const Tensor& x, const RowLayout::Angles& angles, int64_t count) {
 
 class LayerForward {
  public:
-  LayerForward(const DecoderConfig& config, const LayerKind& kind, const RowLayout& layout, bool adapters)
-      : c_(config), kind_(kind), layout_(layout), adapters_(adapters) {}
+  /// `group`: who has the other parts of the layer; may be null.
+  LayerForward(const DecoderConfig& config, const LayerKind& kind, const RowLayout& layout, bool adapters,
+               Communicator* group)
+      : c_(config), kind_(kind), layout_(layout), adapters_(adapters), group_(group) {}
 
   /// The stream behind the attention.
   Tensor attended(const DecoderLayer& layer, const Tensor& x) const {
@@ -164,11 +168,18 @@ class LayerForward {
 
  private:
   Tensor attention(const DecoderLayer& layer, const Tensor& x) const {
-    auto heads =
-        normed(layer, apply(layer.qkv, x, adapters_)).view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
+    auto qkv = normed(layer, apply(layer.qkv, into_parts(x, group_), adapters_));
+    auto heads = qkv.view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
     if (c_.rope && kind_.rope)
       heads = turned(heads, kind_.local_rope ? layout_.local_angles : layout_.angles, c_.heads + c_.kv_heads);
-    return apply(layer.out, attend(heads, c_, kind_, layout_), adapters_);
+    return last_product(layer.out, attend(heads, c_, kind_, layout_));
+  }
+
+  /// Of a divided block: this process's columns of the weight, then the others' products, then what is added once.
+  Tensor last_product(const Linear& linear, const Tensor& x) const {
+    if (!group_) return apply(linear, x, adapters_);
+    Tensor sum = sum_of_parts(apply(Linear{linear.weight, {}, linear.adapters}, x, adapters_), group_);
+    return linear.bias.defined() ? sum.add(linear.bias) : sum;
   }
 
   /// qkv [N, (H + 2 K) hd], with q and k normed where the model does.
@@ -177,20 +188,22 @@ class LayerForward {
     auto parts =
         qkv.split_with_sizes({c_.heads * c_.head_dim, c_.kv_heads * c_.head_dim, c_.kv_heads * c_.head_dim}, 1);
     auto norm = [&](const Norm& norm, const Tensor& x) {
-      return apply(norm, c_.qk_norm_all ? x : x.reshape({x.size(0), -1, c_.head_dim}), c_).view(x.sizes());
+      Norm shared{into_parts(norm.weight, group_), norm.bias};  // by the heads of all processes
+      return apply(shared, c_.qk_norm_all ? x : x.reshape({x.size(0), -1, c_.head_dim}), c_).view(x.sizes());
     };
     return at::cat({norm(layer.q_norm, parts[0]), norm(layer.k_norm, parts[1]), parts[2]}, 1);
   }
 
   Tensor mlp(const DecoderLayer& layer, const Tensor& x) const {
-    auto wide = apply(layer.gate_up, x, adapters_);
-    return apply(layer.down, c_.gated_mlp ? gated(wide, c_.activation) : activated(wide, c_.activation), adapters_);
+    auto wide = apply(layer.gate_up, into_parts(x, group_), adapters_);
+    return last_product(layer.down, c_.gated_mlp ? gated(wide, c_.activation) : activated(wide, c_.activation));
   }
 
   const DecoderConfig& c_;
   const LayerKind& kind_;
   const RowLayout& layout_;
   bool adapters_;
+  Communicator* group_;
 };
 
 /// body(inputs), kept or computed again in the backward pass.
@@ -211,14 +224,14 @@ Decoder::Balanced Decoder::forward_balanced(const Packed& rows, const Forward& o
 Tensor Decoder::run(const Packed& rows, const Forward& options, ExpertUse* use) const {
   const DecoderWeights& weights = this->weights(options.adapters);
   auto layout = std::make_shared<RowLayout>(lay_out(rows, config_, weights.token_embedding.options()));
-  Tensor x = at::embedding(weights.token_embedding, rows.ids);
+  Tensor x = embedded(weights, rows.ids);
   if (config_.embedding_scale != 1) x = x.mul(at::scalar_tensor(config_.embedding_scale, x.options()));
   if (!config_.rope) x = x.add(at::embedding(weights.position_embedding, layout->positions));
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     // The recomputation runs in the backward pass, when `layout` here is gone: it keeps its own share of it.
     const DecoderLayer& layer = weights.layers[i];
     auto with = [this, layout, i, adapters = options.adapters] {
-      return LayerForward(config_, config_.kinds[i], *layout, adapters);
+      return LayerForward(config_, config_.kinds[i], *layout, adapters, group_);
     };
     if (layer.experts.empty()) {
       auto whole = [with, &layer](const std::vector<Tensor>& in) {

@@ -114,6 +114,10 @@ void allocate_experts(DecoderLayer& layer, const DecoderConfig& c, const at::Ten
 
 }  // namespace
 
+Tensor as_stored(const TensorPlace& place) {
+  return place.transposed && place.place.dim() == 2 ? place.place.t() : place.place;
+}
+
 DecoderWeights allocate_weights(const DecoderConfig& c, const at::TensorOptions& options) {
   int64_t D = c.hidden_size, q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   bool norm_bias = !c.rms_norm;

@@ -13,6 +13,9 @@ struct TensorPlace {
   bool transposed = false;  ///< GPT-2 keeps its linear layers as [in, out]
 };
 
+/// The place as the directory holds it.
+Tensor as_stored(const TensorPlace& place);
+
 /// Empty weights of the right shapes; on the meta device they take no memory.
 DecoderWeights allocate_weights(const DecoderConfig& config, const at::TensorOptions& options);
 /// Every tensor of the directory, once. A tied head has no place of its own.

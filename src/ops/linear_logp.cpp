@@ -140,6 +140,20 @@ RowStatistics forward_rows(const Tensor& hidden, const Tensor& weight, const Ten
   return out;
 }
 
+/// What the processes' parts of the vocabulary come to together, with p_r = exp(lse_r - lse) the probability of part r:
+/// lse = log sum_r exp lse_r, E[z] = sum_r p_r E_r[z], and of a distribution entropy = lse - E[z]. The target's logit
+/// is with one of them, 0 elsewhere.
+RowStatistics of_all_parts(const RowStatistics& mine, const VocabularyPart& part) {
+  bool with_entropy = mine.entropy.defined();
+  Tensor entropy = with_entropy ? mine.entropy : at::zeros_like(mine.lse);
+  Tensor all = part.gather(at::stack({mine.lse, mine.chosen, entropy}, 1));
+  auto column = [&](int64_t k) { return all.select(2, k); };
+  RowStatistics out;
+  out.lse = column(0).logsumexp(0), out.chosen = column(1).sum(0);
+  if (with_entropy) out.entropy = out.lse.sub(column(0).sub(out.lse).exp().mul(column(0).sub(column(2))).sum(0));
+  return out;
+}
+
 struct Wanted {
   bool hidden, weight;
 };
@@ -198,8 +212,10 @@ RowStatistics forward_any(const Tensor& hidden, const Tensor& weight, const Tens
 class LinearLogpFunction : public torch::autograd::Function<LinearLogpFunction> {
  public:
   static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
-                               const Tensor& target, double temperature, bool with_entropy, double softcap) {
+                               const Tensor& target, double temperature, bool with_entropy, double softcap,
+                               const VocabularyPart* part) {
     RowStatistics rows = forward_any(hidden, weight, target, {temperature, softcap}, with_entropy);
+    if (part) rows = of_all_parts(rows, *part);
     ctx->save_for_backward({hidden, weight, target, rows.lse, rows.entropy});
     ctx->saved_data["temperature"] = temperature, ctx->saved_data["softcap"] = softcap;
     variable_list out{rows.chosen.sub(rows.lse).to(accumulate_type(hidden))};
@@ -220,7 +236,7 @@ class LinearLogpFunction : public torch::autograd::Function<LinearLogpFunction> 
     LogitShape shape{ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble()};
     auto compute = accumulate_type(saved[0]) == at::kDouble ? &backward_rows<double> : &backward_rows<float>;
     auto [hidden, weight] = compute(saved[0], saved[1], saved[2], shape, rows, grad_logp, grad_entropy, wanted);
-    return {hidden, weight, {}, {}, {}, {}};
+    return {hidden, weight, {}, {}, {}, {}, {}};
   }
 };
 
@@ -251,7 +267,8 @@ class ChunkedLogpFunction : public torch::autograd::Function<ChunkedLogpFunction
   }
 };
 
-void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, const LogitShape& shape) {
+void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, const LogitShape& shape,
+           int64_t vocabulary) {
   const char* where = "linear_logp";
   if (hidden.dim() != 2 || weight.dim() != 2 || hidden.size(1) != weight.size(1))
     run_failed(where, "hidden [N, D] and weight [V, D] must share D; got ", hidden.sizes(), " and ", weight.sizes());
@@ -268,23 +285,25 @@ void check(const Tensor& hidden, const Tensor& weight, const Tensor& target, con
   if (!(shape.softcap >= 0)) run_failed(where, "softcap must be at least 0; got ", shape.softcap);
   if (target.numel() == 0 || !target.is_cpu()) return;  // a GPU is not waited for: there logp is NaN
   auto [low, high] = target.aminmax();
-  if (low.item<int64_t>() < 0 || high.item<int64_t>() >= weight.size(0))
-    run_failed(where, "target must lie in 0 .. ", weight.size(0) - 1, "; got ", low.item<int64_t>(), " .. ",
+  if (low.item<int64_t>() < 0 || high.item<int64_t>() >= vocabulary)
+    run_failed(where, "target must lie in 0 .. ", vocabulary - 1, "; got ", low.item<int64_t>(), " .. ",
                high.item<int64_t>());
 }
 
 }  // namespace
 
 LinearLogp linear_logp(const Tensor& hidden, const Tensor& weight, const Tensor& target, double temperature,
-                       bool with_entropy, double softcap) {
-  check(hidden, weight, target, {temperature, softcap});
+                       bool with_entropy, double softcap, const VocabularyPart* part) {
+  check(hidden, weight, target, {temperature, softcap}, part ? part->whole : weight.size(0));
   if (!hidden.is_cpu()) {
+    if (part) run_failed("linear_logp", "parts of a vocabulary are for the CPU; got tensors on ", hidden.device());
     auto out =
         ChunkedLogpFunction::apply(hidden.contiguous(), weight.contiguous(), target.contiguous(), temperature, softcap);
     return {out[0], with_entropy ? out[1] : Tensor()};
   }
-  auto out = LinearLogpFunction::apply(hidden.contiguous(), weight.contiguous(), target.contiguous(), temperature,
-                                       with_entropy, softcap);
+  Tensor chosen = part ? target.sub(part->first) : target.contiguous();  // tokens of others are met by no tile
+  auto out = LinearLogpFunction::apply(hidden.contiguous(), weight.contiguous(), chosen, temperature, with_entropy,
+                                       softcap, part);
   return {out[0], with_entropy ? out[1] : Tensor()};
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "policy/adapter_directory.h"
+#include "policy/divided_head.h"
 #include "policy/shared_options.h"
 #include "policy/token_layout.h"
 #include "policy/token_rows.h"
@@ -16,7 +17,6 @@
 #include "rft/nn/quantize.h"
 #include "rft/ops/gather_rows.h"
 #include "rft/ops/linear_divergence.h"
-#include "rft/ops/linear_logp.h"
 #include "rft/policy/lm_sampler.h"
 
 namespace rft {
@@ -210,8 +210,7 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
                                     : Decoder::Balanced{decoder.forward(layout.packed, how), {}};
   if (balance.defined()) out.auxiliary = balance.mul(balance_weight).to(at::kCPU);
   Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
-  auto result = ops::linear_logp(states, decoder.weights(adapters).head, layout.target, temperature, needs.entropy,
-                                 decoder.config().logit_softcap);
+  auto result = token_logp(decoder, states, layout.target, {temperature, needs.entropy, adapters});
   out.logp = cells(result.logp, layout.cell);
   if (needs.entropy) out.entropy = cells(result.entropy, layout.cell);
   if (needs.value) out.value = cells(values(layout, states), layout.cell);
@@ -239,6 +238,7 @@ Decoder& CausalLm::reference() {
   if (!reference_) {
     const std::string& path = options_.reference.empty() ? options_.path : options_.reference;
     reference_ = load_decoder(path);
+    if (decoder_->group()) reference_->divide(*decoder_->group());
     if (reference_->config().vocab_size != decoder_->config().vocab_size)
       bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->config().vocab_size,
                 " tokens, the policy one of ", decoder_->config().vocab_size);
@@ -312,13 +312,14 @@ void CausalLm::save(const std::string& directory) const {
   }
   if (options_.use_lora) return save_adapter(*decoder_, options_.lora, options_.path, directory);
   write_text(directory + "/config.json", decoder_->config().json);
-  save_hf_tensors(directory, decoder_->hugging_face_tensors());
+  save_hf_tensors(directory, decoder_->group() ? gathered_ : decoder_->hugging_face_tensors());
 }
 
 void CausalLm::load(const std::string& directory) {
   at::NoGradGuard no_grad;
   auto copy = [&](const std::string& from, Decoder& to) {
     auto saved = load_decoder(from, dtype_of(options_.dtype));  // on the CPU
+    if (to.group()) saved->divide(*to.group());
     auto theirs = saved->weights().named(), ours = to.weights().named();
     for (size_t i = 0; i < ours.size(); ++i) ours[i].second.copy_(theirs[i].second);
   };

@@ -32,6 +32,8 @@ void DecodeBatch::clear() {
 
 DecodeModel::DecodeModel(const Decoder& decoder)
     : config_(decoder.config()),
+      group_(decoder.group()),
+      vocabulary_(decoder.vocabulary()),
       layout_{config_.layers, config_.kv_heads, config_.head_dim},
       activation_(ops::activation_of(config_.activation)),
       embedding_scale_(
@@ -96,7 +98,16 @@ void DecodeModel::embed(const DecodeBatch& batch) {
   grow(hidden_, batch.tokens() * dim);
   for (int64_t n = 0; n < batch.tokens(); ++n) {
     float* row = hidden_.data() + n * dim;
-    read_row(embedding_, batch.ids[static_cast<size_t>(n)], row);
+    const int64_t id = batch.ids[static_cast<size_t>(n)] - vocabulary_.first;
+    if (id >= 0 && id < vocabulary_.count) {
+      read_row(embedding_, id, row);
+    } else {
+      std::fill(row, row + dim, 0.0f);
+    }
+  }
+  sum_parts(hidden_.data(), batch.tokens() * dim);
+  for (int64_t n = 0; n < batch.tokens(); ++n) {
+    float* row = hidden_.data() + n * dim;
     if (embedding_scale_ != 1) {
       for (int64_t d = 0; d < dim; ++d) row[d] *= embedding_scale_;
     }
@@ -132,11 +143,11 @@ const float* DecodeModel::normed_stream(const NormView& norm, int64_t rows) {
 
 /// Adds last(x), normed where there is a norm, to the stream.
 void DecodeModel::add_normed(const NormView& norm, const LinearView& last, const float* x, int64_t rows) {
-  if (!norm.weight.data) return apply(last, x, rows, hidden_.data(), true);
+  if (!norm.weight.data && !group_) return apply(last, x, rows, hidden_.data(), true);
   const int64_t size = rows * config_.hidden_size;
   grow(added_, size);
-  apply(last, x, rows, added_.data(), false);
-  normalise(norm, added_.data(), rows, added_.data());
+  group_ ? add_parts(last, x, rows, added_.data()) : apply(last, x, rows, added_.data(), false);
+  if (norm.weight.data) normalise(norm, added_.data(), rows, added_.data());
   for (int64_t i = 0; i < size; ++i) hidden_[static_cast<size_t>(i)] += added_[static_cast<size_t>(i)];
 }
 
@@ -296,7 +307,8 @@ const float* DecodeModel::forward(const DecodeBatch& batch) {
     normalise(final_norm_, hidden_.data() + batch.outputs[static_cast<size_t>(i)] * dim, 1, normed_.data() + i * dim);
   }
   grow(logits_, outputs * vocab());
-  ops::decode_linear(normed_.data(), dim, outputs, head_, nullptr, logits_.data(), vocab());
+  group_ ? gather_logits(outputs)
+         : ops::decode_linear(normed_.data(), dim, outputs, head_, nullptr, logits_.data(), vocab());
   if (config_.logit_softcap > 0) {
     at::from_blob(logits_.data(), {outputs, vocab()}).div_(config_.logit_softcap).tanh_().mul_(config_.logit_softcap);
   }

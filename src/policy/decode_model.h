@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "rft/dist/exchange.h"
 #include "rft/nn/decoder.h"
 #include "rft/ops/decode_attention.h"
 #include "rft/ops/decode_layer.h"
@@ -23,14 +24,15 @@ struct DecodeBatch {
 };
 
 /// Reads the decoder's own weights (converted copies only where their type is neither float32 nor bfloat16), adapters
-/// included; valid while the decoder lives and its tensors keep their storage. Activations are float32.
+/// included; valid while the decoder lives and its tensors keep their storage. Activations are float32. Of a divided
+/// decoder forward() is collective, with the same batch in all processes, and all get the same bits.
 class DecodeModel {
  public:
   /// The decoder must be on the CPU.
   explicit DecodeModel(const Decoder& decoder);
 
   const ops::KvLayout& kv_layout() const { return layout_; }
-  int64_t vocab() const { return head_.out; }
+  int64_t vocab() const { return group_ ? config_.vocab_size : head_.out; }
   /// Logits of batch.outputs, [outputs, vocab], valid until the next call.
   const float* forward(const DecodeBatch& batch);
 
@@ -72,6 +74,9 @@ class DecodeModel {
   LinearView linear(const Linear& linear);
 
   void embed(const DecodeBatch& batch);
+  void sum_parts(float* values, int64_t count) const;
+  void add_parts(const LinearView& last, const float* x, int64_t rows, float* y);
+  void gather_logits(int64_t outputs);
   void extend(Angles& angles, const Rotary& rotary, int64_t positions) const;
   void normalise(const NormView& norm, const float* x, int64_t rows, float* y) const;
   const float* normed_stream(const NormView& norm, int64_t rows);
@@ -88,6 +93,8 @@ class DecodeModel {
   void choose_experts(const LayerView& layer, const float* x, int64_t rows);
 
   DecoderConfig config_;
+  Communicator* group_;  ///< who has the other parts of a divided decoder; null of a whole one
+  Share vocabulary_;     ///< which tokens embedding and head have here
   ops::KvLayout layout_;
   ops::Activation activation_;
   float embedding_scale_;      ///< rounded to the weights' type, as in training
@@ -97,7 +104,7 @@ class DecodeModel {
   std::vector<LayerView> layers_;
   NormView final_norm_;
   Angles angles_, local_angles_;
-  std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, gained_, added_, logits_;
+  std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, gained_, added_, logits_, shared_;
   struct Choice {
     int64_t row;
     float weight;

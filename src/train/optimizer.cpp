@@ -14,6 +14,7 @@
 #include "train/give_back_memory.h"
 #include "train/gradient_buckets.h"
 #include "train/layer_weights.h"
+#include "train/whole_places.h"
 
 namespace rft {
 namespace {
@@ -46,13 +47,14 @@ Sharding sharding_of(const std::string& name) {
 }
 
 Optimizer::Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, Communicator* processes,
-                     Sharding sharding, const std::vector<std::string>& layers)
+                     Sharding sharding, const std::vector<std::string>& layers, const DividedWeights& divided)
     : options_(options),
       parameters_(std::move(parameters)),
       processes_(processes),
       sharding_(processes ? sharding : Sharding::none),
       layout_(parameters_, processes ? processes->size() : 1, processes ? processes->rank() : 0) {
   if (parameters_.empty()) run_failed("Optimizer", "there is nothing to train");
+  places_ = std::make_unique<WholePlaces>(parameters_, divided);
   for (const Parameter& p : parameters_) steps_[p.group] = 0;
   auto type = parameters_.front().value.options().requires_grad(false);
   for (const Parameter& p : parameters_)
@@ -172,7 +174,10 @@ std::vector<double> Optimizer::block_sums() const {
   return sums;
 }
 
+int64_t Optimizer::parameter_count() const { return places_->weights(); }
+
 double Optimizer::grad_norm() const {
+  if (places_->group()) return divided_norm();
   std::vector<double> sums = block_sums();
   double sum = 0;
   if (!sharded()) {
@@ -189,6 +194,22 @@ double Optimizer::grad_norm() const {
         sum += one;
       }
   return std::sqrt(sum);
+}
+
+/// The same of divided weights: what this process answers for, then everyone's.
+double Optimizer::divided_norm() const {
+  double sum = 0;
+  for (const Piece& piece : places_->counted(pieces())) {
+    int64_t begin = reduces_every_pass() ? piece.own : piece.flat;
+    for (int64_t at = 0; at < piece.count; at += layout_.block()) {
+      Tensor block = grad_.narrow(0, begin + at, std::min(layout_.block(), piece.count - at)).to(at::kFloat);
+      sum += block.dot(block).item<double>();
+    }
+  }
+  Tensor all = at::full({1}, sum, at::kDouble);
+  if (sharded()) processes_->sum(all);
+  places_->group()->sum(all);
+  return std::sqrt(all.item<double>());
 }
 
 void Optimizer::scale_grad(double factor) { own_grad().mul_(factor); }
@@ -233,11 +254,18 @@ void Optimizer::share_weights() {
   last();
 }
 
-std::string Optimizer::fingerprint() const {
-  if (!keeps_weights()) return "";
+Optimizer::Fingerprints Optimizer::fingerprints() const {
+  if (!keeps_weights()) return {};
+  auto hash = [](const Tensor& weights) {
+    std::string_view bytes(static_cast<const char*>(weights.const_data_ptr()), weights.nbytes());
+    return std::to_string(std::hash<std::string_view>()(bytes));
+  };
   Tensor weights = flat_.detach().to(at::kCPU);
-  std::string_view bytes(static_cast<const char*>(weights.const_data_ptr()), weights.nbytes());
-  return std::to_string(std::hash<std::string_view>()(bytes));
+  if (!places_->group()) return {hash(weights), ""};
+  std::vector<Tensor> shared{at::empty({0}, weights.options())};
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (!places_->divided(i)) shared.push_back(weights.narrow(0, layout_.begin_of(i), parameters_[i].value.numel()));
+  return {hash(at::cat(shared)), hash(weights)};
 }
 
 }  // namespace rft

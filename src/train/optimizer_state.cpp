@@ -10,6 +10,7 @@
 #include "rft/train/optimizer.h"
 #include "train/gradient_buckets.h"
 #include "train/layer_weights.h"
+#include "train/whole_places.h"
 
 namespace rft {
 namespace {
@@ -45,7 +46,7 @@ std::vector<Stretch> stretches(const State& state, int64_t weights) {
 bool Optimizer::has_master() const { return !master_.is_same(flat_); }
 
 State Optimizer::state() const {
-  std::vector<Piece> mine = pieces();
+  std::vector<Piece> mine = places_->in_whole(places_->counted(pieces()));
   auto packed = [&](const Tensor& x, bool own) {
     std::vector<Tensor> out{at::empty({0}, x.options())};
     for (const Piece& piece : mine) out.push_back(x.narrow(0, own ? piece.own : piece.flat, piece.count));
@@ -71,15 +72,15 @@ int64_t Optimizer::take(const State& state) {
   auto find = [&](const std::string& name, int64_t elements) {
     auto found = state.find(name);
     if (found == state.end() || (elements >= 0 && found->second.numel() != elements))
-      bad_input("checkpoint", "the optimizer's '", name, "' does not fit this model's ", layout_.weights(),
+      bad_input("checkpoint", "the optimizer's '", name, "' does not fit this model's ", places_->weights(),
                 " trained weights");
     return found->second.reshape({-1});
   };
-  std::vector<Stretch> given = stretches(state, layout_.weights());
+  std::vector<Stretch> given = stretches(state, places_->weights());
   int64_t elements = given.empty() ? 0 : given.back().at + given.back().end - given.back().first, taken = 0;
   std::vector<std::pair<Tensor, Tensor>> columns{{find(kMean, elements), mean_}, {find(kSquare, elements), square_}};
   if (has_master()) columns.emplace_back(find(kMaster, elements), master_);
-  std::vector<Piece> mine = pieces();
+  std::vector<Piece> mine = places_->in_whole(pieces());
   auto piece = mine.begin();
   for (const Stretch& from : given)  // both in the order of the weights
     for (; piece != mine.end() && piece->first < from.end; ++piece) {

@@ -42,10 +42,13 @@ std::vector<State> optimizer_pieces(const std::string& directory) {
 
 void StageTrainer::save_optimizer(const std::string& directory) const {
   std::string file = kOptimizer;
-  if (sharded()) {
+  if (in_parts()) {
+    // Of processes that have the same the first one writes it.
+    if (!optimizer_->sharded() && processes_ && processes_->rank() > 0) return;
+    const Communicator& parts = optimizer_->sharded() ? *all_ : *tensor_;
     char part[32];
-    std::snprintf(part, sizeof part, "-%05lld-of-%05lld", static_cast<long long>(processes_->rank() + 1),
-                  static_cast<long long>(processes_->size()));
+    std::snprintf(part, sizeof part, "-%05lld-of-%05lld", static_cast<long long>(parts.rank() + 1),
+                  static_cast<long long>(parts.size()));
     file += part;
   }
   save_state(directory + "/trainer/" + file + ".safetensors", optimizer_->state());

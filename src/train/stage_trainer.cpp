@@ -12,6 +12,7 @@
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
 #include "rft/ops/groups.h"
+#include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
 #include "rft/rollout/spread.h"
 #include "rft/train/checkpoint.h"
@@ -76,10 +77,12 @@ int64_t contexts_in(const Experience& data, const Needs& needs) {
 
 }  // namespace
 
-StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicator* processes)
+StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, const Mesh& mesh)
     : config_(config),
       seed_(seed),
-      processes_(processes),
+      all_(mesh.all()),
+      processes_(mesh.data()),
+      tensor_(mesh.tensor()),
       objective_(make_objective(config)),
       reward_(make_reward(config)),
       credit_(make_credit(config)),
@@ -104,7 +107,23 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, Communicato
   total_ = total_steps();
 }
 
+/// Gives this process its part of the weights, where the recipe says so.
+DividedWeights StageTrainer::divide() {
+  if (!tensor_) return {};
+  divided_ = dynamic_cast<DividesWeights*>(policy_.get());
+  if (!divided_)
+    bad_input("train.tensor_parallel", "policies of type causal_lm and reward_model can be divided; use train.shard");
+  divided_->divide(*tensor_, needs_);
+  return {tensor_, divided_->weight_parts()};
+}
+
+void StageTrainer::gather_to_save(bool keep) {
+  gather_weights();
+  if (divided_) divided_->gather_whole(keep);
+}
+
 void StageTrainer::make_optimizer() {
+  DividedWeights divided = divide();
   auto parameters = policy_->parameters(), own = objective_->parameters();
   parameters.insert(parameters.end(), own.begin(), own.end());
   Sharding sharding = sharding_of(config_.train.shard);
@@ -117,7 +136,7 @@ void StageTrainer::make_optimizer() {
                 "'gradients'");
     layers = layered->layer_prefixes();
   }
-  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer, processes_, sharding, layers);
+  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer, processes_, sharding, layers, divided);
   if (layered) layered->set_gate(optimizer_->gate());
 }
 
@@ -301,7 +320,7 @@ Experience StageTrainer::next_chunk() {
 
 void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   Clock clock;
-  int64_t sent = processes_ ? processes_->bytes_sent() : 0;
+  int64_t sent = all_ ? all_->bytes_sent() : 0;
   if (update_ >= updates_) next_batch(metrics);
   double prepared = clock.lap();
   Experience chunk = next_chunk();
@@ -325,7 +344,7 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   double trained = clock.lap();
   metrics.add("time/train", trained);
   metrics.add("step_time", prepared + trained);
-  if (processes_) metrics.add("network/bytes_sent", static_cast<double>(processes_->bytes_sent() - sent));
+  if (all_) metrics.add("network/bytes_sent", static_cast<double>(all_->bytes_sent() - sent));
 }
 
 void StageTrainer::skipped(const std::string& problem, const Experience& batch, const std::string& rescue,
@@ -379,12 +398,14 @@ void StageTrainer::evaluate_scores(Metrics& metrics) {
 }
 
 void StageTrainer::compare_weights() const {
-  if (!processes_) return;
-  std::string mine = optimizer_->fingerprint();
+  if (!all_) return;
+  auto mine = optimizer_->fingerprints();
   std::vector<std::string> different;
-  auto all = processes_->gather(mine);
+  auto all = all_->gather(cat(mine.shared, ",", mine.own));
+  size_t tensor = tensor_ ? static_cast<size_t>(tensor_->size()) : 1;
   for (size_t rank = 0; rank < all.size(); ++rank)
-    if (all[rank] != all[0]) different.push_back(std::to_string(rank));
+    if (all[rank] != all[rank % tensor] || split(all[rank], ',')[0] != split(all[0], ',')[0])
+      different.push_back(std::to_string(rank));
   if (!different.empty())
     run_failed("train", "after step ", steps_, " the weights of rank ", join(different, ", "),
                " are not those of rank 0; do all hosts have the same CPU and the same files?");

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "rft/core/clock.h"
+#include "rft/dist/mesh.h"
 #include "rft/io/rows.h"
 #include "rft/rollout/collector.h"
 #include "rft/train/adaptive_rate.h"
@@ -13,11 +14,13 @@
 
 namespace rft {
 
+class DividesWeights;
+
 class StageTrainer {
  public:
   /// Loads policy and data and checks that they fit; nothing is trained yet.
-  /// Work is shared with `processes`, which may be null and must outlive this.
-  StageTrainer(const StageConfig& config, uint64_t seed, Communicator* processes = nullptr);
+  /// Work is shared with the processes of `mesh`, whose groups must outlive this.
+  StageTrainer(const StageConfig& config, uint64_t seed, const Mesh& mesh = {});
 
   /// One optimizer step, rolling out first where that is due. Adds to `metrics`; a skipped (non-finite or empty) step
   /// is counted there. Throws RunError after train.max_nonfinite_steps skipped ones in a row, with the batch saved as
@@ -47,8 +50,10 @@ class StageTrainer {
 
   /// All weights are in every process until the next step, where the recipe shards them; every process must call it.
   void gather_weights() { optimizer_->gather_weights(); }
-  /// Each process holds a part of the optimizer's state, and must write it beside what the first one saves.
-  bool sharded() const { return optimizer_->sharded(); }
+  /// Before save(), in every process; the one that saves must `keep` them.
+  void gather_to_save(bool keep);
+  /// Processes hold parts of the optimizer's state: all must call save_optimizer() beside what the first one saves.
+  bool in_parts() const { return optimizer_->sharded() || tensor_; }
   /// Writes the policy's own files and trainer/* into `directory`, and reads them back; save_optimizer writes this
   /// process's part of the optimizer's state, which save does not. load takes the state of any number of processes.
   void save(const std::string& directory) const;
@@ -59,6 +64,7 @@ class StageTrainer {
   void next_batch(Metrics& metrics);
   void next_rollout(Metrics& metrics);
   void make_optimizer();
+  DividedWeights divide();
   void read_rows();
   void order_rows(const Rows& rows);
   void enter_worlds();
@@ -81,12 +87,15 @@ class StageTrainer {
 
   StageConfig config_;
   uint64_t seed_;
-  Communicator* processes_;
+  Communicator* all_;        ///< null where there is one process
+  Communicator* processes_;  ///< who shares the work: those with the same weights; may be null
+  Communicator* tensor_;     ///< who has the other parts of the weights; may be null
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<RewardModel> reward_;
   std::unique_ptr<Credit> credit_;
   std::unique_ptr<Selector> selector_;
   std::unique_ptr<Policy> policy_;
+  DividesWeights* divided_ = nullptr;             ///< policy_, where its weights are divided
   std::unique_ptr<Worlds> worlds_, eval_worlds_;  ///< where the policy acts in an environment
   Actor* actor_ = nullptr;                        ///< policy_, there
   std::unique_ptr<Replay> replay_, given_;  ///< of off-policy objectives: what was collected, and the dataset's rows

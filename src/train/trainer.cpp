@@ -94,8 +94,8 @@ class Run {
           file_exists(previous + "/adapter_config.json") || file_exists(previous + "/pytorch_lora_weights.safetensors");
       config.policy.set(adapter ? "adapter" : "path", Config::scalar(previous, true));
     }
-    auto stage =
-        std::make_unique<StageTrainer>(config, mix(static_cast<uint64_t>(recipe_.run.seed), at.stage), processes_);
+    mesh_ = Mesh(processes_, config.train.tensor_parallel, cat("stage", at.stage));
+    auto stage = std::make_unique<StageTrainer>(config, mix(static_cast<uint64_t>(recipe_.run.seed), at.stage), mesh_);
     agree_on(processes_, "data", stage->data_fingerprint());
     return stage;
   }
@@ -117,7 +117,7 @@ class Run {
   /// Of a sharded optimizer every process writes its part into the directory that the first one has made, which
   /// publishes it once all have.
   void save_optimizer(const StageTrainer& stage, const std::string& into) {
-    if (!stage.sharded()) {
+    if (!stage.in_parts()) {
       if (first_) stage.save_optimizer(into);
       return;
     }
@@ -127,7 +127,7 @@ class Run {
 
   void save_checkpoint(StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
-    stage.gather_weights();
+    stage.gather_to_save(first_);
     if (!first_) return save_optimizer(stage, "");
     int64_t step = at.steps_before + stage.steps_done();
     auto fill = [&](const std::string& into) {
@@ -215,8 +215,8 @@ class Run {
   void finish_stage(StageTrainer& stage, const Position& at) {
     if (request_.dry_run) return;
     writer_.wait();
-    stage.gather_weights();
     stage.policy().finish();
+    stage.gather_to_save(first_);
     if (first_) write_result(stage, at);
     if (processes_) processes_->gather("");  // the next stage reads what was written
   }
@@ -233,6 +233,7 @@ class Run {
   const Recipe& recipe_;
   TrainRequest request_;
   Communicator* processes_;
+  Mesh mesh_;   ///< of the stage that runs
   bool first_;  ///< the process that writes
   RunDirectory directory_;
   TrainResult result_;

@@ -19,6 +19,7 @@ class OneProcess : public Communicator {
   std::vector<std::string> gather(const std::string& mine) override { return {mine}; }
   void at(const std::string&) override {}
   void leave() override {}
+  std::unique_ptr<Communicator> subgroup(const std::string&, const std::vector<int64_t>&) override { return nullptr; }
 };
 
 TEST(NcclGroup, OneProcessHasItsOwnSums) {

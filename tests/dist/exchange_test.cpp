@@ -30,6 +30,7 @@ class Scripted : public Communicator {
   }
   void at(const std::string&) override {}
   void leave() override {}
+  std::unique_ptr<Communicator> subgroup(const std::string&, const std::vector<int64_t>&) override { return nullptr; }
 
  private:
   int64_t rank_, size_;

@@ -10,12 +10,12 @@ namespace rft {
 namespace {
 namespace fs = std::filesystem;
 
-const std::set<std::string> kInterfaces = {"rft/policy/policy.h",        "rft/reward/reward_model.h",
-                                           "rft/credit/credit.h",        "rft/select/selector.h",
-                                           "rft/objective/objective.h",  "rft/policy/actor.h",
-                                           "rft/policy/credits_steps.h", "rft/policy/gathers_layers.h",
-                                           "rft/nn/layer_gate.h",        "rft/policy/reference_sampler.h",
-                                           "rft/env/environment.h"};
+const std::set<std::string> kInterfaces = {"rft/policy/policy.h",          "rft/reward/reward_model.h",
+                                           "rft/credit/credit.h",          "rft/select/selector.h",
+                                           "rft/objective/objective.h",    "rft/policy/actor.h",
+                                           "rft/policy/credits_steps.h",   "rft/policy/gathers_layers.h",
+                                           "rft/nn/layer_gate.h",          "rft/policy/reference_sampler.h",
+                                           "rft/policy/divides_weights.h", "rft/env/environment.h"};
 
 /// room -> rooms it may include. `interfaces` stands for the slots' headers alone.
 const std::map<std::string, std::set<std::string>> kAllowed = {
@@ -24,14 +24,14 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"io", {"core"}},
     {"dist", {"core"}},
     {"text", {"core", "io"}},
-    {"nn", {"core", "ops"}},
+    {"nn", {"core", "ops", "dist"}},
     {"diffusion", {"core", "ops"}},
     {"reward", {"core", "ops", "nn", "io", "text"}},
     {"env", {"core", "ops", "nn", "io", "text"}},
     {"credit", {"core", "ops"}},
     {"select", {"core", "ops"}},
     {"objective", {"core", "ops"}},
-    {"policy", {"core", "ops", "nn", "diffusion", "io", "text"}},
+    {"policy", {"core", "ops", "nn", "diffusion", "io", "text", "dist"}},
     {"cuda", {"core", "ops", "dist", "text", "nn", "policy", "kernels"}},
     {"rollout", {"core", "io", "dist", "interfaces"}},
     {"train", {"core", "ops", "io", "dist", "rollout", "interfaces"}},

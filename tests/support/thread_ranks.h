@@ -58,6 +58,9 @@ class ThreadRanks {
     int64_t bytes_sent() const override { return sent_; }  // in parts
     void at(const std::string&) override {}
     void leave() override {}
+    std::unique_ptr<Communicator> subgroup(const std::string&, const std::vector<int64_t>&) override {
+      throw std::logic_error("threads have no groups of fewer");
+    }
 
    private:
     void put(const Tensor& tensor) {

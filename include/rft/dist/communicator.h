@@ -47,6 +47,10 @@ class Communicator {
   /// The last call of a run that ended as it should (finished, or interrupted everywhere). A process whose Communicator
   /// goes without it has failed, and the others end.
   virtual void leave() = 0;
+  /// A group of some of these processes, in the order of `ranks`, among them this one. All of it call this at once with
+  /// the same `name`, which no other group of the run has. It must not outlive this, and needs no at() and leave().
+  /// Throws RunError where they do not find each other.
+  virtual std::unique_ptr<Communicator> subgroup(const std::string& name, const std::vector<int64_t>& ranks) = 0;
 };
 
 /// How processes find each other: torchrun's variables RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; where

@@ -12,6 +12,7 @@ struct Share {
   int64_t first = 0, count = 0;
 };
 Share share_of(const Communicator* processes, int64_t n);
+Share share_of(int64_t n, int64_t rank, int64_t size);
 
 /// The rows of all processes, in order of the ranks; one may have none (an Experience without columns).
 Experience gather_rows(Communicator& processes, const Experience& mine);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rft/core/options.h"
+#include "rft/dist/weight_part.h"
 #include "rft/nn/layer_gate.h"
 #include "rft/nn/layers.h"
 
@@ -93,6 +94,7 @@ struct DecoderLayer {
 };
 
 class ExpertUse;
+struct Share;
 
 /// The weights, shared by the trainer and the sampler.
 struct DecoderWeights {
@@ -121,6 +123,7 @@ class Decoder {
   Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, const at::TensorOptions& options,
           const std::string& where);
 
+  /// Of a divided model (divide()) heads, kv_heads and intermediate_size are this process's own.
   const DecoderConfig& config() const { return config_; }
   DecoderWeights& weights() { return weights_; }
   const DecoderWeights& weights() const { return weights_; }
@@ -141,10 +144,23 @@ class Decoder {
   /// mixtures of experts, whose routers reach the loss by a way of their own.
   void set_gate(LayerGate* gate) { gate_ = gate; }
 
+  /// From now on this process has its part of every layer and of the vocabulary, and computes with the group's others
+  /// (tensor parallelism, Megatron-LM, arXiv:1909.08053): its heads and its rows of the MLP, whose outputs are summed
+  /// once behind the attention and once behind the MLP, and its tokens of embedding and head. What forward() gives is
+  /// the same, bit for bit, in all of them, and collective. `group` must outlive this. The tensors of weights() stay,
+  /// with new sizes. Throws UserError, before anything is changed, where the model can't be divided so.
+  void divide(Communicator& group);
+  Communicator* group() const { return group_; }  ///< null where the model is whole
+  /// Of the weights by the names of DecoderWeights::named(); of the others every process has the whole.
+  std::map<std::string, WeightPart> parts() const;
+  /// Which tokens of the vocabulary this process has.
+  Share vocabulary() const;
+
   at::Device device() const { return weights_.token_embedding.device(); }
 
-  /// The weights under their Hugging Face names and shapes (views or copies, on the CPU).
-  std::map<std::string, Tensor> hugging_face_tensors() const;
+  /// The weights under their Hugging Face names and shapes (views or copies, on the CPU). Of a divided model
+  /// collective; those that do not `keep` them get nothing.
+  std::map<std::string, Tensor> hugging_face_tensors(bool keep = true) const;
 
   struct Forward {
     bool adapters = true;     ///< false: the base model, as if there were no adapters
@@ -165,11 +181,15 @@ class Decoder {
  private:
   /// forward(), counting into `use` where that is not null.
   Tensor run(const Packed& rows, const Forward& options, ExpertUse* use) const;
+  Tensor embedded(const DecoderWeights& weights, const Tensor& ids) const;
+  std::map<std::string, Tensor> gathered_tensors(bool keep) const;
 
   DecoderConfig config_;
   DecoderWeights weights_;
   std::optional<DecoderWeights> base_;  ///< where modules are trained whole: weights_ with the frozen ones
   LayerGate* gate_ = nullptr;
+  Communicator* group_ = nullptr;
+  std::optional<DecoderConfig> whole_;  ///< where divided: what config_ was
 };
 
 /// A model with the weights transformers gives an untrained one: normal(0, initializer_range) for linear layers and

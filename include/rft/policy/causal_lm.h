@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rft/nn/decoder.h"
+#include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
 #include "rft/policy/policy.h"
 #include "rft/policy/reference_sampler.h"
@@ -25,7 +26,7 @@ struct TokenLayout;
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
 /// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
 /// columns.
-class CausalLm : public Policy, public ReferenceSampler, public GathersLayers {
+class CausalLm : public Policy, public ReferenceSampler, public GathersLayers, public DividesWeights {
  public:
   struct Options {
     std::string path;
@@ -80,6 +81,9 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers {
   void load(const std::string& directory) override;
   std::vector<std::string> layer_prefixes() const override;
   void set_gate(LayerGate* gate) override { decoder_->set_gate(gate); }
+  void divide(Communicator& group, const Needs& needs) override;
+  std::map<std::string, WeightPart> weight_parts() const override { return decoder_->parts(); }
+  void gather_whole(bool keep) override;
   State state() const override;
   void load_state(const State& state) override;
 
@@ -142,9 +146,10 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers {
   Tokenizer tokenizer_;
   mutable std::unique_ptr<ChatTemplate> chat_;  ///< read when the first conversation is
   std::vector<int64_t> eos_ids_;
-  std::unique_ptr<ValueHead> value_head_;  ///< where an objective asks for values
-  std::unique_ptr<Decoder> critic_;        ///< critic model: the trunk under the value head
-  std::unique_ptr<Decoder> reference_;     ///< frozen; a copy is made when it is first asked for
+  std::unique_ptr<ValueHead> value_head_;   ///< where an objective asks for values
+  std::unique_ptr<Decoder> critic_;         ///< critic model: the trunk under the value head
+  std::unique_ptr<Decoder> reference_;      ///< frozen; a copy is made when it is first asked for
+  std::map<std::string, Tensor> gathered_;  ///< by gather_whole(), of a divided model
 };
 
 }  // namespace rft

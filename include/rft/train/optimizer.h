@@ -8,6 +8,7 @@
 
 #include "rft/core/state.h"
 #include "rft/dist/communicator.h"
+#include "rft/dist/weight_part.h"
 #include "rft/policy/policy.h"
 #include "rft/train/flat_layout.h"
 #include "rft/train/options.h"
@@ -17,6 +18,7 @@ namespace rft {
 class GradientBuckets;
 class LayerGate;
 class LayerWeights;
+class WholePlaces;
 struct ParameterRange;
 
 /// Learning rate of update `step` (0-based) out of `total`, with the numbers of transformers' get_scheduler: the rate
@@ -43,9 +45,12 @@ Sharding sharding_of(const std::string& name);
 class Optimizer {
  public:
   /// `processes` may be null, and must outlive this. `layers`: how the names of each layer's parameters begin, for
-  /// Sharding::parameters. Throws RunError where there is nothing to train.
+  /// Sharding::parameters. `divided`: parameters of which the processes of another group have the other parts: they
+  /// count once in the gradient's norm, and in state() by their places in the whole model. Throws RunError where there
+  /// is nothing to train.
   Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, Communicator* processes = nullptr,
-            Sharding sharding = Sharding::none, const std::vector<std::string>& layers = {});
+            Sharding sharding = Sharding::none, const std::vector<std::string>& layers = {},
+            const DividedWeights& divided = {});
   ~Optimizer();
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
@@ -66,18 +71,21 @@ class Optimizer {
   void release_weights();
   void forward_done();
   /// The L2 norm of all gradients: float32 blocks are summed in float64, in an order that nothing but the number of
-  /// weights changes.
+  /// weights changes, and how weights are divided.
   double grad_norm() const;
   void scale_grad(double factor);
   /// One step of every group, or of the groups in `only`. `lr` is the policy's; the critics' is options.critic_lr times
   /// what the schedule has left of it.
   void step(double lr, const std::set<std::string>& only = {});
-  int64_t parameter_count() const { return layout_.weights(); }
+  int64_t parameter_count() const;  ///< of the whole model
   /// Whether each process has only a part of the state.
   bool sharded() const { return sharding_ != Sharding::none; }
 
-  /// A hash of the trained weights; "" where no process has all of them.
-  std::string fingerprint() const;
+  /// Hashes of the trained weights; "" where no process has all of them.
+  struct Fingerprints {
+    std::string shared, own;  ///< of what all processes have; of what this one's part of divided weights is, too
+  };
+  Fingerprints fingerprints() const;
   /// First and second moments, step count and, below float32, the master copy: of the weights
   /// range[k][0] <= i < range[k][1], one range after another (of all where the optimizer is not sharded).
   State state() const;
@@ -94,6 +102,7 @@ class Optimizer {
   void make_buckets(const std::vector<std::string>& layers);
   /// What this process updates, of one part of the weights after another.
   std::vector<Piece> pieces() const;
+  double divided_norm() const;
   std::vector<double> block_sums() const;
   bool keeps_weights() const { return sharding_ != Sharding::parameters; }
   /// Those rows of a flat buffer that this process updates, [rows, n].
@@ -108,6 +117,7 @@ class Optimizer {
   Communicator* processes_;
   Sharding sharding_;
   FlatLayout layout_;
+  std::unique_ptr<WholePlaces> places_;
   /// [layout size] in the parameters' dtype, zero between and after the parameters; with Sharding::parameters [own
   /// size].
   Tensor flat_;

@@ -117,6 +117,7 @@ struct TrainOptions {
   int64_t max_nonfinite_steps = 3;
   double max_reward_failures = 0.5;
   std::string shard = "none";
+  int64_t tensor_parallel = 1;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   void visit(OptionVisitor& v) {
@@ -158,6 +159,12 @@ struct TrainOptions {
              "parameters, which are gathered layer by layer (ZeRO-3; causal_lm). The weights are the same, bit for bit "
              "where each process has one micro-batch a step",
              one_of({"none", "optimizer", "gradients", "parameters"}));
+    v.option(
+        "tensor_parallel", tensor_parallel,
+        "so many neighbouring processes compute with each other, each with its part of every layer and of the "
+        "vocabulary (Megatron-LM; causal_lm and reward models on the CPU); the others share the rows. Attention and "
+        "key/value heads must be a multiple of it",
+        at_least(1).in("processes"));
     v.block(
         "optimizer", [this](OptionVisitor& in) { optimizer.visit(in); }, "the optimizer");
     v.block(
