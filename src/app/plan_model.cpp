@@ -12,34 +12,28 @@ namespace {
 
 double of(int64_t n) { return static_cast<double>(n); }
 
-/// Weights of the adapters that PEFT's LoraConfig adds to a layer.
-double adapter_weights(const DecoderConfig& c, const LoraConfig& lora) {
-  struct Module {
-    const char* name;
-    int64_t in, out;
-  };
-  int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim, D = c.hidden_size, I = c.intermediate_size;
+/// What is trained beside a frozen model: adapters, and modules that are trained whole.
+double adapter_weights(const DecoderConfig& config, const LoraConfig& lora) {
+  std::map<std::string, Tensor> tensors;
+  for (const TensorPlace& place : tensor_places(config, allocate_weights(config, at::kMeta)))
+    tensors[place.name] = as_stored(place);
+  Decoder decoder(config, tensors, at::kMeta, "plan");  // without memory for its weights
+  add_lora(decoder, lora, 0);
   double sum = 0;
-  for (Module m : {Module{"q_proj", D, q},
-                   {"k_proj", D, kv},
-                   {"v_proj", D, kv},
-                   {"o_proj", q, D},
-                   {"gate_proj", D, I},
-                   {"up_proj", D, I},
-                   {"down_proj", I, D}}) {
-    const auto& names = lora.target_modules;
-    if (!names.empty() && std::find(names.begin(), names.end(), m.name) == names.end()) continue;
-    sum += of(lora.rank * (m.in + m.out));
-  }
+  for (const DecoderLayer& layer : decoder.weights().layers)
+    for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+      for (const Adapter& adapter : linear->adapters)
+        for (const Tensor& one : {adapter.a, adapter.b, adapter.magnitude}) sum += one.defined() ? of(one.numel()) : 0;
+  for (const auto& [name, value] : decoder.whole_tensors()) sum += of(value.numel());
   return sum;
 }
 
 /// Numbers of a token that autograd keeps of a layer: the stream before attention and MLP and both normed, q, k and v
 /// laid out for the attention, its output twice (by heads, by tokens), the MLP's hidden numbers before and after the
-/// activation.
-double kept_of_layer(const DecoderConfig& c) {
+/// activation. Of `tensor` processes each has its heads' and its rows of the MLP.
+double kept_of_layer(const DecoderConfig& c, int64_t tensor) {
   int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim, wide = c.intermediate_size;
-  return of(4 * c.hidden_size + q + 2 * kv + 2 * q + (c.gated_mlp ? 3 : 2) * wide);
+  return of(4 * c.hidden_size) + of(q + 2 * kv + 2 * q + (c.gated_mlp ? 3 : 2) * wide) / of(tensor);
 }
 
 /// Tokens of a micro-batch in one process.
@@ -53,23 +47,28 @@ double optimizer_bytes(const PlanModel& model) { return model.bytes < 4 ? 12 : 8
 
 }  // namespace
 
-PlanModel plan_model(const DecoderConfig& config, int64_t bytes, bool checkpointing, const LoraConfig* lora) {
+PlanModel plan_model(const DecoderConfig& config, const PlanSetting& setting) {
   PlanModel out;
+  double tensor = of(setting.tensor);
   std::map<std::string, double> layers;
   for (const auto& [name, value] : allocate_weights(config, at::kMeta).named()) {
-    out.weights += of(value.numel());
-    if (name.rfind("layers.", 0) != 0 || value.dim() < 2) continue;
-    out.layer_weights += of(value.numel());
-    layers[name.substr(0, name.find('.', 7))] += of(value.numel());
+    bool matrix = value.dim() > 1 && name != "position_embedding";
+    double mine = of(value.numel()) / (matrix ? tensor : 1);
+    out.whole += of(value.numel()), out.weights += mine;
+    if (name.rfind("layers.", 0) != 0 || !matrix) continue;
+    out.layer_weights += mine;
+    layers[name.substr(0, name.find('.', 7))] += mine;
   }
   for (const auto& [name, count] : layers) out.largest_layer = std::max(out.largest_layer, count);
   out.layers = config.layers, out.hidden = config.hidden_size, out.vocabulary = config.vocab_size;
-  out.head = config.heads * config.head_dim, out.kv = config.kv_heads * config.head_dim;
-  out.trained = lora ? adapter_weights(config, *lora) * of(config.layers) : out.weights;
-  double layer = kept_of_layer(config);
-  out.kept = (checkpointing ? of(config.hidden_size) : layer) * of(config.layers);
-  out.layer = layer, out.recomputed = checkpointing ? layer : 0;
-  out.bytes = bytes, out.checkpointing = checkpointing;
+  out.head = config.heads * config.head_dim / setting.tensor,
+  out.kv = config.kv_heads * config.head_dim / setting.tensor;
+  out.whole_trained = setting.lora ? adapter_weights(config, *setting.lora) : out.whole;
+  out.trained = setting.lora ? out.whole_trained : out.weights;
+  double layer = kept_of_layer(config, setting.tensor);
+  out.kept = (setting.checkpointing ? of(config.hidden_size) : layer) * of(config.layers);
+  out.layer = layer, out.recomputed = setting.checkpointing ? layer : 0;
+  out.bytes = setting.bytes, out.checkpointing = setting.checkpointing, out.tensor = setting.tensor;
   return out;
 }
 
@@ -109,16 +108,25 @@ PlanTime plan_time(const PlanModel& model, const PlanLoad& load, const PlanClust
     double compute = mine * 2 * model.weights / cluster.flops;
     out.sampling = load.answer * std::max(read, compute) / load.updates;
   }
+  if (model.tensor > 1) {
+    // The stream is summed twice a layer, on the way back and where it is computed again too; each process sends
+    // 2 (N - 1) / N of it (Megatron-LM, arXiv:1909.08053, section 3).
+    double once =
+        2 * (of(model.tensor) - 1) / of(model.tensor) * bytes * of(model.hidden * model.layers) / cluster.network;
+    out.waiting = 2 * once * tokens * (model.checkpointing ? 3 : 2);
+    out.judging += 2 * once * tokens * load.judged / load.updates;
+    out.sampling += 2 * once * mine * load.answer / load.updates;
+  }
   if (cluster.processes == 1) return out;
   double once = model.trained * bytes * (P - 1) / P / cluster.network;
   double micro = load.micro_rows > 0 ? std::ceil(mine / load.micro_rows) : 1;
   double backward = out.training - forward;
-  if (sharding <= Sharding::optimizer) out.waiting = std::max(0.0, once - backward / micro) + once;
-  if (sharding == Sharding::gradients) out.waiting = std::max(0.0, once * micro - backward) + once;
+  if (sharding <= Sharding::optimizer) out.waiting += std::max(0.0, once - backward / micro) + once;
+  if (sharding == Sharding::gradients) out.waiting += std::max(0.0, once * micro - backward) + once;
   if (sharding == Sharding::parameters) {
     double layers = model.layer_weights * bytes * (P - 1) / P / cluster.network;
-    out.waiting = std::max(0.0, layers * micro - forward) + std::max(0.0, (layers + once) * micro - backward) +
-                  (once - layers) + (load.answer > 0 ? once / load.updates : 0);
+    out.waiting += std::max(0.0, layers * micro - forward) + std::max(0.0, (layers + once) * micro - backward) +
+                   (once - layers) + (load.answer > 0 ? once / load.updates : 0);
   }
   return out;
 }

@@ -7,9 +7,12 @@
 
 namespace rft::app {
 
-/// What the recipe trains, in weights (not bytes).
+/// What one process has of the model that the recipe trains (all of it, or with train.tensor_parallel its part), in
+/// weights (not bytes).
 struct PlanModel {
-  double weights = 0;        ///< all of the model's
+  double whole = 0;          ///< all processes' together
+  double whole_trained = 0;  ///< of them, or the adapters'
+  double weights = 0;
   double layer_weights = 0;  ///< of them those that ZeRO-3 gathers layer by layer
   double largest_layer = 0;
   double trained = 0;     ///< all, or the adapters'
@@ -20,10 +23,18 @@ struct PlanModel {
   int64_t layers = 0, hidden = 0, head = 0, kv = 0, vocabulary = 0;  ///< head, kv: numbers of all heads of a token
   int64_t bytes = 4;                                                 ///< of a weight
   bool checkpointing = false;
+  int64_t tensor = 1;  ///< processes that have a part of the layers each
 };
 
-/// Counts `config`'s weights; `lora` may be null.
-PlanModel plan_model(const DecoderConfig& config, int64_t bytes, bool checkpointing, const LoraConfig* lora);
+/// How the model is trained.
+struct PlanSetting {
+  int64_t bytes = 4;  ///< of a weight
+  bool checkpointing = false;
+  const LoraConfig* lora = nullptr;  ///< null: all is trained
+  int64_t tensor = 1;
+};
+/// Counts `config`'s weights, and the adapters as add_lora() makes them.
+PlanModel plan_model(const DecoderConfig& config, const PlanSetting& setting);
 
 /// What a step works on.
 struct PlanLoad {
@@ -35,7 +46,8 @@ struct PlanLoad {
   double updates = 1;     ///< optimizer steps that a rollout is used for
 };
 
-/// One of `processes` with a device of its own.
+/// One of `processes`, which share the rows (of those that share the layers, too, one counts), with a device of its
+/// own.
 struct PlanCluster {
   int64_t processes = 1;
   double flops = 0;             ///< a second, of a device, as reached

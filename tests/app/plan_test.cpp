@@ -98,6 +98,56 @@ TEST_F(Plan, TimeIsOperationsOverWhatADeviceReachesAndBytesOverTheNetwork) {
   EXPECT_GT(slow[1].waiting, fast[1].waiting);
 }
 
+TEST_F(Plan, CountsAdaptersAsTheyAreMade) {
+  TinyTask task;
+  for (const char* lora : {"{rank: 4}", "{rank: 4, target_modules: [q_proj, down_proj]}",
+                           "{rank: 4, rank_pattern: {k_proj: 2}, modules_to_save: [lm_head], dora: true}"}) {
+    std::string recipe = task.recipe("lora.yaml", "", "data: {train: " + task.data("sft.jsonl") + R"(}
+objective: {type: sft}
+train: {steps: 1, batch_size: 4, optimizer: {lr: 1.0e-3}}
+)");
+    std::string arguments = " 'policy.lora=" + std::string(lora) + "'";
+    std::string out = task.output("made"), plan = rft("plan " + recipe + arguments).out;
+    Ran trained = rft("train " + recipe + arguments + " --quiet run.output=" + out);
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    double made = 0;
+    for (const auto& [name, value] : load_safetensors(out + "/final/adapter_model.safetensors").tensors)
+      made += static_cast<double>(value.numel());
+    char counted[64];
+    std::snprintf(counted, sizeof counted, ", %.6g million trained", made / 1e6);
+    EXPECT_NE(plan.find(counted), std::string::npos) << plan << counted;
+    fs::remove_all(out);
+  }
+}
+
+TEST_F(Plan, ADividedModelTakesItsPartOfALayer) {
+  auto whole = lines(large("", ", micro_batch_size: 1") + " --gpus 4"),
+       divided = lines(large("", ", micro_batch_size: 1, tensor_parallel: 4") + " --gpus 4");
+  ASSERT_EQ(divided.size(), 1u) << out_;
+  EXPECT_EQ(divided[0].processes, 4);
+  for (auto column : {&Line::weights, &Line::gradients, &Line::optimizer})
+    EXPECT_NEAR(divided[0].*column, whole[0].*column / 4, 0.02);
+  EXPECT_LT(divided[0].activations, whole[0].activations / 1.5);
+  EXPECT_GT(divided[0].waiting, 0);
+}
+
+TEST_F(Plan, CheckSaysWhatAProcessTakesAndWhatFits) {
+  TinyTask task;
+  std::string recipe = task.two_stages("two.yaml", "", "batch_size: 18", "batch_size: 36", "batch_size: 18");
+  std::string said = rft("check " + recipe + " --memory 40").out, planned = rft("plan " + recipe + " --memory 40").out;
+  for (const char* stage : {"sft", "grpo"})
+    EXPECT_NE(said.find(std::string(stage) + ": about 0."), std::string::npos) << said;
+  std::string fits = "the smallest that fits 40 GB: 1 process, train.shard=none";
+  EXPECT_NE(said.find(" GB of memory on 1 process; " + fits), std::string::npos) << said;
+  EXPECT_NE(planned.find(fits), std::string::npos) << planned;
+  EXPECT_NE(rft("check " + recipe + " --memory 0.1").out.find("none fits 0.1 GB"), std::string::npos);
+  // What can't be estimated is no fault of the recipe's.
+  std::string large_recipe = large("", "");
+  Ran no_tokenizer = rft("check " + large_recipe.substr(0, large_recipe.find(' ')));
+  EXPECT_EQ(no_tokenizer.code, 0) << no_tokenizer.err;
+  EXPECT_NE(no_tokenizer.out.find("sft: no estimate of memory: "), std::string::npos) << no_tokenizer.out;
+}
+
 TEST_F(Plan, ReadsRowsAndTheTinyModel) {
   TinyTask task;
   std::string recipe = task.two_stages("two.yaml", "", "batch_size: 18", "batch_size: 36", "batch_size: 18");
