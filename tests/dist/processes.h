@@ -19,17 +19,27 @@ namespace rft::testing {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-inline int free_port() {
-  int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  bind(socket, reinterpret_cast<sockaddr*>(&address), size);
-  getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
-  close(socket);
-  return ntohs(address.sin_port);
-}
+/// A port of this host that is taken while this lives: connections to it are accepted, and never answered.
+class Listener {
+ public:
+  Listener() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_ANY);
+    socklen_t size = sizeof address;
+    bind(socket_, reinterpret_cast<sockaddr*>(&address), size);
+    getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
+    listen(socket_, 8);
+    port_ = ntohs(address.sin_port);
+  }
+  ~Listener() { close(socket_); }
+  int port() const { return port_; }
+
+ private:
+  int socket_, port_ = 0;
+};
+
+inline int free_port() { return Listener().port(); }
 
 /// Processes of one run of `program`; `started` fewer than they are told they are.
 class Processes {

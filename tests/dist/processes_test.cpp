@@ -91,6 +91,32 @@ TEST(Processes, OneThatDiesEndsTheOthersAndAnyNumberGoesOn) {
   EXPECT_NE(said.find("rank 0 has not "), std::string::npos) << said;
 }
 
+TEST(Processes, SrunStartsThem) {
+  if (testing::run("command -v srun && srun --version && sinfo -h").code != 0)
+    GTEST_SKIP() << "srun is not installed, or no Slurm answers (Debian: slurm-wlm)";
+  Task task;
+  std::string recipe = task.sft_and_grpo();
+  run(2, recipe, task / "whole");
+  auto ran = testing::run(cat("OMP_NUM_THREADS=1 MASTER_PORT=", free_port(), " srun --ntasks 2 --overcommit ",
+                              RFT_PROGRAM, " train ", recipe, " --quiet run.output=", task / "slurm"));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(read_file(weights_file(task / "whole")), read_file(weights_file(task / "slurm")));
+}
+
+/// Two processes that have nothing but Slurm's variables, as srun sets them.
+TEST(Processes, SlurmsVariablesAreEnough) {
+  Task task;
+  std::string recipe = task.sft_and_grpo();
+  run(2, recipe, task / "whole");
+  Processes processes(
+      2, [&](int64_t rank) { return cat(rank, " train ", recipe, " --quiet run.output=", task / "slurm"); }, -1,
+      cat("sh -c 'export SLURM_PROCID=$0 SLURM_NTASKS=2 SLURM_STEP_NODELIST=localhost; "
+          "unset RANK WORLD_SIZE MASTER_ADDR; exec ",
+          RFT_PROGRAM, " \"$@\"'"));
+  EXPECT_EQ(processes.wait(), (std::vector<int>{0, 0})) << processes.err(0) << processes.err(1);
+  EXPECT_EQ(read_file(weights_file(task / "whole")), read_file(weights_file(task / "slurm")));
+}
+
 TEST(Processes, MpirunStartsThem) {
   if (testing::run("command -v mpirun").code != 0) GTEST_SKIP() << "mpirun is not installed (Debian: openmpi-bin)";
   Task task;
@@ -112,6 +138,32 @@ TEST(Processes, WhatDoesNotFitTogetherIsSaid) {
     for (int64_t rank : {0, 1})
       EXPECT_NE(processes.err(rank).find("rank 1 has another recipe than rank 0"), std::string::npos)
           << processes.err(rank);
+  }
+  {
+    // The same names, and other rows in them.
+    std::string rows = read_file(task / "data/sft.jsonl");
+    for (int64_t rank : {0, 1}) {
+      fs::create_directories(task / cat("place", rank));
+      write_file(task / cat("place", rank, "/rows.jsonl"), rank ? rows.substr(rows.find('\n') + 1) : rows);
+    }
+    Processes processes(
+        2,
+        [&](int64_t) {
+          return "train " + task.sft_and_grpo() + " --quiet stages.0.data.train=rows.jsonl run.output=" + task / "x";
+        },
+        -1, cat("sh -c 'cd ", task / "place", "$RANK && exec ", RFT_PROGRAM, " \"$@\"' rft"));
+    EXPECT_EQ(processes.wait(), (std::vector<int>{2, 2}));
+    EXPECT_NE(processes.err(0).find("rank 1 has another data than rank 0"), std::string::npos) << processes.err(0);
+  }
+  {
+    // Somebody else has the port, and says nothing.
+    Listener other;
+    Processes processes(
+        2, [&](int64_t) { return arguments + task / "x"; }, -1,
+        cat("env RFT_JOIN_SECONDS=3 MASTER_PORT=", other.port(), " ", RFT_PROGRAM));
+    EXPECT_EQ(processes.wait(60), (std::vector<int>{1, 1}));
+    EXPECT_NE(processes.err(0).find(cat(other.port())), std::string::npos) << processes.err(0);
+    EXPECT_NE(processes.err(1).find(cat("127.0.0.1:", other.port())), std::string::npos) << processes.err(1);
   }
   Processes processes(
       3, [&](int64_t) { return arguments + task / "y"; }, /*started=*/2);
