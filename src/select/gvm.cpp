@@ -10,11 +10,23 @@
 #include "rft/ops/groups.h"
 
 namespace rft {
+namespace {
+
+/// [B] float64: the norm of each answer's gradient at the logits, but for a factor between 1 and sqrt(2).
+Tensor logit_gradients(const Experience& batch) {
+  Tensor q = batch.logp.to(at::kCPU, at::kDouble).exp();
+  Tensor missing = at::where(batch.mask.cpu(), q.neg().add(1), at::zeros({}, at::kDouble));
+  return missing.square().sum(1).sqrt();
+}
+
+}  // namespace
 
 void Gvm::Options::visit(OptionVisitor& v) {
   v.option("solved", solved, "the reward at which an answer counts as right");
   v.option("penalty", penalty, "how soon a context counts as hopeless: at pass rates about the root of this",
            at_least(0));
+  v.option("gradient", gradient, "whether the norm of an answer's gradient counts: that at the logits",
+           one_of({"logits", "none"}));
   v.option("decay", decay, "how much of what was known of a context is kept when it is asked again", between(0, 1));
   v.option("keep", keep, "right answers kept of each context at most", at_least(1).in("rows"));
   v.option("least", least, "answers of each context at least", at_least(1).in("answers"));
@@ -34,7 +46,8 @@ double Gvm::weight(int64_t row) const {
   auto found = tallies_.find(row);
   Tally tally = found == tallies_.end() ? Tally{} : found->second;
   double rate = std::max(tally.passed / tally.tried, 1e-6);
-  return 1 / std::sqrt(rate + options_.penalty / rate);
+  double norm = options_.gradient == "none" ? 1 : tally.norms / std::max(tally.passed, 1e-6);
+  return norm / std::sqrt(rate + options_.penalty / rate);
 }
 
 std::vector<int64_t> Gvm::allocate(const std::vector<int64_t>& rows, int64_t answers) {
@@ -42,7 +55,7 @@ std::vector<int64_t> Gvm::allocate(const std::vector<int64_t>& rows, int64_t ans
   std::vector<int64_t> out(rows.size(), std::min(options_.least, answers / std::max<int64_t>(count, 1)));
   int64_t left = answers - std::accumulate(out.begin(), out.end(), int64_t{0});
   std::vector<double> share;
-  for (int64_t row : rows) share.push_back(weight(row));
+  for (int64_t row : rows) share.push_back(weight(row) + 1e-12);  // alike where no gradient is left
   double total = std::accumulate(share.begin(), share.end(), 0.0);
   std::vector<std::pair<double, size_t>> remainders;
   int64_t given = 0;
@@ -59,7 +72,8 @@ std::vector<int64_t> Gvm::allocate(const std::vector<int64_t>& rows, int64_t ans
 Tensor Gvm::select(const Experience& batch, Metrics& metrics) {
   Tensor rewards = ops::row_rewards(batch).cpu().contiguous();
   Tensor numbers = batch.extra.find(extra::row), group = batch.group.cpu().contiguous();
-  const double* reward = rewards.const_data_ptr<double>();
+  Tensor norms = logit_gradients(batch);
+  const double *reward = rewards.const_data_ptr<double>(), *norm = norms.const_data_ptr<double>();
   std::map<int64_t, std::vector<int64_t>> right;  // by group
   std::map<int64_t, Tally> seen;                  // by the dataset's row
   std::map<int64_t, int64_t> size;
@@ -71,12 +85,14 @@ Tensor Gvm::select(const Experience& batch, Metrics& metrics) {
     auto& rows = right[g];
     if (passed && static_cast<int64_t>(rows.size()) < options_.keep) rows.push_back(i);
     if (!numbers.defined()) continue;
-    auto& tally = seen.try_emplace(numbers[i].item<int64_t>(), Tally{0, 0}).first->second;
-    tally.passed += passed, tally.tried += 1;
+    auto& tally = seen.try_emplace(numbers[i].item<int64_t>(), Tally{0, 0, 0}).first->second;
+    tally.passed += passed, tally.tried += 1, tally.norms += passed ? norm[i] : 0;
   }
   for (const auto& [row, now] : seen) {
     Tally& tally = tallies_[row];
-    tally.passed = tally.passed * options_.decay + now.passed, tally.tried = tally.tried * options_.decay + now.tried;
+    tally.passed = tally.passed * options_.decay + now.passed;
+    tally.tried = tally.tried * options_.decay + now.tried;
+    tally.norms = tally.norms * options_.decay + now.norms;
   }
   std::vector<int64_t> kept;
   double contexts = 0, most = 0;
@@ -93,8 +109,8 @@ Tensor Gvm::select(const Experience& batch, Metrics& metrics) {
 State Gvm::state() const {
   std::vector<double> flat;
   for (const auto& [row, tally] : tallies_)
-    flat.insert(flat.end(), {static_cast<double>(row), tally.passed, tally.tried});
-  return {{"tallies", at::tensor(flat, at::kDouble).view({-1, 3})}};
+    flat.insert(flat.end(), {static_cast<double>(row), tally.passed, tally.tried, tally.norms});
+  return {{"tallies", at::tensor(flat, at::kDouble).view({-1, 4})}};
 }
 
 void Gvm::load_state(const State& state) {
@@ -103,7 +119,8 @@ void Gvm::load_state(const State& state) {
   if (found == state.end()) return;
   Tensor rows = found->second.to(at::kDouble).contiguous();
   const double* at = rows.const_data_ptr<double>();
-  for (int64_t i = 0; i < rows.size(0); ++i) tallies_[static_cast<int64_t>(at[3 * i])] = {at[3 * i + 1], at[3 * i + 2]};
+  for (int64_t i = 0; i < rows.size(0); ++i)
+    tallies_[static_cast<int64_t>(at[4 * i])] = {at[4 * i + 1], at[4 * i + 2], at[4 * i + 3]};
 }
 
 }  // namespace rft

@@ -21,6 +21,7 @@ Experience rows(const std::vector<double>& reward, const Rows& group) {
   batch.reward = at::tensor(reward, at::kFloat);
   batch.group = at::tensor(group, at::kLong);
   batch.mask = at::ones({static_cast<int64_t>(reward.size()), 1}, at::kBool);
+  batch.logp = at::full({static_cast<int64_t>(reward.size()), 1}, std::log(0.25));
   return batch;
 }
 
@@ -64,7 +65,7 @@ TEST(SpreadRows, TakesBothEndsInTheProportionOfLargestVariance) {
 }
 
 TEST(Gvm, GivesHardContextsMoreAndHopelessOnesLess) {
-  auto selector = make<Gvm>("{penalty: 0.0025, decay: 1}");
+  auto selector = make<Gvm>("{penalty: 0.0025, decay: 1, gradient: none}");
   EXPECT_EQ(selector.allocate({0, 1, 2}, 12), (Rows{4, 4, 4}));
   std::vector<double> reward;
   Rows group, number;
@@ -81,10 +82,54 @@ TEST(Gvm, GivesHardContextsMoreAndHopelessOnesLess) {
   EXPECT_GT(counts[1], 2 * counts[0]);
   EXPECT_LT(counts[2], counts[1]);
   EXPECT_GE(counts[2], 1);
-  auto restored = make<Gvm>("{penalty: 0.0025, decay: 1}");
+  auto restored = make<Gvm>("{penalty: 0.0025, decay: 1, gradient: none}");
   restored.load_state(selector.state());
   EXPECT_EQ(restored.allocate({0, 1, 2}, 30), counts);
   EXPECT_EQ(selector.allocate({4, 5}, 1).size(), 2u);  // fewer answers than contexts
+}
+
+/// What one context's answers of two decisions say, of these probabilities.
+Experience two_contexts(const std::vector<double>& first, const std::vector<double>& second) {
+  Experience batch = rows({1, 1, 1, 0}, {0, 0, 1, 1});
+  Tensor q =
+      at::tensor({first[0], first[1], first[0], first[1], second[0], second[1], second[0], second[1]}, at::kDouble);
+  batch.logp = q.view({4, 2}).log(), batch.mask = at::ones({4, 2}, at::kBool);
+  batch.extra.set(extra::row, at::tensor({10, 10, 11, 11}, at::kLong));
+  return batch;
+}
+
+// The paper's rule with the tallies' start: n in proportion to G / sqrt(p + penalty / p), of answers so far.
+TEST(Gvm, GivesContextsWhoseGradientIsLargerMore) {
+  auto selector = make<Gvm>("{penalty: 0.001, decay: 1}");
+  Experience batch = two_contexts({0.9, 1.0}, {0.2, 0.4});
+  batch.mask[0][1].fill_(false), batch.logp[0][1].fill_(std::nan(""));  // whatever stands where nothing was decided
+  chosen(selector, batch);
+  double easy = (0.5 + 0.1 + 0.1) / 2.5, hard = (0.5 + std::hypot(0.8, 0.6)) / 1.5;  // mean norms
+  auto weight = [](double norm, double p) { return norm / std::sqrt(p + 0.001 / p); };
+  double share = weight(hard, 1.5 / 3), other = weight(easy, 2.5 / 3);
+  Rows counts = selector.allocate({10, 11}, 1002);
+  EXPECT_EQ(counts[1], std::lround(1 + 1000 * share / (share + other)));
+  EXPECT_EQ(counts[0] + counts[1], 1002);
+  auto restored = make<Gvm>("{penalty: 0.001, decay: 1}");
+  restored.load_state(selector.state());
+  EXPECT_EQ(restored.allocate({10, 11}, 1002), counts);
+}
+
+// (1 - q)^2 <= |e_a - p|^2 <= 2 (1 - q)^2, p the distribution at a decision and q = p_a: what the norm stands for.
+TEST(Gvm, TheNormOfADecisionIsThatOfTheLogitsGradientButForRootTwo) {
+  for (double rest : {0.0, 0.3, 0.6}) {
+    Tensor p = at::tensor({0.4, rest, 0.6 - rest}, at::kDouble), z = p.clamp_min(1e-300).log().set_requires_grad(true);
+    at::log_softmax(z, 0)[0].backward();
+    double norm = z.grad().norm().item<double>();
+    EXPECT_GE(norm, 0.6 - 1e-9);
+    EXPECT_LE(norm, std::sqrt(2) * 0.6 + 1e-9);
+  }
+}
+
+TEST(Gvm, WithoutAnyGradientAllAreAlike) {
+  auto selector = make<Gvm>("{decay: 0}");
+  chosen(selector, two_contexts({1, 1}, {1, 1}));
+  EXPECT_EQ(selector.allocate({10, 11}, 10), (Rows{5, 5}));
 }
 
 }  // namespace
