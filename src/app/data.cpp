@@ -36,7 +36,7 @@ std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
 
 /// What people, or a checker, might have said of a right and a forgetful solution of one problem.
 struct Judged {
-  std::string pairs, step_pairs, verdicts, steps, gold;
+  std::string pairs, step_pairs, verdicts, steps, gold, cards;
 
   void add(const Addition& problem, bool forget) {
     std::string prompt = in_quotes(prompt_of(problem)), right = solution_of(problem, false),
@@ -52,6 +52,7 @@ struct Judged {
     for (size_t i = 0; i < written.size(); ++i)
       texts.push_back(in_quotes(written[i])), labels.push_back(written[i] == known[i] ? "true" : "false");
     if (wrong != right) add_step_pair(prompt_of(problem), known, steps_of(wrong));
+    add_cards(prompt, known);
     steps += cat("{\"prompt\": ", prompt, ", \"completions\": [", join(texts, ", "), "], \"labels\": [",
                  join(labels, ", "), "]}\n");
   }
@@ -63,10 +64,21 @@ struct Judged {
                       ", \"rejected\": ", in_quotes(wrong[at]),
                       ", \"continues\": ", at + 1 < right.size() ? "true" : "false", "}\n");
   }
+  /// Documents are cards with the sum of a column, named by what stands on them: the leading column's is the relevant
+  /// one, that of the ones is not.
+  void add_cards(const std::string& prompt, const std::vector<std::string>& steps) {
+    if (steps.size() < 2) return;  // the last is the answer
+    auto name = [](std::string step) { return in_quotes(step.substr(0, step.find_first_of(",;"))); };
+    std::string relevant = name(steps[steps.size() - 2]), other = name(steps[0]);
+    if (relevant == other) return;
+    cards += cat("{\"prompt\": ", prompt, ", \"chosen\": ", relevant, ", \"rejected\": ", other,
+                 ", \"completion\": ", relevant, ", \"answer\": ", relevant, "}\n");
+  }
   void write(const std::string& directory, const std::string& suffix) const {
     write_text(directory + "/pairs" + suffix, pairs), write_text(directory + "/step_pairs" + suffix, step_pairs);
     write_text(directory + "/verdicts" + suffix, verdicts);
     write_text(directory + "/steps" + suffix, steps), write_text(directory + "/gold" + suffix, gold);
+    write_text(directory + "/cards" + suffix, cards);
   }
 };
 
@@ -74,7 +86,7 @@ std::vector<std::string> write_rows(const DataArguments& arguments) {
   auto problems = draw_additions(arguments.demonstrations + arguments.train + arguments.test, arguments.digits,
                                  static_cast<uint64_t>(arguments.seed));
   Rng noise(static_cast<uint64_t>(arguments.seed), 1);
-  std::string demonstrations, train, test;
+  std::string demonstrations, hinted, train, test;
   std::vector<std::string> corpus;
   Judged judged, held_out;
   for (int64_t i = 0; i < static_cast<int64_t>(problems.size()); ++i) {
@@ -83,6 +95,8 @@ std::vector<std::string> write_rows(const DataArguments& arguments) {
     if (i < arguments.demonstrations) {
       std::string solution = solution_of(problem, noise.uniform(i) < arguments.forgetful);
       demonstrations += row(prompt, "completion", solution);
+      std::string right = solution_of(problem, false);
+      hinted += row((i % 2 ? answer : right) + ";" + prompt, "completion", right);
       corpus.push_back(prompt + solution);
     } else {
       bool learned = i < arguments.demonstrations + arguments.train;
@@ -91,7 +105,7 @@ std::vector<std::string> write_rows(const DataArguments& arguments) {
     }
   }
   write_text(arguments.out + "/sft.jsonl", demonstrations);
-  write_text(arguments.out + "/train.jsonl", train);
+  write_text(arguments.out + "/hinted.jsonl", hinted), write_text(arguments.out + "/train.jsonl", train);
   write_text(arguments.out + "/test.jsonl", test);
   judged.write(arguments.out, ".jsonl"), held_out.write(arguments.out, "_test.jsonl");
   return corpus;
@@ -234,10 +248,13 @@ void add_data(CLI::App& program) {
   command->footer(
       "Example: rft data --out data/arithmetic --seed 0\n"
       "Without the name of a task it is addition:\n"
-      "Writes sft.jsonl (worked solutions, some of which forget the carries), train.jsonl and test.jsonl (prompt and\n"
+      "Writes sft.jsonl (worked solutions, some of which forget the carries), hinted.jsonl (right ones, of prompts "
+      "that\n"
+      "the answer or a solution goes before), train.jsonl and test.jsonl (prompt and\n"
       "answer; no problem is in two of these), of train.jsonl's problems pairs.jsonl (chosen, rejected), "
       "step_pairs.jsonl\n(the first step at which these part), verdicts.jsonl (completion, label), steps.jsonl\n"
-      "(completions, labels) and gold.jsonl (answer and right completion), of\n"
+      "(completions, labels), gold.jsonl (answer and right completion) and cards.jsonl (names of a relevant document,\n"
+      "chosen, completion and answer, and of another one, rejected), of\n"
       "test.jsonl's the same as NAME_test.jsonl, and model/, a Hugging Face directory with random weights.");
   command->add_option("--out", arguments->out, "the directory to write");
   command->add_option("--seed", arguments->seed, "seed of problems, noise and weights");

@@ -15,7 +15,7 @@ const std::vector<Method>& methods() {
        "objective: {type: raft}\nselect: {type: best_of_n, keep: 1, min_reward: 1}", "arithmetic/raft.yaml"},
       {"Supervised", "SuperHF", "arXiv:2310.16763", "RAFT + kl_weight k3",
        "objective: {type: raft, kl_weight: 0.1}\nselect: {type: best_of_n, keep: 1}", "arithmetic/superhf.yaml"},
-      {"Supervised", "GVM-RAFT", "arXiv:2505.02391", "RAFT; samples in proportion to 1 / sqrt(p + penalty / p)",
+      {"Supervised", "GVM-RAFT", "arXiv:2505.02391", "RAFT; samples in proportion to G / sqrt(p + penalty / p)",
        "objective: {type: raft}\nselect: {type: gvm}", "arithmetic/gvm_raft.yaml"},
       {"Supervised", "RWR", "Peters & Schaal 2007", "-(1/N) sum m e^(A / temperature) logp",
        "objective: {type: rwr, temperature: 0.5}", "arithmetic/rwr.yaml"},
@@ -31,6 +31,28 @@ const std::vector<Method>& methods() {
        "-w (ref_logp - logp) logp of its own answers' tokens",
        "policy: {type: causal_lm, path: a, reference: b}\nobjective: {type: sampled_distillation}",
        "arithmetic/sampled_distillation.yaml"},
+      {"Supervised", "Quark", "arXiv:2205.13636",
+       "-logp behind the reward's quantile + divergence_weight KL(ref || policy); of the present rollout, not of a "
+       "pool",
+       "objective: {type: raft, divergence_weight: 0.05}\nselect: {type: all}\nrollout: {reprompt: {asked: "
+       "'4;{prompt}', learned: '{level};{prompt}', judged: '{prompt}', quantiles: 5}}",
+       "arithmetic/quark.yaml"},
+      {"Supervised", "LeTI's reward tokens", "arXiv:2305.10314",
+       "-logp behind a token that says whether the answer is right; without the paper's textual feedback",
+       "objective: {type: raft}\nselect: {type: all}\nrollout: {reprompt: {asked: '1;{prompt}', learned: "
+       "'{level};{prompt}', levels: [1]}}",
+       "arithmetic/leti.yaml"},
+      {"Supervised", "SDFT, self-distillation", "arXiv:2601.19897; TRL SDFTTrainer",
+       "a divergence to the model itself when it reads the answer too, on the policy's own answers",
+       "objective: {type: distillation, on_policy: true, beta: 0.5}\nrollout: {reprompt: {judged: "
+       "'{answer};{prompt}'}}",
+       "arithmetic/sdft.yaml"},
+      {"Supervised", "SDPO, self-distillation of right answers", "arXiv:2601.20802; TRL SDPOTrainer",
+       "the same with a teacher, a moving average, that reads another right answer of the group",
+       "policy: {type: causal_lm, path: a, sync_reference: true, reference_mixup: 0.05, reference_every: 1}\n"
+       "objective: {type: sampled_distillation, prefix_weight: 0}\nrollout: {reprompt: {judged: "
+       "'{solution};{prompt}'}}",
+       "arithmetic/sdpo.yaml"},
       {"Supervised", "IQ-Learn, inverse soft Q", "arXiv:2409.01369", "-logp + td_weight (V + logp - gamma V')^2",
        "objective: {type: inverse_q}", "arithmetic/inverse_q.yaml"},
       {"Policy gradient", "REINFORCE", "doi:10.1007/BF00992696", "-A logp", "objective: {type: reinforce}",
@@ -103,6 +125,12 @@ const std::vector<Method>& methods() {
       {"Policy gradient", "PPO with an adaptive learning rate", "arXiv:2509.10771",
        "rsl_rl's: the learning rate follows how far the policy moves",
        "objective: {type: ppo}\ncredit: {type: gae}\ntrain: {iterations: 5, schedule: {type: adaptive}}", ""},
+      {"Policy gradient", "NLPO", "arXiv:2210.01241",
+       "PPO that samples among the likely tokens of a masking policy, a copy of some steps ago; ratios are of whole "
+       "distributions",
+       "policy: {type: causal_lm, path: a, sync_reference: true, reference_mixup: 1, reference_every: 20}\n"
+       "objective: {type: ppo}\ncredit: {type: gae}\nrollout: {mask_top_p: 0.9}",
+       "arithmetic/nlpo.yaml"},
       {"Policy gradient", "Dual-clip PPO", "arXiv:1912.09729", "the ratio capped where A is negative",
        "objective: {type: ppo, clip_delta: 3}\ncredit: {type: gae}", ""},
       {"Policy gradient", "V-trace", "arXiv:1802.01561", "GAE under truncated ratios to who acted",
@@ -158,7 +186,7 @@ const std::vector<Method>& methods() {
       {"Preferences", "Step-DPO", "arXiv:2406.18629", "DPO of the first step at which two answers part",
        "objective: {type: dpo}\ndata: {train: step_pairs.jsonl}", "arithmetic/step_dpo.yaml"},
       {"Preferences", "DDRO", "arXiv:2504.05181", "DPO between the names of a relevant and an irrelevant document",
-       "objective: {type: dpo}", ""},
+       "objective: {type: dpo}\ndata: {train: cards.jsonl}", "arithmetic/ddro.yaml"},
       {"Preferences", "IPO", "arXiv:2310.12036", "(x - y - 1 / (2 beta))^2 of means",
        "objective: {type: dpo, variant: ipo}", "arithmetic/ipo.yaml"},
       {"Preferences", "RPO-alpha", "arXiv:2404.19733", "DPO + alpha the likelihood of the chosen",
@@ -183,9 +211,10 @@ const std::vector<Method>& methods() {
        "arithmetic/xpo.yaml"},
       {"Preferences", "WPO", "arXiv:2406.11827", "DPO of pairs by e^(mean logp of both)",
        "objective: {type: dpo, weighting: true}", "arithmetic/wpo.yaml"},
-      {"Preferences", "Nash-MD", "arXiv:2312.00886", "A = P(beats the reference's answer) - 1/2, KL in the loss",
+      {"Preferences", "Nash-MD", "arXiv:2312.00886",
+       "A = P(beats an answer of p^m p_ref^(1 - m)) - 1/2, KL in the loss",
        "objective: {type: reinforce, kl_weight: 0.01, kl_estimator: k2}\ncredit: {type: win_rate, against: given}\n"
-       "select: {type: own_answers}\nrollout: {group_size: 8, reference_answers: 4}",
+       "select: {type: own_answers}\nrollout: {group_size: 8, reference_answers: 4, reference_mixture: 0.5}",
        "arithmetic/nash_md.yaml"},
       {"Preferences", "BRPO", "arXiv:2506.00103", "A = which is better, a row or one row of its group",
        "objective: {type: grpo}\ncredit: {type: win_rate, against: one, temperature: 0}", "arithmetic/brpo.yaml"},

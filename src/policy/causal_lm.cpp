@@ -5,6 +5,7 @@
 
 #include "policy/adapter_directory.h"
 #include "policy/divided_head.h"
+#include "policy/reference_prompts.h"
 #include "policy/shared_options.h"
 #include "policy/token_layout.h"
 #include "policy/token_rows.h"
@@ -23,6 +24,13 @@ namespace rft {
 namespace {
 
 constexpr char kCritic[] = "/critic";
+
+/// Where the decisions of `batch` lie in `decoder`'s states.
+TokenLayout layout_of(const Experience& batch, const Decoder& decoder) {
+  return TokenLayout::of(batch.context.tensor("prompt_ids"), batch.context.tensor("prompt_length"), batch.action,
+                         batch.mask)
+      .to(decoder.device());
+}
 
 }  // namespace
 
@@ -89,6 +97,13 @@ void CausalLm::Rollout::visit(OptionVisitor& v) {
   v.option("repetition_penalty", repetition_penalty,
            "divides (multiplies, where negative) the logits of tokens already seen", above(0));
   v.option("stop", stop, "texts that end a completion");
+  v.option("mask_top_p", mask_top_p,
+           "sample from the tokens alone that make up this much of the reference's probability (NLPO; "
+           "policy.sync_reference lets it follow); on the CPU",
+           between(0, 1));
+  v.option("reference_mixture", reference_mixture,
+           "the reference's answers (reference_answers) are sampled from p_ref^(1 - this) p^this (Nash-MD); on the CPU",
+           between(0, 1));
   v.option("decode_batch_size", decode_batch_size, "completions decoded at once; 0 = chosen", at_least(0));
 }
 
@@ -150,18 +165,24 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
 }
 
 Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
-  return sample_from(*decoder_, contexts, request);
+  Guide guide;
+  if (rollout_.mask_top_p < 1) guide = {&reference(), 0, rollout_.mask_top_p};
+  return sample_from(*decoder_, guide, contexts, request);
 }
 
 /// With adapters the sampler would read them too: a copy of the model without them is what answers.
 Experience CausalLm::sample_reference(const Experience& contexts, const SampleRequest& request) {
-  return sample_from(reference(), contexts, request);
+  Guide guide;
+  if (rollout_.reference_mixture > 0) guide = {decoder_.get(), rollout_.reference_mixture, 1};
+  return sample_from(reference(), guide, contexts, request);
 }
 
-Experience CausalLm::sample_from(const Decoder& decoder, const Experience& contexts,
+Experience CausalLm::sample_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
                                  const SampleRequest& request) const {
+  SamplerOptions options = rollout_.sampler(eos_ids_, request.first_row());
+  options.guide = guide;
   auto sampled = sample_rows(decoder, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
-                             request.greedy, rollout_.sampler(eos_ids_, request.first_row()), request.progress);
+                             request.greedy, options, request.progress);
   return rollout_of(contexts, request.group_size, sampled, tokenizer_);
 }
 
@@ -173,11 +194,12 @@ Tensor CausalLm::values(const TokenLayout& layout, const Tensor& states) const {
   return value_head_->values(ops::gather_rows(hidden, layout.hidden_index, layout.decision));
 }
 
-/// [M]: of the states that predict the decisions of `layout`.
-Tensor CausalLm::divergence(const TokenLayout& layout, const Tensor& hidden, const Divergence& divergence,
+/// [M]: of the states that predict the decisions of `batch`, hidden [M, D] those of the policy.
+Tensor CausalLm::divergence(const Experience& batch, const Tensor& hidden, const Divergence& divergence,
                             double temperature) {
   Tensor ref_hidden;
   const Decoder& teacher = reference_model();
+  const TokenLayout layout = layout_of(as_reference_reads(batch), teacher);
   {
     at::NoGradGuard no_grad;
     ref_hidden = teacher.forward(layout.packed, {.adapters = false}).index_select(0, layout.hidden_index);
@@ -190,9 +212,7 @@ Tensor CausalLm::divergence(const TokenLayout& layout, const Tensor& hidden, con
 Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters) {
   int64_t B = batch.action.size(0), T = batch.action.size(1);
   auto cells = [&](const Tensor& values, const Tensor& cell) { return to_cells(values, cell, B, T).to(at::kCPU); };
-  TokenLayout layout = TokenLayout::of(batch.context.tensor("prompt_ids"), batch.context.tensor("prompt_length"),
-                                       batch.action, batch.mask)
-                           .to(decoder.device());
+  const TokenLayout layout = layout_of(batch, decoder);
   Evaluation out;
   if (layout.empty()) {
     out.logp = at::zeros({B, T}, decoder.weights().head.options().dtype(at::kFloat).device(at::kCPU));
@@ -215,7 +235,7 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
   if (needs.entropy) out.entropy = cells(result.entropy, layout.cell);
   if (needs.value) out.value = cells(values(layout, states), layout.cell);
   if (needs.divergence)
-    out.extra.set(extra::divergence, cells(divergence(layout, states, *needs.divergence, temperature), layout.cell));
+    out.extra.set(extra::divergence, cells(divergence(batch, states, *needs.divergence, temperature), layout.cell));
   return out;
 }
 
@@ -227,7 +247,7 @@ Tensor CausalLm::ref_logp(const Experience& batch, const Needs& needs) {
   at::NoGradGuard no_grad;
   Needs only_logp;
   only_logp.data = needs.data;
-  return judge(reference_model(), batch, only_logp, false).logp;
+  return judge(reference_model(), as_reference_reads(batch), only_logp, false).logp;
 }
 
 Decoder& CausalLm::reference_model() {

@@ -9,6 +9,7 @@
 
 #include "policy/decode_model.h"
 #include "policy/growing_row.h"
+#include "policy/guide.h"
 #include "policy/kv_pages.h"
 #include "policy/token_engine.h"
 #include "rft/core/error.h"
@@ -52,8 +53,10 @@ struct Slot {
 
 class CpuEngine : public TokenEngine {
  public:
-  CpuEngine(const Decoder& decoder, const Tokenizer* given, int64_t size)
-      : model(decoder), pool(model.kv_layout()), tokenizer(given), batch_size(static_cast<size_t>(size)) {}
+  CpuEngine(const Decoder& decoder, const Tokenizer* given, int64_t size, const Guide& by)
+      : model(decoder), pool(model.kv_layout()), tokenizer(given), batch_size(static_cast<size_t>(size)) {
+    if (by.decoder) guide = std::make_unique<GuideModel>(by, model.vocab());
+  }
 
   void add(std::shared_ptr<LmRequest> request) override { waiting.push_back(std::move(request)); }
   bool step() override;
@@ -70,7 +73,12 @@ class CpuEngine : public TokenEngine {
   void accept(Slot& slot, const ops::SampledToken& token);
   void retire();
 
+  /// Numbers of a row of logits: with a guide those that are drawn from stand behind the model's own.
+  int64_t width() const { return guide ? 2 * model.vocab() : model.vocab(); }
+  ops::SampledToken drawn_token(const Slot& slot, const float* logits) const;
+
   DecodeModel model;
+  std::unique_ptr<GuideModel> guide;
   KvPool pool;
   const Tokenizer* tokenizer;
   size_t batch_size;
@@ -167,11 +175,11 @@ void CpuEngine::take_logits(const float* logits) {
   std::vector<std::pair<Slot*, const float*>> from;
   for (Slot* slot : running) {
     from.emplace_back(slot, logits);
-    logits += model.vocab();
+    logits += width();
   }
   for (Group* group : finishing) {
-    group->logits.assign(logits, logits + model.vocab());
-    logits += model.vocab();
+    group->logits.assign(logits, logits + width());
+    logits += width();
     for (const auto& slot : slots) {
       if (slot->group.get() == group) from.emplace_back(slot.get(), group->logits.data());
     }
@@ -179,13 +187,20 @@ void CpuEngine::take_logits(const float* logits) {
   sample(from);
 }
 
+ops::SampledToken CpuEngine::drawn_token(const Slot& slot, const float* logits) const {
+  const ops::TokenSampling& sampling = slot.group->sampling;
+  const ops::SampledToken own = slot.growing.draw(logits, model.vocab(), sampling);
+  if (!guide || own.id < 0) return own;
+  return reported(slot.growing.draw(logits + model.vocab(), model.vocab(), sampling), own, logits,
+                  sampling.temperature);
+}
+
 void CpuEngine::sample(const std::vector<std::pair<Slot*, const float*>>& from) {
   std::vector<ops::SampledToken> drawn(from.size());
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 15) / (model.vocab() + 4096));
   at::parallel_for(0, static_cast<int64_t>(from.size()), grain, [&](int64_t first, int64_t last) {
     for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i) {
-      const auto& [slot, logits] = from[i];
-      drawn[i] = slot->growing.draw(logits, model.vocab(), slot->group->sampling);
+      drawn[i] = drawn_token(*from[i].first, from[i].second);
     }
   });
   for (size_t i = 0; i < from.size(); ++i) accept(*from[i].first, drawn[i]);
@@ -208,7 +223,10 @@ bool CpuEngine::step() {
   batch.clear(), running.clear(), finishing.clear();
   add_rows();
   add_prompts();
-  if (batch.tokens() > 0) take_logits(model.forward(batch));
+  if (batch.tokens() > 0) {
+    const float* logits = model.forward(batch);
+    take_logits(guide ? guide->beside(logits, batch) : logits);
+  }
   retire();
   return batch.tokens() > 0 || !waiting.empty();
 }
@@ -220,12 +238,13 @@ TokenEngineMaker& gpu_engine() {
   return maker;
 }
 
-LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size) {
+LmEngine::LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size, const Guide& guide) {
   patterns_ = decoder.device().is_cpu();
   if (patterns_) {
-    engine_ = std::make_unique<CpuEngine>(decoder, tokenizer, batch_size);
+    engine_ = std::make_unique<CpuEngine>(decoder, tokenizer, batch_size, guide);
     return;
   }
+  if (guide.decoder) bad_input("sampler", "a second model guides what is sampled on the CPU, not on a GPU");
   if (!gpu_engine()) run_failed("sampler", "rft's CUDA part is not loaded (device_of() does it)");
   engine_ = gpu_engine()(decoder, tokenizer, batch_size);
 }

@@ -26,9 +26,9 @@ std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tok
     check_request(*request, decoder.config(), cat("prompt ", i));
     requests.push_back(std::move(request));
   }
-  LmEngine engine(
-      decoder, tokenizer,
-      options.batch_size > 0 ? options.batch_size : default_batch_size(decoder, options.max_new_tokens));
+  LmEngine engine(decoder, tokenizer,
+                  options.batch_size > 0 ? options.batch_size : default_batch_size(decoder, options.max_new_tokens),
+                  options.guide);
   for (const auto& request : requests) engine.add(request);
   while (engine.step())
     if (progress) progress(engine.samples_done(), engine.tokens_sampled());

@@ -121,6 +121,8 @@ void Seq2SeqLm::prepare(const Needs& needs, uint64_t seed) {
 }
 
 Experience Seq2SeqLm::sample(const Experience& contexts, const SampleRequest& request) {
+  if (rollout_.mask_top_p < 1 || rollout_.reference_mixture > 0)
+    bad_input("rollout", "mask_top_p and reference_mixture are for causal_lm; seq2seq_lm samples alone");
   auto sampled = sample_rows(*model_, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
                              request.greedy, rollout_.sampler(eos_ids_, request.first_row()), request.progress);
   return rollout_of(contexts, request.group_size, sampled, tokenizer_);

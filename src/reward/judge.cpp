@@ -56,17 +56,9 @@ void Judge::Options::visit(OptionVisitor& v) {
 Judge::Judge(Options options)
     : options_(std::move(options)),
       tokenizer_(Tokenizer::load(options_.path)),
-      model_(load_frozen(options_.path, options_.dtype, /*scores=*/false)) {
+      model_(load_frozen(options_.path, options_.dtype, /*scores=*/false)),
+      template_(options_.text) {
   if (options_.chat) chat_ = std::make_unique<ChatTemplate>(ChatTemplate::load(options_.path));
-  for (size_t at = 0;;) {
-    size_t open = options_.text.find('{', at), close = options_.text.find('}', open);
-    if (open == std::string::npos || close == std::string::npos) {
-      parts_.push_back({options_.text.substr(at), ""});
-      break;
-    }
-    parts_.push_back({options_.text.substr(at, open - at), options_.text.substr(open + 1, close - open - 1)});
-    at = close + 1;
-  }
   if (options_.choices.size() < 2)
     bad_input("reward.choices", "a verdict is one of at least two; got ", options_.choices.size());
   for (const auto& choice : options_.choices) {
@@ -91,14 +83,11 @@ Judge::Judge(Options options)
 Judge::~Judge() = default;
 
 void Judge::check_pair() const {
-  auto names = [&](const char* name) {
-    return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return part.name == name; });
-  };
   if (options_.against.empty()) {
-    if (!names(extra::completion)) bad_input("reward.template", "must have {completion}, which is judged");
+    if (!template_.has(extra::completion)) bad_input("reward.template", "must have {completion}, which is judged");
     return;
   }
-  if (!names(kFirst) || !names(kSecond)) bad_input("reward.template", "a pair's must have {a} and {b}");
+  if (!template_.has(kFirst) || !template_.has(kSecond)) bad_input("reward.template", "a pair's must have {a} and {b}");
   if (options_.choices.size() != 2 || !options_.values.empty())
     bad_input("reward.choices", "a pair's are two names, the first's and the second's, without values; got ",
               options_.choices.size());
@@ -106,24 +95,21 @@ void Judge::check_pair() const {
 
 std::vector<std::string> Judge::columns() const {
   std::vector<std::string> out;
-  for (const Part& part : parts_)
-    if (!part.name.empty() && part.name != extra::prompt && part.name != extra::completion &&
-        (options_.against.empty() || (part.name != kFirst && part.name != kSecond)))
-      out.push_back(part.name);
+  for (const std::string& name : template_.names())
+    if (name != extra::prompt && name != extra::completion &&
+        (options_.against.empty() || (name != kFirst && name != kSecond)))
+      out.push_back(name);
   if (!options_.against.empty()) out.push_back(options_.against);
   return out;
 }
 
 std::vector<int64_t> Judge::question(const Experience& batch, size_t row, bool swapped) const {
-  std::string text;
-  for (const Part& part : parts_) {
-    text += part.literal;
-    if (part.name.empty()) continue;
-    std::string column = part.name;
-    bool first = column == kFirst, pair = !options_.against.empty() && (first || column == kSecond);
+  std::string text = template_.fill([&](const std::string& name) {
+    std::string column = name;
+    bool first = name == kFirst, pair = !options_.against.empty() && (first || name == kSecond);
     if (pair) column = first != swapped ? extra::completion : options_.against;
-    text += batch.context.text(column).at(row);
-  }
+    return batch.context.text(column).at(row);
+  });
   if (!chat_) return tokenizer_.encode(text);
   nlohmann::json message, conversation;
   message["role"] = "user", message["content"] = text;

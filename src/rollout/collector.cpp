@@ -162,6 +162,7 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
     spent.reward += clock.lap();
   }
   at::NoGradGuard no_grad;
+  learn_otherwise(slots.policy, batch, options.reprompt, metrics);
   if (options.needs.ref_logp) batch.ref_logp = ref_logp_together(slots.processes, slots.policy, batch, options.needs);
   bool estimated = batch.extra.has(extra::old_value);  // actors say it as they act
   if (options.recompute_logp || (options.needs.value && !estimated)) {

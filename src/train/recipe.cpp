@@ -116,6 +116,9 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
     bad_input(stage.rollout_block.place(), "rollout.",
               stage.rollout.given_answers ? "given_answers" : "reference_answers",
               " joins a group of sampled answers, of at least ", others + 1, " in all");
+  stage.rollout.reprompt.check();
+  if (stage.rollout.reprompt.any() && !sampled)
+    bad_input(stage.rollout_block.place(), "rollout.reprompt is for sampled answers to prompts of text");
   if (stage.rollout.batch_size && *stage.rollout.batch_size % stage.rollout.group_size)
     bad_input(stage.rollout_block.place(), "rollout.batch_size must be a multiple of group_size ",
               stage.rollout.group_size, "; got ", *stage.rollout.batch_size);

@@ -143,8 +143,10 @@ void StageTrainer::make_optimizer() {
 void StageTrainer::read_rows() {
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
+  for (const std::string& column : config_.rollout.reprompt.columns()) rows.require(column);
   rows = policy_->usable(rows, needs_);
   data_ = encode(*policy_, needs_, rows, reward_.get());
+  ask_otherwise(*policy_, data_, config_.rollout.reprompt);
   if (config_.rollout.given_answers) gold_ = policy_->demonstrations(rows);
   bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
   if (single && needs_.data == Needs::Data::demonstrations) data_ = actor_->decisions(data_);
@@ -156,6 +158,7 @@ void StageTrainer::read_rows() {
   held_out = policy_->usable(held_out, needs_);
   bool judges = needs_.score;  // a reward model answers nothing: it is held against the verdicts it should give
   eval_ = judges ? encode(*policy_, needs_, held_out, nullptr) : policy_->contexts(held_out);
+  ask_otherwise(*policy_, eval_, config_.rollout.reprompt);
   int64_t limit = config_.data.eval_rows;
   if (limit <= 0 || limit >= held_out.size()) return;
   Tensor first = at::arange(limit, at::kLong);
@@ -267,6 +270,7 @@ CollectOptions StageTrainer::collect_options() const {
   options.recompute_logp = config_.rollout.recompute_logp;
   if (config_.rollout.given_answers) options.given = &gold_;
   options.reference_answers = config_.rollout.reference_answers;
+  options.reprompt = config_.rollout.reprompt;
   options.max_reward_failures = config_.train.max_reward_failures;
   return options;
 }

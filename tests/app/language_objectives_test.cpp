@@ -355,6 +355,59 @@ TEST_F(Language, TheReferencesAnswersJoinTheirGroups) {
   EXPECT_NE(alone.err.find("reference_answers"), std::string::npos) << alone.err;
 }
 
+TEST_F(Language, AnswersAreLearnedAndJudgedOnOtherPrompts) {
+  std::string prompts = "{prompts: " + path("data/gold.jsonl") + ", eval: " + path("data/gold.jsonl") + "}";
+  std::string rollout = "\nrollout: {group_size: 4, max_new_tokens: 6, reprompt: ";
+  auto run = [&](const std::string& name, const std::string& rest) {
+    trains_and_resumes(name, recipe(name, model(), prompts, std::string(kSampled) + rest));
+    return metrics(name);
+  };
+  auto quark =
+      run("quark", "select: {type: all}\nobjective: {type: raft, divergence_weight: 0.05}" + rollout +
+                       "{asked: '4;{prompt}', learned: '{level};{prompt}', judged: '{prompt}', quantiles: 5}}");
+  EXPECT_GT(quark.at(0).at("divergence").get<double>(), 1e-6);  // the reference reads no reward token
+  EXPECT_FALSE(quark.at(0).contains("logp_mismatch"));
+  const std::string distillation = "objective: {type: distillation, on_policy: true, beta: 0.5}";
+  auto told = run("sdft", distillation + rollout + "{judged: '{answer};{prompt}'}}");
+  EXPECT_GT(told.at(0).at("divergence").get<double>(), 1e-6);
+  EXPECT_LT(told.at(0).at("logp_mismatch").get<double>(), 1e-5);
+  auto untold = run("sdft_untold", distillation + rollout + "{judged: '{prompt}'}}");
+  EXPECT_NEAR(untold.at(0).at("divergence").get<double>(), 0, 1e-5);
+  auto sdpo = run(
+      "sdpo", "objective: {type: sampled_distillation}" + rollout + "{judged: '{solution};{prompt}', solved: 0.3}}");
+  EXPECT_GT(std::abs(sdpo.at(0).at("kl").get<double>()), 1e-6);
+  EXPECT_LT(sdpo.at(0).at("reprompt/left_out").get<double>(), 1);
+  auto refused = [&](const std::string& reprompt) {
+    auto ran =
+        rft("train " +
+            recipe("refused", model(), prompts, std::string(kSampled) + distillation + rollout + reprompt + "}") +
+            " --quiet");
+    EXPECT_EQ(ran.code, 2);
+    return ran.err;
+  };
+  EXPECT_NE(refused("{judged: '{missing}'}").find("missing"), std::string::npos);
+  EXPECT_NE(refused("{learned: '{level}'}").find("quantiles"), std::string::npos);
+  EXPECT_NE(refused("{judged: '{prompt}" + std::string(2000, '1') + "'}").find("positions"), std::string::npos);
+}
+
+TEST_F(Language, TheReferenceHasASayInWhatIsSampled) {
+  std::string prompts = "{prompts: " + path("data/gold.jsonl") + "}";
+  std::string nlpo = "{type: causal_lm, path: " + path("data/model") +
+                     ", sync_reference: true, reference_mixup: 1, reference_every: 2}";
+  trains_and_resumes(
+      "nlpo", recipe("nlpo", nlpo, prompts,
+                     std::string(kSampled) + "objective: {type: ppo, value_weight: 0}\ncredit: {type: reward_to_go}\n"
+                                             "rollout: {group_size: 4, max_new_tokens: 6, mask_top_p: 0.5}"));
+  EXPECT_LT(metrics("nlpo").at(0).at("logp_mismatch").get<double>(), 1e-5);
+  trains_and_resumes("mixture",
+                     recipe("mixture", model(), prompts,
+                            std::string(kSampled) +
+                                "credit: {type: win_rate, against: given}\nselect: {type: own_answers}\n"
+                                "objective: {type: reinforce, kl_weight: 0.1, kl_estimator: k2}\n"
+                                "rollout: {group_size: 4, batch_size: 16, max_new_tokens: 6, reference_answers: 2, "
+                                "reference_mixture: 0.5}"));
+}
+
 TEST_F(Language, CreditsAndSelectorsThatLookBeyondTheGroupRun) {
   trains_and_resumes(
       "remax",

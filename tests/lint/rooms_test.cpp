@@ -15,7 +15,8 @@ const std::set<std::string> kInterfaces = {"rft/policy/policy.h",          "rft/
                                            "rft/objective/objective.h",    "rft/policy/actor.h",
                                            "rft/policy/credits_steps.h",   "rft/policy/gathers_layers.h",
                                            "rft/nn/layer_gate.h",          "rft/policy/reference_sampler.h",
-                                           "rft/policy/divides_weights.h", "rft/env/environment.h"};
+                                           "rft/policy/divides_weights.h", "rft/env/environment.h",
+                                           "rft/policy/reads_prompts.h"};
 
 /// room -> rooms it may include. `interfaces` stands for the slots' headers alone.
 const std::map<std::string, std::set<std::string>> kAllowed = {

@@ -129,6 +129,8 @@ TEST(Conformance, SupervisedObjectives) {
 
 TEST(Conformance, WholeDistributionsHeldToTheReference) {
   testing::check_objective(case_of<Reinforce>("{divergence_weight: 0.3}", diverging));
+  testing::check_objective(case_of<Raft>("{divergence_weight: 0.3}", diverging));
+  EXPECT_EQ(make<Raft>("{divergence_weight: 1}").needs().divergence->kind, Divergence::Kind::forward_kl);
   EXPECT_FALSE(make<Reinforce>("{}").needs().divergence);
   auto needs = make<Reinforce>("{divergence_weight: 0.3, divergence: alpha, divergence_mix: 0.3}").needs();
   EXPECT_EQ(needs.divergence->kind, Divergence::Kind::alpha);

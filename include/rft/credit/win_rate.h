@@ -7,8 +7,8 @@
 ///   others  the group's other rows: regularised self-play
 ///   given   its rows that the policy did not make (extra::given; rollout.reference_answers): Nash learning from human
 ///           feedback (Nash-MD, Munos et al. 2023, arXiv:2312.00886; its policy gradient is objective reinforce with
-///           kl_estimator k2, select own_answers). The paper's opponent is a geometric mixture of policy and reference;
-///           here it is the reference, the end of that mixture
+///           kl_estimator k2, select own_answers), whose opponents are a geometric mixture of policy and reference
+///           (rollout.reference_mixture)
 ///   one     the group's first row that has a reward, as good a draw as any: bootstrapped relative policy optimisation
 ///           (BRPO, Jia et al. 2025, arXiv:2506.00103, with temperature 0)
 /// R is the reward after RewardOptions. A row without a reward (NaN), an opponent of `given`, `one`'s reference and a

@@ -12,6 +12,7 @@
 #include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
 #include "rft/policy/policy.h"
+#include "rft/policy/reads_prompts.h"
 #include "rft/policy/reference_sampler.h"
 #include "rft/text/chat_template.h"
 #include "rft/text/tokenizer.h"
@@ -20,13 +21,18 @@ namespace rft {
 
 class ValueHead;
 struct RowReader;
+struct Guide;
 struct SamplerOptions;
 struct TokenLayout;
 
 /// context holds "prompt_ids" [B, P] int64 (right-padded with 0) and "prompt_length" [B] int64; action [B, T] holds the
 /// completion's tokens, eos included, right-padded with 0. Texts: extra::prompt, extra::completion and the row's
 /// columns.
-class CausalLm : public Policy, public ReferenceSampler, public GathersLayers, public DividesWeights {
+class CausalLm : public Policy,
+                 public ReferenceSampler,
+                 public GathersLayers,
+                 public DividesWeights,
+                 public ReadsPrompts {
  public:
   struct Options {
     std::string path;
@@ -58,6 +64,8 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers, p
     double repetition_penalty = 1.0;
     std::vector<std::string> stop;
     int64_t decode_batch_size = 0;
+    double mask_top_p = 1;
+    double reference_mixture = 0;
     void visit(OptionVisitor& v);
     SamplerOptions sampler(std::vector<int64_t> eos_ids, int64_t first_row) const;
   };
@@ -73,6 +81,7 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers, p
   void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
   Experience sample(const Experience& contexts, const SampleRequest& request) override;
   Experience sample_reference(const Experience& contexts, const SampleRequest& request) override;
+  void set_prompts(Experience& batch, const std::vector<std::string>& prompts, bool of_reference) const override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
   void stepped(int64_t step) override;
@@ -120,7 +129,8 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers, p
   std::unique_ptr<Decoder> decoder_;
 
  private:
-  Experience sample_from(const Decoder& decoder, const Experience& contexts, const SampleRequest& request) const;
+  Experience sample_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
+                         const SampleRequest& request) const;
   void read_adapters();
   const ChatTemplate& chat() const;
   TokenRow uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const;
@@ -134,7 +144,7 @@ class CausalLm : public Policy, public ReferenceSampler, public GathersLayers, p
   void split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column, TokenRow& row) const;
   Tensor values(const TokenLayout& layout, const Tensor& states) const;
   Evaluation judge(const Decoder& decoder, const Experience& batch, const Needs& needs, bool adapters);
-  Tensor divergence(const TokenLayout& layout, const Tensor& hidden, const Divergence& divergence, double temperature);
+  Tensor divergence(const Experience& batch, const Tensor& hidden, const Divergence& divergence, double temperature);
   Decoder& reference();
   /// Who judges as the reference: the policy itself without its adapters, where that is the same.
   Decoder& reference_model();

@@ -14,7 +14,7 @@ namespace rft {
 struct LmRequest {
   std::vector<int64_t> prompt;
   int64_t samples = 1;
-  SamplerOptions options;  ///< batch_size is the engine's
+  SamplerOptions options;  ///< batch_size and guide are the engine's
   uint64_t seed = 0;       ///< sample k's draw at position t depends on (seed, options.first_row + k, t) alone
   bool greedy = false;
   /// Called on the thread that steps, after each token of sample k and with `done` after its last; false ends it at
@@ -35,8 +35,8 @@ class TokenEngine;
 class LmEngine {
  public:
   /// `tokenizer` is read for stop texts only, and may be null without them. `batch_size`: samples in the making at
-  /// once.
-  LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size);
+  /// once. Throws UserError for a guide that does not fit, or on a GPU.
+  LmEngine(const Decoder& decoder, const Tokenizer* tokenizer, int64_t batch_size, const Guide& guide = {});
   ~LmEngine();
 
   /// Puts a request that check_request() lets pass behind those that wait.

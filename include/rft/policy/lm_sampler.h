@@ -12,6 +12,15 @@
 
 namespace rft {
 
+/// A second model that has a say in what is drawn, on the CPU: from p^(1 - share) q^share, p the sampling model's
+/// probabilities and q the guide's (a geometric mixture, token by token: Nash-MD's, Munos et al. 2023,
+/// arXiv:2312.00886), of the tokens that make up `top_p` of q (action masks: NLPO, Ramamurthy et al. 2022,
+/// arXiv:2210.01241).
+struct Guide {
+  const Decoder* decoder = nullptr;  ///< of the same vocabulary, at the same prompts; outlives the sampling; null: none
+  double share = 0, top_p = 1;
+};
+
 struct SamplerOptions {
   int64_t max_new_tokens = 512;
   double temperature = 1;  ///< 0 = greedy
@@ -25,13 +34,15 @@ struct SamplerOptions {
   /// The text of a row matches it, on the CPU: what can't begin such a text is never drawn, and a row that can't go on
   /// ends without an eos. Filters see what is left.
   std::optional<GrowingPattern> pattern;
+  Guide guide;
   bool entropy = false;
   int64_t first_row = 0;  ///< added to a row's number where its draws are made
 };
 
 struct SampledRow {
-  std::vector<int64_t> ids;    ///< the eos token, or the token that completes a stop text, included
-  std::vector<float> logp;     ///< nats; the temperature-scaled distribution before filters (temperature 0: under 1)
+  std::vector<int64_t> ids;  ///< the eos token, or the token that completes a stop text, included
+  std::vector<float>
+      logp;  ///< nats; the model's temperature-scaled distribution before filters and guide (temperature 0: under 1)
   std::vector<float> entropy;  ///< of the same distribution; empty unless asked for
   bool truncated = false;      ///< ended by max_new_tokens, or no token of the vocabulary goes on with the pattern
   std::string stop;            ///< the stop text that ended it, or ""

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rft/core/options.h"
+#include "rft/core/text_template.h"
 #include "rft/nn/decoder.h"
 #include "rft/reward/reward_model.h"
 #include "rft/text/chat_template.h"
@@ -70,10 +71,6 @@ class Judge : public RewardModel {
   std::vector<std::string> columns() const override;
 
  private:
-  /// A template's literal text, and the name of what follows it ("" at the end).
-  struct Part {
-    std::string literal, name;
-  };
   std::vector<int64_t> question(const Experience& batch, size_t row, bool swapped) const;
   void check_pair() const;
 
@@ -81,7 +78,7 @@ class Judge : public RewardModel {
   Tokenizer tokenizer_;
   std::unique_ptr<ChatTemplate> chat_;
   std::unique_ptr<Decoder> model_;
-  std::vector<Part> parts_;
+  TextTemplate template_;
   std::vector<std::vector<int64_t>> choices_;  ///< as tokens
 };
 

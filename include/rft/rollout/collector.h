@@ -7,6 +7,7 @@
 #include "rft/dist/communicator.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
+#include "rft/rollout/reprompt.h"
 #include "rft/rollout/row_cursor.h"
 #include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
@@ -35,7 +36,8 @@ struct CollectOptions {
   /// The dataset's own answers, a row each context: one takes the place of the last of a group's samples. May be null.
   const Experience* given = nullptr;
   int64_t reference_answers = 0;  ///< of a group's samples so many are the reference policy's
-  bool uniform = false;           ///< actors act at random
+  RepromptOptions reprompt;
+  bool uniform = false;  ///< actors act at random
   double max_reward_failures = 0.5;
   std::function<void(int64_t, int64_t)> progress;
 };

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "rft/core/options.h"
+#include "rft/rollout/reprompt.h"
 
 namespace rft {
 
@@ -49,6 +50,7 @@ struct RolloutOptions {
   bool recompute_logp = false;
   bool given_answers = false;
   int64_t reference_answers = 0;
+  RepromptOptions reprompt;
   void visit(OptionVisitor& v) {
     v.option("group_size", group_size, "samples drawn for each prompt", at_least(1).in("samples"));
     v.option("batch_size", batch_size,
@@ -62,6 +64,9 @@ struct RolloutOptions {
     v.option("reference_answers", reference_answers,
              "so many of each group's answers are the reference policy's (policy.reference): opponents, or a teacher's",
              at_least(0).in("samples"));
+    v.block(
+        "reprompt", [&](OptionVisitor& in) { reprompt.visit(in); },
+        "prompts put otherwise where an answer is sampled, learned and judged by the reference");
   }
 };
 
