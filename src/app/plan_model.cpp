@@ -68,6 +68,8 @@ PlanModel plan_model(const DecoderConfig& config, const PlanSetting& setting) {
   double layer = kept_of_layer(config, setting.tensor);
   out.kept = (setting.checkpointing ? of(config.hidden_size) : layer) * of(config.layers);
   out.layer = layer, out.recomputed = setting.checkpointing ? layer : 0;
+  // Codes, and a float32 scale for each row (which is little) or each 64 numbers.
+  out.layer_bytes = setting.quantize == "int8" ? 1 : setting.quantize == "nf4" ? 0.5 + 4.0 / 64 : of(setting.bytes);
   out.bytes = setting.bytes, out.checkpointing = setting.checkpointing, out.tensor = setting.tensor;
   return out;
 }
@@ -76,7 +78,7 @@ PlanMemory plan_memory(const PlanModel& model, const PlanLoad& load, int64_t pro
   double P = of(processes), bytes = of(model.bytes), tokens = tokens_at_once(load, P);
   auto part = [&](Sharding from) { return processes > 1 && sharding >= from ? P : 1; };
   PlanMemory out;
-  out.weights = model.weights * bytes;
+  out.weights = (model.weights - model.layer_weights) * bytes + model.layer_weights * model.layer_bytes;
   bool layered = part(Sharding::parameters) > 1;
   // Its own part, what belongs to no layer, and a layer that computes beside one that comes, twice while it is put
   // in its place.
@@ -104,7 +106,9 @@ PlanTime plan_time(const PlanModel& model, const PlanLoad& load, const PlanClust
   if (model.trained < model.weights) out.training -= forward;  // frozen weights have no gradients
   out.judging = forward * load.judged / load.updates;
   if (load.answer > 0) {
-    double read = model.weights * bytes / cluster.memory_bandwidth;  // every step of all rows reads all weights
+    // Every step of all rows reads all weights.
+    double read = ((model.weights - model.layer_weights) * bytes + model.layer_weights * model.layer_bytes) /
+                  cluster.memory_bandwidth;
     double compute = mine * 2 * model.weights / cluster.flops;
     out.sampling = load.answer * std::max(read, compute) / load.updates;
   }

@@ -22,6 +22,7 @@ struct PlanModel {
   double recomputed = 0;  ///< with gradient checkpointing: of the layer that is computed again
   int64_t layers = 0, hidden = 0, head = 0, kv = 0, vocabulary = 0;  ///< head, kv: numbers of all heads of a token
   int64_t bytes = 4;                                                 ///< of a weight
+  double layer_bytes = 4;                                            ///< of one in a layer's matrices
   bool checkpointing = false;
   int64_t tensor = 1;  ///< processes that have a part of the layers each
 };
@@ -32,6 +33,7 @@ struct PlanSetting {
   bool checkpointing = false;
   const LoraConfig* lora = nullptr;  ///< null: all is trained
   int64_t tensor = 1;
+  std::string quantize = "";  ///< policy.quantize
 };
 /// Counts `config`'s weights, and the adapters as add_lora() makes them.
 PlanModel plan_model(const DecoderConfig& config, const PlanSetting& setting);

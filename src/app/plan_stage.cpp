@@ -71,8 +71,9 @@ StagePlan plan_stage(const StageConfig& stage, double tokens) {
   bool pairs = needs.data == Needs::Data::pairs, rollout = needs.data == Needs::Data::rollout;
   StagePlan out;
   int64_t bytes = of.policy.dtype == "bfloat16" ? 2 : of.policy.dtype == "float64" ? 8 : 4;
-  out.model = plan_model(of.config, {bytes, of.policy.gradient_checkpointing,
-                                     of.policy.use_lora ? &of.policy.lora : nullptr, stage.train.tensor_parallel});
+  out.model =
+      plan_model(of.config, {bytes, of.policy.gradient_checkpointing, of.policy.use_lora ? &of.policy.lora : nullptr,
+                             stage.train.tensor_parallel, of.policy.quantize});
   bool own_reference = needs.ref_logp && (!of.policy.use_lora || !of.policy.reference.empty());
   out.model.others = own_reference ? out.model.weights : 0;
   bool critic = needs.value && of.policy.critic == "model";

@@ -84,6 +84,9 @@ TEST_F(Plan, FindsTheSmallestLayoutThatFits) {
   auto lora = lines(large(", lora: {rank: 16}", ", micro_batch_size: 1") + " --gpus 8 --memory 10");
   EXPECT_LT(lora[0].optimizer, 0.3);
   EXPECT_NE(out_.find("the smallest that fits 10 GB: 1 process, train.shard=none"), std::string::npos) << out_;
+  auto packed = lines(large(", lora: {rank: 16}, quantize: nf4", ", micro_batch_size: 1") + " --gpus 8 --memory 10");
+  EXPECT_LT(packed[0].weights, 0.5 * lora[0].weights);
+  EXPECT_GT(packed[0].weights, 0.2 * lora[0].weights);
   lines(large("", "") + " --gpus 2 --memory 1");
   EXPECT_NE(out_.find("none fits 1 GB"), std::string::npos) << out_;
 }
