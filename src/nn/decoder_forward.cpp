@@ -168,8 +168,8 @@ class LayerForward {
 
  private:
   Tensor attention(const DecoderLayer& layer, const Tensor& x) const {
-    auto qkv = normed(layer, apply(layer.qkv, into_parts(x, group_), adapters_));
-    auto heads = qkv.view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
+    auto heads = normed(layer, apply(layer.qkv, into_parts(x, group_), adapters_))
+                     .view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
     if (c_.rope && kind_.rope)
       heads = turned(heads, kind_.local_rope ? layout_.local_angles : layout_.angles, c_.heads + c_.kv_heads);
     return last_product(layer.out, attend(heads, c_, kind_, layout_));
