@@ -178,7 +178,7 @@ class LayerForward {
   /// Of a divided block: this process's columns of the weight, then the others' products, then what is added once.
   Tensor last_product(const Linear& linear, const Tensor& x) const {
     if (!group_) return apply(linear, x, adapters_);
-    Tensor sum = sum_of_parts(apply(Linear{linear.weight, {}, linear.adapters}, x, adapters_), group_);
+    Tensor sum = sum_of_parts(apply(Linear{linear.weight, {}, linear.adapters, linear.scale}, x, adapters_), group_);
     return linear.bias.defined() ? sum.add(linear.bias) : sum;
   }
 

@@ -7,6 +7,7 @@ namespace rft {
 void CausalLm::divide(Communicator& group, const Needs& needs) {
   auto refuse = [](const char* why) { bad_input("train.tensor_parallel", why); };
   if (decoder_->device() != at::kCPU) refuse("models are divided on the CPU alone; use `device: cpu`, or train.shard");
+  if (!options_.quantize.empty()) refuse("quantized weights (policy.quantize) can't be divided");
   if (options_.use_lora) refuse("a model with adapters (policy.lora) can't be divided");
   if (options_.sync_reference) refuse("a reference that moves (policy.sync_reference) can't be divided");
   if (needs.divergence) refuse("divergences of whole distributions (distillation) need the whole vocabulary");
