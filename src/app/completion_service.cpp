@@ -70,6 +70,7 @@ std::shared_ptr<Ticket> CompletionService::submit(const ApiRequest& request) {
     auto one = std::make_shared<LmRequest>();
     one->prompt = encode(request, request.prompts[p]);
     one->samples = request.n, one->seed = seed, one->options = request.options;
+    one->adapters = static_cast<int64_t>(request.model);
     one->options.first_row = static_cast<int64_t>(p) * request.n;
     one->options.eos_ids = policy_.eos_ids();
     int64_t room = policy_.decoder().config().max_positions - static_cast<int64_t>(one->prompt.size());

@@ -239,15 +239,20 @@ std::string ApiError::json() const {
   return dumped({{"error", {{"message", message}, {"type", type}, {"param", text(param)}, {"code", text(code)}}}});
 }
 
-ApiRequest read_request(const std::string& text, bool chat, const std::string& model) {
+ApiRequest read_request(const std::string& text, bool chat, const std::vector<std::string>& models) {
   Json json = parsed(text);
   Body body(json);
   ApiRequest request;
   request.chat = chat;
-  const Json* name = body.find("model");
-  if (name && *name != model)
-    throw ApiError{404, "the model " + dumped(*name) + " is not served here; '" + model + "' is",
-                   "invalid_request_error", "model", "model_not_found"};
+  if (const Json* name = body.find("model")) {
+    const auto found = std::find_if(models.begin(), models.end(), [&](const auto& model) { return *name == model; });
+    if (found == models.end())
+      throw ApiError{404,
+                     "the model " + dumped(*name) + " is not served here; '" + join(models, "', '") +
+                         (models.size() > 1 ? "' are" : "' is"),
+                     "invalid_request_error", "model", "model_not_found"};
+    request.model = static_cast<size_t>(found - models.begin());
+  }
   read_options(body, request);
   constexpr int64_t most = int64_t{1} << 30;
   request.max_tokens = body.integer("max_tokens", 1, most);
@@ -312,10 +317,13 @@ std::string ApiAnswer::usage_event(const ApiUsage& usage) const {
   return "data: " + dumped(out) + "\n\n";
 }
 
-std::string models_json(const std::string& model, int64_t created) {
-  return dumped(
-      {{"object", "list"},
-       {"data", Json::array({{{"id", model}, {"object", "model"}, {"created", created}, {"owned_by", "rft"}}})}});
+std::string models_json(const std::vector<std::string>& models, int64_t created) {
+  Json data = Json::array();
+  for (const auto& model : models) {
+    data.push_back({{"id", model}, {"object", "model"}, {"created", created}, {"owned_by", "rft"}});
+    if (&model != &models.front()) data.back()["parent"] = models.front();
+  }
+  return dumped({{"object", "list"}, {"data", std::move(data)}});
 }
 
 }  // namespace rft::app

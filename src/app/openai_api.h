@@ -24,15 +24,16 @@ struct ApiRequest {
   bool chat = false, stream = false, include_usage = false, logprobs = false;
   /// Each a text, or a list of ids; of a chat one, {"messages": [...], "tools": ...} as a dataset's row.
   std::vector<nlohmann::ordered_json> prompts;
+  size_t model = 0;  ///< the place of its name among those that are served
   int64_t n = 1;
   std::optional<int64_t> max_tokens;
   std::optional<uint64_t> seed;
   SamplerOptions options;
 };
 
-/// Reads a request's body for `model`. Throws ApiError: not JSON, an unknown or unsupported field, a value out of
-/// range, another model's name.
-ApiRequest read_request(const std::string& body, bool chat, const std::string& model);
+/// Reads a request's body for one of `models`, the first where it names none. Throws ApiError: not JSON, an unknown or
+/// unsupported field, a value out of range, another model's name.
+ApiRequest read_request(const std::string& body, bool chat, const std::vector<std::string>& models);
 
 /// A piece of a sample's text, or with `finish_reason` its end.
 struct ApiPiece {
@@ -59,7 +60,7 @@ struct ApiAnswer {
   std::string usage_event(const ApiUsage& usage) const;
 };
 
-/// The list of models, of which there is one.
-std::string models_json(const std::string& model, int64_t created);
+/// The list of models: the base, and those that its sets of adapters make of it.
+std::string models_json(const std::vector<std::string>& models, int64_t created);
 
 }  // namespace rft::app

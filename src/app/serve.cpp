@@ -11,6 +11,7 @@
 #include "app/completion_service.h"
 #include "rft/core/error.h"
 #include "rft/core/log.h"
+#include "rft/core/text.h"
 #include "rft/train/signals.h"
 #ifdef RFT_HAS_HTTP
 #include <httplib.h>
@@ -23,6 +24,14 @@ struct ServeArguments {
   std::string model, host = "127.0.0.1", name, api_key, dtype = "float32", device = "cpu", quantize;
   int64_t port = 8000, batch_size = 0, max_new_tokens = 4096, most_waiting = 256;
   uint64_t seed = 0;
+  std::vector<std::string> adapters;  ///< NAME=DIRECTORY
+
+  /// What requests may call the model: its own name, and its adapters'.
+  std::vector<std::string> names() const {
+    std::vector<std::string> out{name};
+    for (const auto& adapter : adapters) out.push_back(adapter.substr(0, adapter.find('=')));
+    return out;
+  }
 };
 
 #ifdef RFT_HAS_HTTP
@@ -33,14 +42,14 @@ constexpr int kConnections = 128;
 class Api {
  public:
   Api(const ServeArguments& arguments, CompletionService& service)
-      : arguments_(arguments), service_(service), started_(std::time(nullptr)) {}
+      : arguments_(arguments), names_(arguments.names()), service_(service), started_(std::time(nullptr)) {}
 
   void attach(httplib::Server& server) {
     server.Get("/health", [this](const auto&, auto& out) {
       out.set_content(cat("{\"status\":\"ok\",\"active\":", service_.active(), "}"), "application/json");
     });
     server.Get("/v1/models", guarded([this](const auto&, auto& out) {
-                 out.set_content(models_json(arguments_.name, started_), "application/json");
+                 out.set_content(models_json(names_, started_), "application/json");
                }));
     for (bool chat : {false, true})
       server.Post(chat ? "/v1/chat/completions" : "/v1/completions",
@@ -75,10 +84,11 @@ class Api {
   }
 
   void answer(const std::string& body, bool chat, httplib::Response& out) {
-    auto request = std::make_shared<ApiRequest>(read_request(body, chat, arguments_.name));
+    auto request = std::make_shared<ApiRequest>(read_request(body, chat, names_));
     auto ticket = service_.submit(*request);
-    auto said = std::make_shared<ApiAnswer>(ApiAnswer{
-        *request, cat(chat ? "chatcmpl-" : "cmpl-", ++answers_, "-", started_), arguments_.name, std::time(nullptr)});
+    auto said =
+        std::make_shared<ApiAnswer>(ApiAnswer{*request, cat(chat ? "chatcmpl-" : "cmpl-", ++answers_, "-", started_),
+                                              names_[request->model], std::time(nullptr)});
     // Both kinds are written piece by piece: so it shows when whoever asked has hung up.
     if (request->stream)
       stream(request, ticket, said, out);
@@ -134,6 +144,7 @@ class Api {
   }
 
   const ServeArguments& arguments_;
+  std::vector<std::string> names_;
   CompletionService& service_;
   int64_t started_;
   std::atomic<int64_t> answers_ = 0;
@@ -164,16 +175,31 @@ void listen(const ServeArguments& arguments, CompletionService& service) {
   watch.join();
 }
 
+/// DIRECTORY of NAME=DIRECTORY.
+std::string adapter_directory(const std::string& adapter) {
+  const size_t equals = adapter.find('=');
+  if (equals == 0 || equals == std::string::npos || equals + 1 == adapter.size())
+    bad_input("--adapter", "must be NAME=DIRECTORY; got '", adapter, "'");
+  return adapter.substr(equals + 1);
+}
+
 void serve(ServeArguments arguments) {
   CausalLm::Options options;
   options.path = arguments.model, options.dtype = arguments.dtype;
   options.device = arguments.device, options.quantize = arguments.quantize;
+  for (const std::string& adapter : arguments.adapters) options.adapter_sets.push_back(adapter_directory(adapter));
+  if (!options.adapter_sets.empty() && arguments.device != "cpu")
+    bad_input("--adapter", "further adapters are for models on the CPU; got --device ", arguments.device);
   const CausalLm policy(options);
   while (arguments.model.size() > 1 && arguments.model.ends_with('/')) arguments.model.pop_back();
   if (arguments.name.empty()) arguments.name = arguments.model.substr(arguments.model.rfind('/') + 1);
   int64_t batch_size = arguments.batch_size
                            ? arguments.batch_size
                            : default_batch_size(policy.decoder(), policy.decoder().config().max_positions);
+  const std::vector<std::string> names = arguments.names();
+  if (std::set<std::string>(names.begin(), names.end()).size() < names.size())
+    bad_input("--adapter", "each adapter needs a name of its own, other than the model's; got '", join(names, "', '"),
+              "'");
   CompletionService service(policy, batch_size, arguments.max_new_tokens, arguments.most_waiting, arguments.seed);
   listen(arguments, service);
 }
@@ -200,6 +226,8 @@ void add_serve(CLI::App& program) {
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   command->add_option("--name", arguments->name, "what requests call the model; the directory's name where not given");
+  command->add_option("--adapter", arguments->adapters,
+                      "NAME=DIRECTORY, any number of times: a PEFT adapter of this model, which requests call NAME");
   command->add_option("--api-key", arguments->api_key, "what requests must carry as their bearer token");
   command->add_option("--quantize", arguments->quantize, "keep linear layers in 8 or 4 bits a number: int8, nf4")
       ->check(CLI::IsMember({"int8", "nf4"}));

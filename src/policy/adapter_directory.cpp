@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "rft/core/error.h"
 #include "rft/io/files.h"
@@ -65,6 +66,26 @@ AdapterTensors read_adapter_tensors(const std::string& directory) {
 void load_adapter(Decoder& decoder, const std::string& directory) {
   const auto [tensors, file] = read_adapter_tensors(directory);
   load_peft_tensors(decoder, tensors, file);
+}
+
+void add_adapter_set(Decoder& decoder, const std::string& directory, int64_t set) {
+  const LoraConfig config = read_adapter_config(directory);
+  if (config.dora || !config.modules_to_save.empty())
+    bad_input(directory, config.dora ? "DoRA's magnitudes" : "modules that are trained whole",
+              " can only be a model's own; `rft merge` makes a model of these adapters");
+  std::vector<std::pair<Linear*, std::vector<Adapter>>> before;
+  for (DecoderLayer& layer : decoder.weights().layers)
+    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+      before.emplace_back(linear, std::exchange(linear->adapters, {}));
+  add_lora(decoder, config, 0);
+  load_adapter(decoder, directory);
+  for (auto& [linear, adapters] : before) {
+    for (Adapter& adapter : linear->adapters) {
+      adapter.set = set;
+      adapters.push_back(std::move(adapter));
+    }
+    linear->adapters = std::move(adapters);
+  }
 }
 
 std::string absolute_base(const std::string& base) {

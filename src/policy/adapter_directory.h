@@ -29,6 +29,9 @@ struct AdapterTensors {
 AdapterTensors read_adapter_tensors(const std::string& directory);
 /// Fills the decoder's adapters.
 void load_adapter(Decoder& decoder, const std::string& directory);
+/// Adds a directory's adapters as those of `set`, above 0, beside what the decoder has. Throws UserError where they do
+/// not fit it, or are DoRA's or come with modules trained whole, which only a model's own can be.
+void add_adapter_set(Decoder& decoder, const std::string& directory, int64_t set);
 /// Writes both files; `config` is adapter_config.json's text for a base model's absolute path.
 void save_adapter(const std::string& config, const std::map<std::string, Tensor>& tensors,
                   const std::string& directory);

@@ -149,6 +149,8 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
 void CausalLm::add_adapters() {
   if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
   if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
+  for (size_t i = 0; i < options_.adapter_sets.size(); ++i)
+    add_adapter_set(*decoder_, options_.adapter_sets[i], static_cast<int64_t>(i) + 1);
   if (!options_.quantize.empty()) quantize(*decoder_, options_.quantize);
 }
 

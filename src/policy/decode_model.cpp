@@ -27,7 +27,7 @@ void read_row(const ops::MatrixView& table, int64_t id, float* out) {
 }  // namespace
 
 void DecodeBatch::clear() {
-  ids.clear(), positions.clear(), pages.clear(), slots.clear(), tiles.clear(), outputs.clear();
+  ids.clear(), positions.clear(), pages.clear(), slots.clear(), sets.clear(), tiles.clear(), outputs.clear();
 }
 
 DecodeModel::DecodeModel(const Decoder& decoder)
@@ -88,7 +88,8 @@ DecodeModel::LinearView DecodeModel::linear(const Linear& linear) {
       linear.scale.defined() ? ops::MatrixView::of(linear.weight, linear.scale) : matrix(linear.weight);
   LinearView view{weight, vector(linear.bias), {}, vector(column_gains(linear))};
   for (const Adapter& adapter : linear.adapters) {
-    view.adapters.push_back({matrix(adapter.a), matrix(adapter.b), adapter.first, static_cast<float>(adapter.scale)});
+    view.adapters.push_back(
+        {matrix(adapter.a), matrix(adapter.b), adapter.first, static_cast<float>(adapter.scale), adapter.set});
   }
   return view;
 }
@@ -174,9 +175,16 @@ void DecodeModel::add_low_rank(const LinearView& linear, const float* x, int64_t
   const int64_t in = linear.weight.in, out = linear.weight.out;
   for (const AdapterView& adapter : linear.adapters) {
     const int64_t rank = adapter.a.out;
+    const auto goes_through = [&](int64_t n) {
+      return (sets_->empty() ? 0 : (*sets_)[static_cast<size_t>(n)]) == adapter.set;
+    };
+    int64_t first = 0;
+    while (first < rows && !goes_through(first)) ++first;
+    if (first == rows) continue;
     grow(low_rank_, rows * rank);
     ops::decode_linear(x, in, rows, adapter.a, nullptr, low_rank_.data(), rank);
-    for (int64_t i = 0; i < rows * rank; ++i) low_rank_[static_cast<size_t>(i)] *= adapter.scale;
+    for (int64_t i = 0; i < rows * rank; ++i)
+      low_rank_[static_cast<size_t>(i)] *= goes_through(i / rank) ? adapter.scale : 0;
     ops::decode_linear(low_rank_.data(), rank, rows, adapter.b, nullptr, y + adapter.first, out, true);
   }
 }
@@ -292,6 +300,7 @@ void DecodeModel::experts(const LayerView& layer, int64_t rows) {
 }
 
 const float* DecodeModel::forward(const DecodeBatch& batch) {
+  sets_ = &batch.sets;
   const int64_t rows = batch.tokens(), dim = config_.hidden_size;
   const auto outputs = static_cast<int64_t>(batch.outputs.size());
   const int64_t positions = 1 + *std::max_element(batch.positions.begin(), batch.positions.end());

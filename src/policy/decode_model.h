@@ -16,6 +16,7 @@ struct DecodeBatch {
   std::vector<int64_t> ids, positions;
   std::vector<float*> pages;  ///< token n's keys and values go to pages[n] at its slots[n]
   std::vector<int64_t> slots;
+  std::vector<int64_t> sets;              ///< of adapters, that token n goes through; empty: 0, the model's own
   std::vector<ops::AttentionTile> tiles;  ///< together they hold every token once
   std::vector<int64_t> outputs;           ///< the tokens whose logits are wanted
 
@@ -44,6 +45,7 @@ class DecodeModel {
     ops::MatrixView a, b;
     int64_t first;
     float scale;
+    int64_t set;
   };
   struct LinearView {
     ops::MatrixView weight;
@@ -103,6 +105,7 @@ class DecodeModel {
   Tensor positions_;
   std::vector<LayerView> layers_;
   NormView final_norm_;
+  const std::vector<int64_t>* sets_ = nullptr;  ///< of the batch that forward() is at
   Angles angles_, local_angles_;
   std::vector<float> hidden_, normed_, qkv_, mixed_, wide_, gated_, low_rank_, gained_, added_, logits_, shared_;
   struct Choice {

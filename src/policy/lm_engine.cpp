@@ -131,6 +131,7 @@ void CpuEngine::add_rows() {
     batch.positions.push_back(tile.visible - 1);
     batch.pages.push_back(place.page);
     batch.slots.push_back(place.slot);
+    batch.sets.push_back(slot->group->request->adapters);
     batch.tiles.push_back(std::move(tile));
     running.push_back(slot.get());
   }
@@ -163,6 +164,7 @@ void CpuEngine::add_prompt_tokens(Group& group, int64_t count) {
       batch.positions.push_back(position);
       batch.pages.push_back(place.page);
       batch.slots.push_back(place.slot);
+      batch.sets.push_back(group.request->adapters);
     }
     group.kv.add_to(tile, group.kv.length());
     done += tile.tokens;
@@ -253,6 +255,8 @@ LmEngine::~LmEngine() = default;
 void LmEngine::add(std::shared_ptr<LmRequest> request) {
   if (request->options.pattern && !patterns_)
     bad_input("sampler", "answers of a given form are sampled on the CPU, not on a GPU");
+  if (request->adapters != 0 && !patterns_)
+    bad_input("sampler", "further sets of adapters are sampled with on the CPU, not on a GPU");
   request->rows.assign(static_cast<size_t>(request->samples), {});
   engine_->add(std::move(request));
 }

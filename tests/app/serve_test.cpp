@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -189,6 +191,54 @@ TEST_F(Serve, AnswersManyAtOnceEachAsIfAlone) {
   EXPECT_EQ(together, alone);
 }
 
+TEST_F(Serve, RequestsChooseAmongAdapters) {
+  for (const char* seed : {"1", "2"}) {
+    write_file(dir_ / "recipe.yaml", cat("run: {name: adapted, seed: ", seed, ", output: ", dir_ / "adapted", seed,
+                                         "}\npolicy: {type: causal_lm, path: ", model(),
+                                         ", lora: {rank: 4}}\ndata: {train: ", dir_ / "data/sft.jsonl",
+                                         "}\nobjective: {type: sft}\ntrain: {steps: 12, batch_size: 16, "
+                                         "checkpoint_every: 0, samples_every: 0, optimizer: {lr: 3.0e-2}}\n"));
+    ASSERT_EQ(testing::rft("train " + dir_ / "recipe.yaml" + " --quiet").code, 0);
+  }
+  const std::string first = dir_ / "adapted1/final", second = dir_ / "adapted2/final";
+  write_file(dir_ / "in.jsonl", "{\"prompt\": \"1+2=\"}\n");
+  auto generated = [&](const std::string& from) {
+    auto made = testing::rft("generate " + from + " --quantize int8 --prompts " + dir_ / "in.jsonl" + " --out " +
+                             dir_ / "o.jsonl" + " --temperature 0 --max-new-tokens 12 --quiet");
+    EXPECT_EQ(made.code, 0) << made.err;
+    return json::parse(read_file(dir_ / "o.jsonl"))["completion"].get<std::string>();
+  };
+  const std::map<std::string, std::string> expected{
+      {"tiny", generated(model())}, {"first", generated(first)}, {"second", generated(second)}};
+  EXPECT_NE(expected.at("tiny"), expected.at("first"));
+  auto client = start("--quantize int8 --adapter first=" + first + " --adapter second=" + second);
+  std::vector<std::thread> threads;
+  std::mutex mutex;
+  for (int i = 0; i < 9; ++i)
+    threads.emplace_back([&, i] {
+      const std::string name = std::next(expected.begin(), i % 3)->first;
+      httplib::Client own("127.0.0.1", port_);
+      auto answer =
+          post(own, "/v1/completions", {{"model", name}, {"prompt", "1+2="}, {"max_tokens", 12}, {"temperature", 0}});
+      std::lock_guard lock(mutex);
+      EXPECT_EQ(answer["choices"][0]["text"], expected.at(name)) << name;
+      EXPECT_EQ(answer["model"], name);
+    });
+  for (auto& thread : threads) thread.join();
+  auto models = json::parse(client.Get("/v1/models")->body)["data"];
+  ASSERT_EQ(models.size(), 3u);
+  EXPECT_EQ(models[2]["id"], "second");
+  EXPECT_EQ(models[2]["parent"], "tiny");
+  EXPECT_EQ(post(client, "/v1/completions", {{"model", "third"}, {"prompt", "1"}}, 404)["error"]["param"], "model");
+  auto said = [&](const std::string& adapter) {
+    auto ran = testing::rft("serve " + model() + " --name tiny --port 0 --adapter " + adapter);
+    EXPECT_EQ(ran.code, 2);
+    return ran.err;
+  };
+  EXPECT_NE(said(first).find("NAME=DIRECTORY"), std::string::npos);
+  EXPECT_NE(said("tiny=" + first).find("a name of its own"), std::string::npos);
+}
+
 TEST_F(Serve, SaysWhatIsWrongAsTheApiDoes) {
   auto client = start("--api-key secret");
   EXPECT_EQ(post(client, "/v1/completions", {{"prompt", "1"}}, 401)["error"]["code"], "invalid_api_key");
@@ -229,20 +279,20 @@ TEST_F(Serve, WhoHangsUpFreesTheirPlaceAndTooManyAreRefused) {
   const CausalLm policy(options);
   app::CompletionService service(policy, 1, 1000, 63, 0);
   // One sample after another: whoever leaves at once has most of them before them.
-  auto many = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "n": 64})", false, "tiny");
+  auto many = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "n": 64})", false, {"tiny"});
   auto first = service.submit(many);
   first->abandon();
   for (int i = 0; i < 2000 && service.active() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_EQ(service.active(), 0);
   EXPECT_LT(first->usage().completion_tokens, 64 * 40);
-  auto more = app::read_request(R"({"prompt": "1+2=", "n": 65})", false, "tiny");
+  auto more = app::read_request(R"({"prompt": "1+2=", "n": 65})", false, {"tiny"});
   try {
     service.submit(more);
     ADD_FAILURE() << "the 65th sample found a place";
   } catch (const app::ApiError& error) {
     EXPECT_EQ(error.status, 429);
   }
-  auto one = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "seed": 1})", false, "tiny");
+  auto one = app::read_request(R"({"prompt": "1+2=", "max_tokens": 40, "seed": 1})", false, {"tiny"});
   auto last = service.submit(one);
   bool ended = false;
   for (int i = 0; i < 600 && !ended; ++i) last->take(ended);

@@ -18,6 +18,7 @@ struct Adapter {
   int64_t first = 0, rows = 0;
   double scale = 1;
   Tensor magnitude = {};  ///< [rows], or undefined
+  int64_t set = 0;        ///< 0: the model's own; else of a set that a sampled row chooses (rft serve --adapter)
 };
 
 /// y = x W^T + bias. q, k and v are rows of one Linear, as are gate and up: fewer and larger products.

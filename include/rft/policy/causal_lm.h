@@ -53,6 +53,8 @@ class CausalLm : public Policy,
     bool sync_reference = false;
     double reference_mixup = 0.6;
     int64_t reference_every = 512;
+    /// Not a recipe's: directories of further adapters, sets 1, 2, .. that LmRequest::adapters chooses among.
+    std::vector<std::string> adapter_sets;
     void visit(OptionVisitor& v);
   };
   struct Rollout {

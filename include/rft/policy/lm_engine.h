@@ -20,6 +20,7 @@ struct LmRequest {
   /// Called on the thread that steps, after each token of sample k and with `done` after its last; false ends it at
   /// once (whoever asked has gone). May be empty.
   std::function<bool(int64_t k, const SampledRow& row, bool done)> on_token;
+  int64_t adapters = 0;  ///< the set of the decoder's adapters that it is answered with, on the CPU
 
   /// Where the samples are made.
   std::vector<SampledRow> rows = {};
