@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "rft/core/error.h"
 #include "rft/core/extra.h"
 #include "rft/ops/groups.h"
 
@@ -118,6 +119,8 @@ void Gvm::load_state(const State& state) {
   auto found = state.find("tallies");
   if (found == state.end()) return;
   Tensor rows = found->second.to(at::kDouble).contiguous();
+  if (rows.dim() != 2 || rows.size(1) != 4)
+    bad_input("checkpoint", "what gvm knows of its contexts must be [contexts, 4]; it is ", rows.sizes());
   const double* at = rows.const_data_ptr<double>();
   for (int64_t i = 0; i < rows.size(0); ++i)
     tallies_[static_cast<int64_t>(at[4 * i])] = {at[4 * i + 1], at[4 * i + 2], at[4 * i + 3]};
