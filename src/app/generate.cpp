@@ -79,8 +79,11 @@ void run_generate(const GenerateArguments& arguments) {
   options.dtype = arguments.dtype;
   if constexpr (std::is_same_v<Model, CausalLm>) {
     options.device = arguments.device, options.quantize = arguments.quantize;
-  } else if (arguments.device != "cpu" || !arguments.quantize.empty()) {
-    bad_input("--device", "encoder-decoder models are computed on the cpu, in the type of --dtype");
+  } else {
+    if (arguments.device != "cpu")
+      bad_input("--device", "encoder-decoder models are computed on the cpu; got ", arguments.device);
+    if (!arguments.quantize.empty())
+      bad_input("--quantize", "encoder-decoder models are kept in the type of --dtype; got ", arguments.quantize);
   }
   const Model policy(options);
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);

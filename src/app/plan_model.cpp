@@ -42,6 +42,11 @@ double tokens_at_once(const PlanLoad& load, double processes) {
   return std::min(share, micro) * load.tokens;
 }
 
+/// Bytes of the weights that a process has, where they are not sharded.
+double weight_bytes(const PlanModel& model) {
+  return (model.weights - model.layer_weights) * of(model.bytes) + model.layer_weights * model.layer_bytes;
+}
+
 /// The optimizer's two moments in float32, and a master copy where weights are narrower.
 double optimizer_bytes(const PlanModel& model) { return model.bytes < 4 ? 12 : 8; }
 
@@ -78,7 +83,7 @@ PlanMemory plan_memory(const PlanModel& model, const PlanLoad& load, int64_t pro
   double P = of(processes), bytes = of(model.bytes), tokens = tokens_at_once(load, P);
   auto part = [&](Sharding from) { return processes > 1 && sharding >= from ? P : 1; };
   PlanMemory out;
-  out.weights = (model.weights - model.layer_weights) * bytes + model.layer_weights * model.layer_bytes;
+  out.weights = weight_bytes(model);
   bool layered = part(Sharding::parameters) > 1;
   // Its own part, what belongs to no layer, and a layer that computes beside one that comes, twice while it is put
   // in its place.
@@ -106,9 +111,7 @@ PlanTime plan_time(const PlanModel& model, const PlanLoad& load, const PlanClust
   if (model.trained < model.weights) out.training -= forward;  // frozen weights have no gradients
   out.judging = forward * load.judged / load.updates;
   if (load.answer > 0) {
-    // Every step of all rows reads all weights.
-    double read = ((model.weights - model.layer_weights) * bytes + model.layer_weights * model.layer_bytes) /
-                  cluster.memory_bandwidth;
+    double read = weight_bytes(model) / cluster.memory_bandwidth;  // every step of all rows reads all weights
     double compute = mine * 2 * model.weights / cluster.flops;
     out.sampling = load.answer * std::max(read, compute) / load.updates;
   }

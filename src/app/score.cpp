@@ -23,14 +23,9 @@ struct ScoreArguments {
 
 /// The rows' pictures [N, 3, H, W] in [0, 1], which must have one size.
 Tensor pictures(const Rows& rows) {
-  std::vector<Tensor> out;
-  for (int64_t i = 0; i < rows.size(); ++i) {
-    out.push_back(row_image(rows, i, extra::image));
-    if (out.back().sizes() != out.front().sizes())
-      bad_input(rows.where(i), "`image` must be ", out.front().size(2), " x ", out.front().size(1),
-                " pixels, as the first row's is; ", rows.string(i, extra::image), " is ", out.back().size(2), " x ",
-                out.back().size(1));
-  }
+  std::vector<Tensor> out{row_image(rows, 0, extra::image)};
+  for (int64_t i = 1; i < rows.size(); ++i)
+    out.push_back(sized_row_image(rows, i, extra::image, out[0].size(1), out[0].size(2), "as the first row's is"));
   return at::stack(out);
 }
 

@@ -37,6 +37,10 @@ Quantized to_nf4(const Tensor& weight) {
   return {codes.select(2, 0).mul(16).add(codes.select(2, 1)).to(at::kByte), scale.contiguous()};
 }
 
+void unpack_int8(const int8_t* codes, float scale, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = scale * static_cast<float>(codes[i]);
+}
+
 }  // namespace
 
 void unpack_nf4(const uint8_t* codes, const float* scale, int64_t count, float* out) {
@@ -48,10 +52,6 @@ void unpack_nf4(const uint8_t* codes, const float* scale, int64_t count, float* 
     for (int64_t i = 0; i < kNf4Block / 2; ++i) std::memcpy(to + 2 * i, pairs.levels[from[i]], 8);
     for (int64_t i = 0; i < kNf4Block; ++i) to[i] *= s;
   }
-}
-
-void unpack_int8(const int8_t* codes, float scale, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = scale * static_cast<float>(codes[i]);
 }
 
 Quantized quantize(const Tensor& weight, const std::string& kind, const std::string& where) {

@@ -167,13 +167,14 @@ void NetworkActor::load(const std::string& directory) {
   std::set<std::string> begun;
   auto starts = [&](const std::string& name) {
     std::string kind = name.substr(0, name.find('.') + 1);
-    if (!of_critic(name) && !kind.starts_with("slow_") && !kind.starts_with("frozen_")) return false;
     auto first = found.lower_bound(kind);
     const bool there = first != found.end() && first->first.starts_with(kind);
     if (!there) begun.insert(kind);
     return !there;
   };
-  for (const auto& [name, value] : joined(tensors(), followers()))
+  for (const auto& [name, value] : tensors())
+    if (!of_critic(name) || !starts(name)) Tensor(value).copy_(take(name, value.sizes()));
+  for (const auto& [name, value] : followers())
     if (!starts(name)) Tensor(value).copy_(take(name, value.sizes()));
   moments_.mean = vector_of(take(kMean, {world_.observation}));
   moments_.variance = vector_of(take(kVariance, {world_.observation}));

@@ -19,10 +19,11 @@ Tensor row_image(const Rows& rows, int64_t i, const std::string& column) {
   }
 }
 
-Tensor sized_row_image(const Rows& rows, int64_t i, const std::string& column, int64_t height, int64_t width) {
+Tensor sized_row_image(const Rows& rows, int64_t i, const std::string& column, int64_t height, int64_t width,
+                       const char* as) {
   Tensor image = row_image(rows, i, column);
   if (image.size(1) != height || image.size(2) != width)
-    bad_input(rows.where(i), "`", column, "` must be ", width, " x ", height, " pixels, as the model's samples are; ",
+    bad_input(rows.where(i), "`", column, "` must be ", width, " x ", height, " pixels, ", as, "; ",
               rows.string(i, column), " is ", image.size(2), " x ", image.size(1));
   return image;
 }

@@ -128,6 +128,9 @@ inline std::vector<nlohmann::json> metrics(const std::string& output) {
   return out;
 }
 
+/// Of the first step.
+inline double first_norm(const std::string& output) { return metrics(output)[0]["grad_norm"].get<double>(); }
+
 inline std::string weights_file(const std::string& output) {
   for (const auto& entry : fs::directory_iterator(output + "/final"))
     if (entry.path().extension() == ".safetensors") return entry.path().string();

@@ -10,8 +10,6 @@ using namespace testing;
 /// Of both stages.
 const std::string kDivided = "stages.0.train.tensor_parallel=2 stages.1.train.tensor_parallel=2";
 
-double first_norm(const std::string& output) { return metrics(output)[0]["grad_norm"].get<double>(); }
-
 TEST(TensorParallel, TwoAndFourTrainAsOneDoes) {
   Task task;
   std::string recipe = task.sft_and_grpo();

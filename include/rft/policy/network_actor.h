@@ -46,7 +46,7 @@ class NetworkActor : public Actor {
   virtual void keep_reference() = 0;
   /// What is trained, under its names in the directory; critics' begin with "critic." or "q.".
   virtual NamedTensors tensors() const = 0;
-  /// What follows it, or stays as it was, and is kept with it; begins with "slow_" or "frozen_".
+  /// What follows it, or stays as it was, and is kept with it: "slow_q.0.0.weight", "frozen_step.0.weight".
   virtual NamedTensors followers() const { return {}; }
   /// load() found a directory without the followers (or critics) whose names begin with `kind`, "frozen_step.".
   virtual void begin(const std::string& kind) { (void)kind; }
