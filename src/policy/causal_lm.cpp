@@ -166,10 +166,13 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
   for (auto& [name, value] : critic_->weights().named()) value.requires_grad_(name != "head");
 }
 
+Guide CausalLm::own_guide() {
+  if (rollout_.mask_top_p < 1) return {&reference(), 0, rollout_.mask_top_p};
+  return {};
+}
+
 Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
-  Guide guide;
-  if (rollout_.mask_top_p < 1) guide = {&reference(), 0, rollout_.mask_top_p};
-  return sample_from(*decoder_, guide, contexts, request);
+  return sample_from(*decoder_, own_guide(), contexts, request);
 }
 
 /// With adapters the sampler would read them too: a copy of the model without them is what answers.

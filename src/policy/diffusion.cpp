@@ -58,6 +58,26 @@ void Diffusion::Window::visit(OptionVisitor& v) {
   v.option("every", every, "move slide: optimizer steps between two moves", at_least(1).in("steps"));
 }
 
+void Diffusion::Window::check(const Config& block, int64_t steps) const {
+  auto place = [&](const char* name) {
+    const Config* given = block.find(name);
+    return (given ? *given : block).place();
+  };
+  const int64_t fits = steps - size;
+  if (fits < 0) bad_input(place("size"), "the window has ", size, " steps, the run only ", steps);
+  if (first > fits)
+    bad_input(place("first"), "a window of ", size, " steps can't begin at step ", first, " of a run of ", steps,
+              ": at most at ", fits);
+  if (last && move == "none")
+    bad_input(place("last"), "says how far the window moves; with move: none it stays at `first`");
+  if (last && (*last < first || *last > fits))
+    bad_input(place("last"), "the window's last place must be from `first`, ", first, ", to ", fits,
+              ", where it ends with the run; got ", *last);
+  if (every != Window().every && move != "slide")
+    bad_input(place("every"), "is for move: slide; got move: ", move,
+              move == "random" ? ", which draws a place for each rollout" : "");
+}
+
 void Diffusion::Rollout::visit(OptionVisitor& v) {
   v.option("steps", steps, "denoising steps of a sample", at_least(1).in("steps"));
   v.option("guidance", guidance,
@@ -99,6 +119,8 @@ void Diffusion::Rollout::visit(OptionVisitor& v) {
       "only the steps of a window are random and learned from, the others are deterministic; evaluations and rft "
       "sample "
       "know no window. For ddim, and for flow models with `sde`. Source: MixGRPO, Li et al. 2025, arXiv:2507.21802");
+  const auto* reader = dynamic_cast<const OptionReader*>(&v);
+  if (reader && has_window) window.check(*reader->node().find("window"), steps);
 }
 
 Diffusion::Diffusion(Options options)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "rft/core/error.h"
 #include "rft/core/log.h"
 #include "rft/core/text.h"
 

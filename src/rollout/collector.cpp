@@ -13,23 +13,13 @@
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
 #include "rft/policy/credits_steps.h"
-#include "rft/rollout/spread.h"
+#include "rft/rollout/reward_columns.h"
 
 namespace rft {
 namespace {
 
 /// Sets the reference's draws apart from the policy's.
 constexpr uint64_t kReference = 0x7265666572656e63;
-
-void check_rewards(const Rewards& rewards, int64_t rows) {
-  auto check = [&](const std::string& name, const Tensor& value) {
-    if (!value.defined() || value.dim() < 1 || value.size(0) != rows)
-      run_failed("reward", "'", name, "' must give one value a row, ", rows, " in all; got ",
-                 value.defined() ? value.numel() : 0);
-  };
-  check("the combined reward", rewards.value);
-  for (const auto& component : rewards.components) check(component.name, component.value);
-}
 
 void add_component_metrics(const Rewards& rewards, const std::string& prefix, Metrics& metrics) {
   for (const auto& component : rewards.components) {
@@ -59,7 +49,7 @@ void add_completion_metrics(const Experience& batch, Metrics& metrics) {
 
 /// Seconds and tokens over all rounds of a rollout.
 struct Spent {
-  double rollout = 0, reward = 0, judge = 0, tokens = 0;
+  double rollout = 0, reward = 0, beside = 0, judge = 0, tokens = 0;
 };
 
 /// [B] of rewards [B] or [B, T].
@@ -70,9 +60,10 @@ Tensor row_sums(const Tensor& reward, const Tensor& mask) {
 /// The reward of each context's most likely answer, for all rows of its group.
 void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, uint64_t seed) {
   SampleRequest request{1, seed, true, {}, 0};
-  Experience answers = sample_together(slots.processes, slots.policy, contexts, request);
-  Rewards rewards = score_together(slots.processes, *slots.reward, answers);
-  check_rewards(rewards, answers.rows());
+  ScoringSpent spent;
+  Experience answers = sample_and_score_together({slots.processes, slots.fixed_shares}, slots.policy, slots.reward,
+                                                 contexts, request, spent);
+  Rewards rewards = rewards_together(slots.processes, *slots.reward, answers);
   Tensor reward = row_sums(rewards.value, answers.mask);
   batch.extra.set(extra::greedy_reward, reward.to(at::kFloat).index_select(0, batch.group));
 }
@@ -111,6 +102,7 @@ Experience others_answers(const RolloutSlots& slots, const Experience& contexts,
 
 /// Joins samples with the answers of others, as if the policy had given them: their logp is the present policy's.
 Experience with_given(const RolloutSlots& slots, Experience batch, Experience given) {
+  if (has_reward_columns(batch)) add_reward_columns(given, score_together(slots.processes, *slots.reward, given));
   given.logp = at::where(given.mask, evaluate_together(slots.processes, slots.policy, given, Needs{}).logp,
                          at::zeros({}, batch.logp.options()));
   add_missing(given, batch);
@@ -120,21 +112,29 @@ Experience with_given(const RolloutSlots& slots, Experience batch, Experience gi
   return all.select(at::argsort(all.group, /*stable=*/true));
 }
 
-Experience answer(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
-                  const CollectOptions& options) {
-  std::vector<int64_t> rows = cursor.next(options.batch_size / options.group_size);
-  std::vector<int64_t> counts = slots.selector.allocate(rows, options.batch_size);
-  int64_t group_size = options.group_size - options.reference_answers - (options.given ? 1 : 0);
-  auto asked = at::tensor(rows, at::kLong), group = at::arange(asked.numel(), at::kLong);
-  if (!counts.empty()) group = group.repeat_interleave(at::tensor(counts, at::kLong)), group_size = 1;
-  auto index = asked.index_select(0, group);
-  SampleRequest request{group_size, seed, false, options.progress, 0};
-  Experience batch = sample_together(slots.processes, slots.policy, contexts.select(index), request);
-  batch.extra.set(extra::row, index.repeat_interleave(group_size));
-  batch.group = group.repeat_interleave(group_size);
-  Experience others = others_answers(slots, contexts, asked, seed, options);
+/// The policy's own answers: those that are drawn already, or new ones.
+Drawn draw(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
+           const CollectOptions& options, bool first) {
+  if (first && options.drawn) return options.drawn();
+  Drawn out;
+  out.asked = ask(slots.selector, cursor, seed, options);
+  Questions questions = questions_of(out.asked, contexts, options);
+  questions.sharing.processes = slots.processes, questions.sharing.fixed = slots.fixed_shares;
+  out.answers = sample_and_score_together(questions.sharing, slots.policy, slots.reward, questions.contexts,
+                                          questions.request, out.spent);
+  return out;
+}
+
+Experience answer(const RolloutSlots& slots, const Experience& contexts, Drawn drawn, const CollectOptions& options) {
+  Experience batch = std::move(drawn.answers);
+  Questions questions = questions_of(drawn.asked, contexts, options);
+  Tensor asked = at::tensor(drawn.asked.rows, at::kLong);
+  batch.group = questions.group.repeat_interleave(questions.request.group_size);
+  batch.extra.set(extra::row, asked.index_select(0, batch.group));
+  if (options.lengths) options.lengths->note(batch);
+  Experience others = others_answers(slots, contexts, asked, drawn.asked.seed, options);
   if (others.mask.defined()) batch = with_given(slots, std::move(batch), std::move(others));
-  if (options.needs.greedy) add_greedy(slots, contexts.select(asked), batch, seed);
+  if (options.needs.greedy) add_greedy(slots, contexts.select(asked), batch, drawn.asked.seed);
   return batch;
 }
 
@@ -148,15 +148,24 @@ Experience act(const RolloutSlots& slots, uint64_t seed, const CollectOptions& o
                                 metrics);
 }
 
-/// One rollout, rewarded and judged; group numbers start at `first_group`.
+/// One round of a rollout, rewarded and judged; group numbers start at `first_group`.
 Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCursor& cursor, uint64_t seed,
                     int64_t first_group, const CollectOptions& options, Spent& spent, Metrics& metrics) {
   Clock clock;
-  Experience batch = slots.worlds ? act(slots, seed, options, metrics) : answer(slots, contexts, cursor, seed, options);
+  ScoringSpent scoring;
+  Experience batch;
+  if (slots.worlds) {
+    batch = act(slots, seed, options, metrics);
+  } else {
+    Drawn drawn = draw(slots, contexts, cursor, seed, options, first_group == 0);
+    scoring = drawn.spent;
+    batch = answer(slots, contexts, std::move(drawn), options);
+  }
   batch.group = batch.group.add(first_group);
   if (!slots.worlds) add_completion_metrics(batch, metrics);
   spent.tokens += batch.mask.sum().item<double>();
-  spent.rollout += clock.lap();
+  spent.rollout += clock.lap() - scoring.waited;
+  spent.reward += scoring.waited, spent.beside += scoring.beside;
   if (slots.reward) {
     attach_rewards(batch, *slots.reward, options.max_reward_failures, "", metrics, slots.processes);
     spent.reward += clock.lap();
@@ -179,10 +188,28 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
 
 }  // namespace
 
+Asked ask(Selector& selector, RowCursor& cursor, uint64_t seed, const CollectOptions& options) {
+  Asked out{cursor.next(options.batch_size / options.group_size), {}, seed};
+  out.counts = selector.allocate(out.rows, options.batch_size);
+  return out;
+}
+
+Questions questions_of(const Asked& asked, const Experience& contexts, const CollectOptions& options) {
+  Questions out;
+  out.request.group_size = options.group_size - options.reference_answers - (options.given ? 1 : 0);
+  out.request.seed = asked.seed, out.request.progress = options.progress;
+  out.group = at::arange(static_cast<int64_t>(asked.rows.size()), at::kLong);
+  if (!asked.counts.empty())
+    out.group = out.group.repeat_interleave(at::tensor(asked.counts, at::kLong)), out.request.group_size = 1;
+  const Tensor rows = at::tensor(asked.rows, at::kLong).index_select(0, out.group);
+  out.contexts = contexts.select(rows);
+  if (options.lengths) out.sharing.expected = options.lengths->expected(rows);
+  return out;
+}
+
 void attach_rewards(Experience& batch, RewardModel& model, double max_failures, const std::string& prefix,
                     Metrics& metrics, Communicator* processes) {
-  Rewards rewards = score_together(processes, model, batch);
-  check_rewards(rewards, batch.rows());
+  Rewards rewards = rewards_together(processes, model, batch);
   batch.reward = rewards.value;
   std::vector<Tensor> values, weights;
   for (const auto& component : rewards.components) {
@@ -227,6 +254,7 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
     if (chosen.rows()) parts.push_back(std::move(chosen));
   }
   metrics.add("time/rollout", spent.rollout), metrics.add("time/reward", spent.reward);
+  if (spent.beside > 0) metrics.add("time/reward_beside", spent.beside);
   metrics.add("time/judge", spent.judge), metrics.add("sampled_tokens", spent.tokens);
   if (parts.empty()) return {};
   Experience all = parts.size() == 1 ? std::move(parts[0]) : Experience::concat(parts);

@@ -3,45 +3,27 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "rft/core/clock.h"
 #include "rft/core/error.h"
-#include "rft/core/extra.h"
-#include "rft/core/text.h"
 #include "rft/dist/exchange.h"
 #include "rft/policy/reference_sampler.h"
+#include "rft/rollout/reward_columns.h"
+#include "rollout/own_answers.h"
+#include "rollout/scored_pieces.h"
 
 namespace rft {
 namespace {
 
-constexpr char kErrors[] = "reward_errors";
-
-/// Rewards as columns of rows, which can be exchanged and joined: a process without rows has none of them.
-Experience columns_of(const Rewards& rewards, int64_t rows) {
-  Experience out;
-  out.reward = rewards.value;
-  std::vector<std::string> names, errors = rewards.errors;
-  std::vector<double> weights;
-  for (const auto& component : rewards.components) {
-    out.extra.set(cat("component.", names.size()), component.value);
-    names.push_back(component.name), weights.push_back(component.weight);
-  }
-  errors.resize(static_cast<size_t>(rows));
-  out.extra.set_text(kErrors, std::move(errors));
-  out.extra.set_text(extra::reward_names, std::vector<std::string>(static_cast<size_t>(rows), join(names, ",")));
-  out.extra.set(extra::reward_weights, at::tensor(weights, at::kDouble).expand({rows, -1}));
-  return out;
-}
-
-Rewards rewards_of(const Experience& columns) {
-  Rewards out;
-  out.value = columns.reward;
-  out.errors = columns.extra.text(kErrors);
-  Tensor weights = columns.extra.tensor(extra::reward_weights);
-  if (weights.size(1) == 0) return out;
-  auto names = split(columns.extra.text(extra::reward_names).at(0), ',');
-  for (size_t k = 0; k < names.size(); ++k)
-    out.components.push_back(
-        {names[k], columns.extra.tensor(cat("component.", k)), weights[0][static_cast<int64_t>(k)].item<double>()});
-  return out;
+/// A whole sampling, and its rewards after it where `reward` is not null.
+Experience sample_then_score(Policy& policy, RewardModel* reward, const Experience& contexts,
+                             const SampleRequest& request, ScoringSpent& spent) {
+  Experience rows = policy.sample(contexts, request);
+  if (!reward) return rows;
+  Clock clock;
+  at::NoGradGuard no_grad;
+  add_reward_columns(rows, reward->score(rows));
+  spent.waited += clock.seconds();
+  return rows;
 }
 
 }  // namespace
@@ -51,19 +33,24 @@ Experience sample_together(Communicator* processes, Policy& policy, const Experi
   auto* reference = by_reference ? dynamic_cast<ReferenceSampler*>(&policy) : nullptr;
   if (by_reference && !reference)
     bad_input("rollout.reference_answers", "the reference of this type of policy does not sample; causal_lm's does");
-  auto sample = [&](const Experience& asked, const SampleRequest& how) {
-    return reference ? reference->sample_reference(asked, how) : policy.sample(asked, how);
-  };
-  if (!processes) return sample(contexts, request);
-  Share share = share_of(processes, contexts.context.rows());
-  Experience mine;
-  if (share.count > 0) {
-    SampleRequest part = request;
-    part.first_context += share.first;
-    mine = sample(contexts.narrow(share.first, share.count), part);
-    mine.group = mine.group.add(share.first);
-  }
-  return gather_rows(*processes, mine);
+  return all_answers(processes,
+                     own_share(processes, contexts, request, [&](const Experience& asked, const SampleRequest& how) {
+                       return reference ? reference->sample_reference(asked, how) : policy.sample(asked, how);
+                     }));
+}
+
+Experience sample_and_score_together(const Sharing& sharing, Policy& policy, RewardModel* reward,
+                                     const Experience& contexts, const SampleRequest& request, ScoringSpent& spent) {
+  if (reward && !reward->per_row()) reward = nullptr;
+  auto* sampler = dynamic_cast<SamplesPieces*>(&policy);
+  const std::string series = sampler ? series_of(sharing, contexts, request.group_size) : "";
+  bool pieces = !series.empty() || (reward && pieces_of(contexts.context.rows(), request.group_size).size() > 1);
+  Experience mine = sampler && pieces ? own_answers(sharing, series, *sampler, reward, contexts, request, spent)
+                                      : own_share(sharing.processes, contexts, request,
+                                                  [&](const Experience& asked, const SampleRequest& how) {
+                                                    return sample_then_score(policy, reward, asked, how, spent);
+                                                  });
+  return all_answers(sharing.processes, std::move(mine));
 }
 
 Evaluation evaluate_together(Communicator* processes, Policy& policy, const Experience& batch, const Needs& needs) {
@@ -87,14 +74,25 @@ Tensor ref_logp_together(Communicator* processes, Policy& policy, const Experien
 }
 
 Rewards score_together(Communicator* processes, RewardModel& model, const Experience& batch) {
-  if (!processes || !model.per_row() || batch.rows() == 0) return model.score(batch);
+  if (!processes || !model.per_row() || batch.rows() == 0) {
+    Rewards rewards = model.score(batch);
+    check_rewards(rewards, batch.rows());
+    return rewards;
+  }
   Share share = share_of(processes, batch.rows());
   Experience mine;
   if (share.count > 0) {
     at::NoGradGuard no_grad;
-    mine = columns_of(model.score(batch.narrow(share.first, share.count)), share.count);
+    const Experience part = batch.narrow(share.first, share.count);
+    mine.mask = at::ones({share.count, 1}, at::kBool);  // so that it has rows
+    add_reward_columns(mine, model.score(part));
   }
-  return rewards_of(gather_rows(*processes, mine));
+  Experience all = gather_rows(*processes, mine);
+  return take_reward_columns(all);
+}
+
+Rewards rewards_together(Communicator* processes, RewardModel& model, Experience& batch) {
+  return has_reward_columns(batch) ? take_reward_columns(batch) : score_together(processes, model, batch);
 }
 
 }  // namespace rft

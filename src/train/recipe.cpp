@@ -75,6 +75,28 @@ void check_environment(const StageConfig& stage, const Config& place, const Need
               "rollout.steps it must be 1");
 }
 
+/// Rollouts that are sampled while the trainer learns; `reward` may be null.
+void check_ahead(const StageConfig& stage, bool sampled, const RewardModel* reward) {
+  if (stage.rollout.ahead == 0) return;
+  const std::string place = stage.rollout_block.find("ahead")->place();
+  if (!sampled)
+    bad_input(place, "answers to prompts are sampled ahead: not what happens in environments, nor where an objective ",
+              "learns from given data");
+  if (stage.train.tensor_parallel > 1)
+    bad_input(place, "a divided model (train.tensor_parallel) can't be sampled ahead; use train.shard");
+  if (reward && !reward->per_row())
+    bad_input(place, "the reward looks at a whole batch; only rewards that score each row by itself can be computed ",
+              "ahead");
+  // Of what the sampler's policy was, such ratios say nothing: the objective must, or the credit.
+  auto says = [](const Config& block, const char* option) {
+    const Config* given = block.is_null() ? nullptr : block.find(option);
+    return given && given->text() != "none";
+  };
+  if (stage.rollout.recompute_logp && !says(stage.objective, "sampler_correction") && !says(stage.credit, "correction"))
+    bad_input(place, "with recompute_logp ratios are taken against the trainer's policy, not the one that sampled: ",
+              "give objective.sampler_correction (grpo) or gae's correction, or leave recompute_logp out");
+}
+
 StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage) {
   StageConfig stage;
   auto get = [&](const char* key) { return block_of(node, recipe, key); };
@@ -116,6 +138,7 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
     bad_input(stage.rollout_block.place(), "rollout.",
               stage.rollout.given_answers ? "given_answers" : "reference_answers",
               " joins a group of sampled answers, of at least ", others + 1, " in all");
+  check_ahead(stage, sampled, reward.get());
   stage.rollout.reprompt.check();
   if (stage.rollout.reprompt.any() && !sampled)
     bad_input(stage.rollout_block.place(), "rollout.reprompt is for sampled answers to prompts of text");

@@ -16,6 +16,29 @@ std::map<std::string, Tensor> copied(const std::map<std::string, Tensor>& tensor
   return out;
 }
 
+/// The entries of text columns that JSON can't hold, as bytes: a completion may end within a character.
+nlohmann::json bytes_of(const std::map<std::string, std::vector<std::string>>& columns) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& [name, column] : columns)
+    for (size_t row = 0; row < column.size(); ++row) try {
+        nlohmann::json(column[row]).dump();
+      } catch (const nlohmann::json::type_error&) {
+        out.push_back(
+            {{"column", name}, {"row", row}, {"bytes", std::vector<uint8_t>(column[row].begin(), column[row].end())}});
+      }
+  return out;
+}
+
+/// Text columns, and what bytes_of() said of them.
+void read_texts(const nlohmann::json& columns, const nlohmann::json& bytes, Fields& into) {
+  auto texts = columns.get<std::map<std::string, std::vector<std::string>>>();
+  for (const auto& entry : bytes) {
+    auto raw = entry.at("bytes").get<std::vector<uint8_t>>();
+    texts.at(entry.at("column").get<std::string>()).at(entry.at("row")) = std::string(raw.begin(), raw.end());
+  }
+  for (auto& [name, column] : texts) into.set_text(name, std::move(column));
+}
+
 }  // namespace
 
 void save_state(const std::string& file, const State& state) {
@@ -35,9 +58,11 @@ void save_experience(const std::string& stem, const Experience& batch) {
   save_state(stem + ".safetensors", tensors);
   nlohmann::json json{{"context", batch.context.texts()},
                       {"extra", batch.extra.texts()},
+                      {"context_bytes", bytes_of(batch.context.texts())},
+                      {"extra_bytes", bytes_of(batch.extra.texts())},
                       {"rows", batch.totals.rows},
                       {"tokens", batch.totals.tokens}};
-  // A completion may end within a character; that byte is replaced as it is in every text we write.
+  // What is no text is replaced there, as in every text we write.
   write_text(stem + ".json", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
@@ -52,12 +77,10 @@ Experience load_experience(const std::string& stem) {
   }
   try {
     auto json = nlohmann::json::parse(read_text(stem + ".json"));
-    for (const auto& [name, column] : json.at("context").items())
-      batch.context.set_text(name, column.get<std::vector<std::string>>());
-    for (const auto& [name, column] : json.at("extra").items())
-      batch.extra.set_text(name, column.get<std::vector<std::string>>());
+    read_texts(json.at("context"), json.value("context_bytes", nlohmann::json()), batch.context);
+    read_texts(json.at("extra"), json.value("extra_bytes", nlohmann::json()), batch.extra);
     batch.totals = {json.at("rows").get<double>(), json.at("tokens").get<double>()};
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const std::exception& error) {
     bad_input(stem + ".json", "this checkpoint's file is damaged: ", error.what());
   }
   return batch;

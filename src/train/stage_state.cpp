@@ -1,5 +1,6 @@
 // What a checkpoint holds beside the policy's own files: trainer/state.json (counters), optimizer.safetensors (or a
-// file of each process), slots.safetensors (the slots' states), batch.* (a rollout that is not used up).
+// file of each process), slots.safetensors (the slots' states), batch.* (a rollout that is not used up), ahead-* (those
+// that were sampled ahead).
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -27,7 +28,7 @@ void load_prefixed(const State& from, const std::string& prefix, Stateful* slot)
   slot->load_state(own);
 }
 
-constexpr char kOptimizer[] = "optimizer";
+constexpr char kOptimizer[] = "optimizer", kAhead[] = "/ahead-";
 
 /// The pieces of the optimizer's state, as views of the files.
 std::vector<State> optimizer_pieces(const std::string& directory) {
@@ -74,6 +75,7 @@ void StageTrainer::save(const std::string& directory) const {
                       {"update", update_},
                       {"updates", updates_},
                       {"pending", pending},
+                      {"ahead", nlohmann::json::parse(save_ahead(inside + kAhead))},
                       {"skipped", skipped_},
                       {"skipped_in_row", skipped_in_row_},
                       {"data", fingerprint_}};
@@ -92,6 +94,7 @@ void StageTrainer::load(const std::string& directory) {
     update_ = json.at("update"), updates_ = json.at("updates"), skipped_ = json.at("skipped");
     skipped_in_row_ = json.at("skipped_in_row"), pending = json.at("pending");
     cursor_.set_position(json.at("cursor"));
+    if (json.contains("ahead")) load_ahead(inside + kAhead, json.at("ahead").dump());
   } catch (const nlohmann::json::exception& error) {
     bad_input(file, "this checkpoint's file is damaged: ", error.what());
   }

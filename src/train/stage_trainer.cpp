@@ -105,6 +105,7 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, const Mesh&
   const TrainOptions& train = config_.train;
   if (train.schedule.type == "adaptive") rate_ = std::make_unique<AdaptiveRate>(train.schedule, *train.optimizer.lr);
   total_ = total_steps();
+  if (config_.rollout.ahead > 0) open_ahead();
 }
 
 /// Gives this process its part of the weights, where the recipe says so.
@@ -118,6 +119,7 @@ DividedWeights StageTrainer::divide() {
 }
 
 void StageTrainer::gather_to_save(bool keep) {
+  if (ahead_) ahead_->finish();
   gather_weights();
   if (divided_) divided_->gather_whole(keep);
 }
@@ -151,6 +153,8 @@ void StageTrainer::read_rows() {
   bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
   if (single && needs_.data == Needs::Data::demonstrations) data_ = actor_->decisions(data_);
   order_rows(rows);
+  if (processes_ && needs_.data == Needs::Data::rollout)
+    lengths_ = std::make_unique<AnswerLengths>(data_.context.rows());
   if (config_.data.eval.empty()) return;
   Rows held_out = Rows::load(config_.data.eval);
   if (reward_)
@@ -262,7 +266,7 @@ int64_t StageTrainer::updates_of(int64_t rows) const {
   return chunks * config_.train.iterations;
 }
 
-CollectOptions StageTrainer::collect_options() const {
+CollectOptions StageTrainer::collect_options() {
   CollectOptions options;
   options.group_size = config_.rollout.group_size;
   options.batch_size = rollout_batch_size();
@@ -272,23 +276,36 @@ CollectOptions StageTrainer::collect_options() const {
   options.reference_answers = config_.rollout.reference_answers;
   options.reprompt = config_.rollout.reprompt;
   options.max_reward_failures = config_.train.max_reward_failures;
+  options.lengths = lengths_.get();
   return options;
 }
+
+uint64_t StageTrainer::rollout_seed(int64_t number) const { return mix(mix(seed_, kSampling), number); }
 
 void StageTrainer::next_rollout(Metrics& metrics) {
   gather_weights();
   CollectOptions options = collect_options();
-  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get(), processes_};
   Metrics found;
-  batch_ = collect(slots, data_, cursor_, mix(mix(seed_, kSampling), rollouts_++), options, found);
+  if (ahead_) {
+    draw_ahead(options);
+    options.drawn = [&] {
+      AheadSampler::Rollout next = ahead_->take();
+      found.add("staleness", static_cast<double>(steps_ - next.step));
+      return std::move(next.drawn);
+    };
+  }
+  int64_t number = ahead_ ? rollouts_taken() : rollouts_++;
+  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get(), processes_, tensor_ != nullptr};
+  batch_ = collect(slots, data_, cursor_, rollout_seed(number), options, found);
   tokens_ += static_cast<int64_t>(found.mean("sampled_tokens"));
   metrics.merge(found);
   if (batch_.rows() && single_decisions()) batch_ = actor_->decisions(batch_);
   shuffled_pass_ = -1;
   updates_ = batch_.rows() ? updates_of(batch_.rows()) : 1;
-  // With one update the current policy is the old one, and every ratio is exactly 1. With several, the sampler's own
-  // log-probabilities are the old policy's: the sampler and the trainer compute the same number.
-  if (updates_ > 1 && batch_.rows() && !batch_.old_logp.defined()) batch_.old_logp = batch_.logp;
+  // With one update the current policy is the old one, and every ratio is exactly 1. With several, or where an earlier
+  // policy sampled, the sampler's own log-probabilities are the old policy's: the sampler and the trainer compute the
+  // same number.
+  if ((updates_ > 1 || ahead_) && batch_.rows() && !batch_.old_logp.defined()) batch_.old_logp = batch_.logp;
 }
 
 void StageTrainer::next_batch(Metrics& metrics) {
@@ -313,7 +330,7 @@ Experience StageTrainer::next_chunk() {
   int64_t count = online_pairs_ ? batch_.rows() / 2 : batch_.rows(),
           size = std::min(config_.train.batch_size, count - at);
   if (shuffled_pass_ != pass) {
-    auto order = at::tensor(permutation(count, mix(mix(seed_, kShuffle), rollouts_ * 4096 + pass)), at::kLong);
+    auto order = at::tensor(permutation(count, mix(mix(seed_, kShuffle), rollouts_taken() * 4096 + pass)), at::kLong);
     shuffled_ = batch_.select(online_pairs_ ? at::cat({order, order.add(count)}) : order);
     shuffled_pass_ = pass;
   }
@@ -334,6 +351,7 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   options.micro_batch_size = config_.train.micro_batch_size.value_or(0);
   options.max_grad_norm = config_.train.max_grad_norm;
   options.compare_logp = needs_.data == Needs::Data::rollout && update_ == 1;
+  options.off_policy = ahead_ != nullptr;
   options.lr =
       rate_ ? rate_->rate() : learning_rate(config_.train.schedule, *config_.train.optimizer.lr, steps_ - 1, total_);
   if (rate_ && !options.compare_logp) options.rate = [this](const Metrics& found) { return rate_->next(found); };
@@ -427,7 +445,9 @@ void StageTrainer::evaluate(Metrics& metrics) {
     auto part = eval_.select(at::arange(at, std::min(at + kRows, eval_.rows())));
     SampleRequest request;
     request.greedy = true;
-    Experience answers = sample_together(processes_, *policy_, part, request);
+    ScoringSpent spent;
+    Experience answers =
+        sample_and_score_together({processes_, tensor_ != nullptr}, *policy_, reward_.get(), part, request, spent);
     attach_rewards(answers, *reward_, 1.0, "eval/", metrics, processes_);
     if (at == 0) eval_images_ = answers.extra.find(extra::image);
     Tensor reward = ops::row_rewards(answers), good = reward.masked_select(reward.isnan().logical_not());

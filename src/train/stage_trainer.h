@@ -7,6 +7,7 @@
 #include "rft/core/clock.h"
 #include "rft/dist/mesh.h"
 #include "rft/io/rows.h"
+#include "rft/rollout/ahead_sampler.h"
 #include "rft/rollout/collector.h"
 #include "rft/train/adaptive_rate.h"
 #include "rft/train/optimizer.h"
@@ -32,7 +33,7 @@ class StageTrainer {
 
   int64_t steps_done() const { return steps_; }
   int64_t steps_total() const { return total_; }
-  double epoch() const { return cursor_.epoch(); }
+  double epoch() const { return cursor_.epoch(ahead_ ? ahead_->contexts() : 0); }
   int64_t tokens_seen() const { return tokens_; }
   const StageConfig& config() const { return config_; }
   Policy& policy() { return *policy_; }
@@ -63,6 +64,14 @@ class StageTrainer {
  private:
   void next_batch(Metrics& metrics);
   void next_rollout(Metrics& metrics);
+  void open_ahead();
+  void draw_ahead(const CollectOptions& options);
+  /// Writes what was drawn ahead to files that begin with `stem`, and gives the JSON that load_ahead() needs beside
+  /// them.
+  std::string save_ahead(const std::string& stem) const;
+  void load_ahead(const std::string& stem, const std::string& json);
+  uint64_t rollout_seed(int64_t number) const;
+  int64_t rollouts_taken() const;
   void make_optimizer();
   DividedWeights divide();
   void read_rows();
@@ -73,7 +82,7 @@ class StageTrainer {
   int64_t updates_for(int64_t decisions) const;
   void refill_replay(Metrics& metrics);
   Experience draw_decisions();
-  CollectOptions collect_options() const;
+  CollectOptions collect_options();
   int64_t total_steps() const;
   bool single_decisions() const;
   void evaluate_episodes(Metrics& metrics);
@@ -107,6 +116,7 @@ class StageTrainer {
   Tensor eval_images_, eval_frames_;
   std::string fingerprint_;
   RowCursor cursor_;
+  std::unique_ptr<AnswerLengths> lengths_;  ///< where several processes sample answers to the rows
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<AdaptiveRate> rate_;  ///< of schedule.type adaptive
 
@@ -115,6 +125,8 @@ class StageTrainer {
   int64_t shuffled_pass_ = -1;
   int64_t update_ = 0, updates_ = 0;  ///< optimizer steps taken and to take on batch_
   int64_t steps_ = 0, total_ = 0, rollouts_ = 0, tokens_ = 0, skipped_in_row_ = 0, skipped_ = 0;
+
+  std::unique_ptr<AheadSampler> ahead_;  ///< with rollout.ahead; last: it uses the slots
 };
 
 }  // namespace rft

@@ -31,6 +31,15 @@ void add_mismatch(const Experience& micro, const Evaluation& now, Metrics& metri
   metrics.add("logp_mismatch", difference.mean().item<double>(), static_cast<double>(difference.numel()));
 }
 
+/// The importance weights of the decisions, now / when they were made; the greatest of all is returned.
+double add_importance(const Experience& micro, const Evaluation& now, Metrics& metrics) {
+  Tensor weight = now.logp.detach().sub(micro.logp).exp().to(at::kDouble);
+  weight = weight.masked_select(micro.mask.logical_and(weight.isnan().logical_not()));
+  if (weight.numel() == 0) return 0;
+  metrics.add("importance/mean", weight.mean().item<double>(), static_cast<double>(weight.numel()));
+  return weight.max().item<double>();
+}
+
 /// Which rows are in memory together: of pairs both rows, and the rows of a group that an objective wants whole. With
 /// several processes there is a part for each, where there are rows enough.
 std::vector<Tensor> micro_batches(const Experience& batch, const Needs& needs, const UpdateOptions& options) {
@@ -124,7 +133,8 @@ struct Pass {
   std::string problem;
   std::set<std::string> trained;  ///< groups of parameters that a term trains; all: some term trains every one
   bool all = false;
-  Experience made;  ///< what was sampled on the way: extra::image, and extra::completion in its context
+  double importance = 0;  ///< the greatest weight
+  Experience made;        ///< what was sampled on the way: extra::image, and extra::completion in its context
 };
 
 /// Evaluates one micro-batch and notes what came of it; its loss, undefined where that is not finite.
@@ -144,7 +154,10 @@ Tensor judged(Pass& pass, Policy& policy, Objective& objective, const Experience
     pass.trained.insert(term.trains.begin(), term.trains.end()), pass.all |= term.trains.empty();
   auto sum = loss.total();
   pass.total += sum.item<double>();
-  if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) add_mismatch(micro, now, pass.found);
+  if (options.compare_logp && micro.logp.defined() && !now.logp_is_samplers) {
+    add_mismatch(micro, now, pass.found);
+    if (options.off_policy) pass.importance = std::max(pass.importance, add_importance(micro, now, pass.found));
+  }
   Experience made;
   if (auto image = now.extra.find(extra::image); image.defined()) made.extra.set(extra::image, image);
   if (now.extra.has_text(extra::completion))
@@ -176,6 +189,10 @@ void add_up(Pass& pass, Communicator& processes) {
   processes.sum(total);
   pass.total = total.item<double>();
   pass.found = gather_metrics(processes, pass.found);
+  Tensor each = at::zeros({processes.size()}, at::kDouble);
+  each[processes.rank()].fill_(pass.importance);
+  processes.sum(each);
+  pass.importance = each.max().item<double>();
   pass.made = gather_rows(processes, pass.made);
 }
 
@@ -221,6 +238,7 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
   policy.report(pass.found);
   if (!pass.problem.empty()) return {false, pass.problem};
   if (options.processes) add_up(pass, *options.processes);
+  if (pass.importance > 0) pass.found.add("importance/max", pass.importance);
   // What was made, for the run's samples.
   if (auto images = pass.made.extra.find(extra::image); images.defined()) batch.extra.set(extra::image, images);
   if (pass.made.context.has_text(extra::completion))

@@ -38,8 +38,8 @@ std::string steady_metrics(const std::string& run) {
   std::istringstream lines(read_file(run + "/metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     auto json = nlohmann::json::parse(line);
-    for (const char* name : {"step_time", "time/rollout", "time/reward", "time/judge", "time/train",
-                             "tokens_per_second", "memory/peak_bytes"})
+    for (const char* name : {"step_time", "time/rollout", "time/reward", "time/reward_beside", "time/judge",
+                             "time/train", "tokens_per_second", "memory/peak_bytes"})
       json.erase(name);
     out += json.dump() + "\n";
   }

@@ -90,6 +90,26 @@ TEST(Processes, OneThatDiesEndsTheOthersAndAnyNumberGoesOn) {
   EXPECT_NE(said.find("rank 0 has not "), std::string::npos) << said;
 }
 
+TEST(Processes, TwoSampleAheadAsOneDoesAndGoOnBitForBit) {
+  Task task;
+  std::string recipe = task.recipe("ahead.yaml", "data: {prompts: " + task / "data/train.jsonl" + R"(}
+rollout: {group_size: 4, max_new_tokens: 16, batch_size: 36, ahead: 2, recompute_logp: true}
+reward:
+  - {type: math_answer}
+  - {type: length, form: linear, scale: 50, weight: 0.5}
+objective: {type: grpo, sampler_correction: token_truncate}
+train: {steps: 10, batch_size: 18, micro_batch_size: 5, checkpoint_every: 5, optimizer: {lr: 1.0e-3}}
+)");
+  for (int64_t size : {1, 2}) run(size, recipe, task / std::to_string(size));
+  expect_alike(task / "1", task / "2", 1e-4);
+  run(2, recipe, task / "cut");
+  EXPECT_EQ(read_file(weights_file(task / "2")), read_file(weights_file(task / "cut")));
+  fs::remove_all(task / "cut/final");
+  fs::remove_all(task / "cut/checkpoints/step-10");
+  run(2, recipe, task / "cut", "--resume");
+  EXPECT_EQ(read_file(weights_file(task / "2")), read_file(weights_file(task / "cut")));
+}
+
 TEST(Processes, SrunStartsThem) {
   if (testing::run("command -v srun && srun --version && sinfo -h").code != 0)
     GTEST_SKIP() << "srun is not installed, or no Slurm answers (Debian: slurm-wlm)";

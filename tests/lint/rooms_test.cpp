@@ -16,7 +16,7 @@ const std::set<std::string> kInterfaces = {"rft/policy/policy.h",          "rft/
                                            "rft/policy/credits_steps.h",   "rft/policy/gathers_layers.h",
                                            "rft/nn/layer_gate.h",          "rft/policy/reference_sampler.h",
                                            "rft/policy/divides_weights.h", "rft/env/environment.h",
-                                           "rft/policy/reads_prompts.h"};
+                                           "rft/policy/reads_prompts.h",   "rft/policy/samples_pieces.h"};
 
 /// room -> rooms it may include. `interfaces` stands for the slots' headers alone.
 const std::map<std::string, std::set<std::string>> kAllowed = {

@@ -105,6 +105,7 @@ TEST(Checkpoint, AnExperienceComesBackBitForBit) {
   Experience batch;
   batch.context.set("prompt_ids", at::arange(6, at::kLong).view({2, 3}));
   batch.context.set_text("prompt", {"one \"quoted\"\n", "zwei \xc3\xa4"});
+  batch.context.set_text("completion", {"within a character \xc3", std::string("\xff\0\xfe", 3)});
   batch.mask = at::tensor(std::vector<int64_t>{1, 0, 1, 1}).view({2, 2}).to(at::kBool);
   batch.logp = at::randn({2, 2});
   batch.reward = at::tensor(std::vector<float>{NAN, 1.5f});
@@ -116,6 +117,7 @@ TEST(Checkpoint, AnExperienceComesBackBitForBit) {
   EXPECT_TRUE(again.reward[0].isnan().item<bool>());
   EXPECT_EQ(again.mask.scalar_type(), at::kBool);
   EXPECT_EQ(again.context.text("prompt"), batch.context.text("prompt"));
+  EXPECT_EQ(again.context.text("completion"), batch.context.text("completion"));
   EXPECT_TRUE(again.extra.has("truncated"));
   EXPECT_FALSE(again.action.defined());
   EXPECT_EQ(again.totals.tokens, 3);

@@ -14,6 +14,7 @@
 #include "rft/policy/policy.h"
 #include "rft/policy/reads_prompts.h"
 #include "rft/policy/reference_sampler.h"
+#include "rft/policy/samples_pieces.h"
 #include "rft/text/chat_template.h"
 #include "rft/text/tokenizer.h"
 
@@ -30,6 +31,8 @@ struct TokenLayout;
 /// columns.
 class CausalLm : public Policy,
                  public ReferenceSampler,
+                 public SamplesPieces,
+                 public SamplesAhead,
                  public GathersLayers,
                  public DividesWeights,
                  public ReadsPrompts {
@@ -83,6 +86,9 @@ class CausalLm : public Policy,
   void visit_rollout(OptionVisitor& visitor) override { rollout_.visit(visitor); }
   Experience sample(const Experience& contexts, const SampleRequest& request) override;
   Experience sample_reference(const Experience& contexts, const SampleRequest& request) override;
+  void sample_pieces(const Experience& contexts, const SampleRequest& request, const PieceWork& work) override;
+  /// Copies what is trained; frozen weights are shared. On the CPU, of a model that is not divided.
+  std::unique_ptr<SamplesPieces> snapshot() override;
   void set_prompts(Experience& batch, const std::vector<std::string>& prompts, bool of_reference) const override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
@@ -131,8 +137,13 @@ class CausalLm : public Policy,
   std::unique_ptr<Decoder> decoder_;
 
  private:
+  class Snapshot;
+  /// Of the policy's own answers.
+  Guide own_guide();
   Experience sample_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
                          const SampleRequest& request) const;
+  void sample_pieces_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
+                          const SampleRequest& request, const PieceWork& work) const;
   void read_adapters();
   const ChatTemplate& chat() const;
   TokenRow uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const;

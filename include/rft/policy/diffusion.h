@@ -56,6 +56,9 @@ class Diffusion : public Policy {
     std::string move = "none";
     int64_t every = 25;
     void visit(OptionVisitor& v);
+    /// Throws UserError, at the option of `block` that it is about, where the window does not fit into runs of `steps`
+    /// steps, or an option says nothing of a window that moves so.
+    void check(const Config& block, int64_t steps) const;
   };
   struct Rollout {
     int64_t steps = 20;

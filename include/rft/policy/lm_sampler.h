@@ -8,6 +8,7 @@
 
 #include "rft/core/pattern.h"
 #include "rft/nn/decoder.h"
+#include "rft/policy/samples_pieces.h"
 #include "rft/text/tokenizer.h"
 
 namespace rft {
@@ -55,6 +56,13 @@ std::string sampled_text(const Tokenizer& tokenizer, const std::vector<int64_t>&
 /// Called now and then with (rows done, tokens sampled).
 using SamplerProgress = std::function<void(int64_t, int64_t)>;
 
+/// PieceWork (samples_pieces.h) of rows as the sampler makes them.
+struct RowWork {
+  std::function<std::optional<Piece>()> next;
+  std::function<void(const Piece& piece, std::vector<SampledRow> rows)> finished;
+  int64_t rows_at_once = 0;
+};
+
 /// Row i answers prompts[i / group_size], and its draw at position t depends on (seed, first_row + i, t) alone.
 /// `greedy` takes the likeliest token whatever the temperature. `tokenizer` is read for stop texts and patterns
 /// only, and may be null without them. Throws UserError naming the first prompt that is empty, holds an id outside the
@@ -63,5 +71,10 @@ using SamplerProgress = std::function<void(int64_t, int64_t)>;
 std::vector<SampledRow> sample_rows(const Decoder& decoder, const Tokenizer* tokenizer,
                                     const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
                                     bool greedy, const SamplerOptions& options, const SamplerProgress& progress = {});
+
+/// The same of the pieces of `prompts` that `work` hands out.
+void sample_row_pieces(const Decoder& decoder, const Tokenizer* tokenizer,
+                       const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed, bool greedy,
+                       const SamplerOptions& options, const RowWork& work, const SamplerProgress& progress = {});
 
 }  // namespace rft

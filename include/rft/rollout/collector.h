@@ -7,8 +7,10 @@
 #include "rft/dist/communicator.h"
 #include "rft/policy/policy.h"
 #include "rft/reward/reward_model.h"
+#include "rft/rollout/answer_lengths.h"
 #include "rft/rollout/reprompt.h"
 #include "rft/rollout/row_cursor.h"
+#include "rft/rollout/spread.h"
 #include "rft/rollout/worlds.h"
 #include "rft/select/selector.h"
 
@@ -26,6 +28,22 @@ struct RolloutSlots {
   /// all rows. What is cheap (credit, selection), what acts in worlds and rewards of a whole batch are computed
   /// everywhere.
   Communicator* processes = nullptr;
+  /// The processes' shares of a sampling are known beforehand (Sharing).
+  bool fixed_shares = false;
+};
+
+/// What a rollout asks: decided on the training thread, in the order of the rollouts.
+struct Asked {
+  std::vector<int64_t> rows;    ///< numbers of the contexts
+  std::vector<int64_t> counts;  ///< the policy's answers to each; empty: as many to each
+  uint64_t seed = 0;            ///< of the answers
+};
+
+/// Answers that are there already.
+struct Drawn {
+  Asked asked;
+  Experience answers;  ///< all processes', with their rewards where these are there (reward_columns.h)
+  ScoringSpent spent;
 };
 
 struct CollectOptions {
@@ -40,7 +58,21 @@ struct CollectOptions {
   bool uniform = false;  ///< actors act at random
   double max_reward_failures = 0.5;
   std::function<void(int64_t, int64_t)> progress;
+  /// Where the first answers of a rollout are drawn beforehand: gives the next ones. Empty: they are sampled here.
+  std::function<Drawn()> drawn;
+  AnswerLengths* lengths = nullptr;  ///< of the contexts' answers; may be null
 };
+
+/// The next contexts, and how often the selector has each answered.
+Asked ask(Selector& selector, RowCursor& cursor, uint64_t seed, const CollectOptions& options);
+/// The rows of `contexts` that `asked` means, and how the policy answers them: request.group_size each.
+struct Questions {
+  Experience contexts;
+  SampleRequest request;
+  Tensor group;     ///< [C] int64: which of asked.rows each is
+  Sharing sharing;  ///< what is expected of them; the processes are the caller's to say
+};
+Questions questions_of(const Asked& asked, const Experience& contexts, const CollectOptions& options);
 
 /// Draws contexts until the selector has the rows it expects of one rollout (or may not draw more), and returns at most
 /// that many; fewer, or none, where the selector kept fewer. `seed` and the cursor's position determine the result.

@@ -18,7 +18,8 @@ class RowCursor {
   /// Rows handed out so far, over all epochs: all there is to save.
   int64_t position() const { return position_; }
   void set_position(int64_t position);
-  double epoch() const { return static_cast<double>(position_) / static_cast<double>(rows_); }
+  /// Epochs so far, without the last `but` rows.
+  double epoch(int64_t but = 0) const { return static_cast<double>(position_ - but) / static_cast<double>(rows_); }
 
  private:
   struct Part {

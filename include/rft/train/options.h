@@ -47,6 +47,7 @@ struct DataOptions {
 struct RolloutOptions {
   int64_t group_size = 8;
   std::optional<int64_t> batch_size;
+  int64_t ahead = 0;
   bool recompute_logp = false;
   bool given_answers = false;
   int64_t reference_answers = 0;
@@ -56,9 +57,14 @@ struct RolloutOptions {
     v.option("batch_size", batch_size,
              "trajectories sampled at once; a multiple of group_size; null = as many as one optimizer step needs",
              at_least(1).in("trajectories"));
+    v.option("ahead", ahead,
+             "so many rollouts are sampled while the trainer learns from the one before them, by a copy of the policy "
+             "as it was then, so many rollouts' updates old (AReaL, arXiv:2505.24298); 0 = none. causal_lm on the CPU; "
+             "a copy of what is trained takes memory for each (docs/asynchronous.md)",
+             at_least(0).in("rollouts"));
     v.option("recompute_logp", recompute_logp,
              "judge a rollout once more before its updates and take ratios against that instead of the sampler's own "
-             "log-probabilities (useful in bfloat16)");
+             "log-probabilities (useful in bfloat16, and with `ahead`)");
     v.option("given_answers", given_answers,
              "one of each group's answers is the dataset's own, its column `completion` (off-policy gold)");
     v.option("reference_answers", reference_answers,

@@ -18,9 +18,12 @@ struct UpdateOptions {
   double lr = 0;
   /// Gives the learning rate of what the objective found in this batch, in place of `lr`; may be empty.
   std::function<double(const Metrics&)> rate;
-  RewardModel* reward = nullptr;      ///< judges the samples of pathwise objectives
-  bool pairs = false;                 ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
-  bool compare_logp = false;          ///< the weights are those that sampled the batch: report `logp_mismatch`
+  RewardModel* reward = nullptr;  ///< judges the samples of pathwise objectives
+  bool pairs = false;             ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
+  bool compare_logp = false;      ///< the weights are those that sampled the batch: report `logp_mismatch`
+  /// Other weights sampled it: with compare_logp also report the importance weights now / then of its decisions,
+  /// `importance/mean` and `importance/max`.
+  bool off_policy = false;
   Communicator* processes = nullptr;  ///< who shares the micro-batches; every one has the whole batch
 };
 
