@@ -54,14 +54,6 @@ std::unique_ptr<Communicator> GlooGroup::subgroup(const std::string& name, const
   }
 }
 
-int64_t GlooGroup::next_number(const std::string& series) {
-  try {
-    return store_->add("numbers/" + series, 1) - 1;
-  } catch (const c10::Error& error) {
-    run_failed("dist", name_, " got no number of the series ", series, ": ", first_line(error));
-  }
-}
-
 void GlooGroup::sum(const Tensor& tensor) {
   if (!tensor.is_contiguous() || !tensor.is_floating_point())
     run_failed("dist", "only contiguous floating-point tensors are summed; got ", tensor.toString());

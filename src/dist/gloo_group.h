@@ -7,12 +7,11 @@
 
 #include "rft/dist/communicator.h"
 #include "rft/dist/device_group.h"
-#include "rft/dist/number_series.h"
 
 namespace rft {
 
 /// The processes 0 .. size - 1 of a store that is theirs alone.
-class GlooGroup : public Communicator, public NumberSeries {
+class GlooGroup : public Communicator {
  public:
   int64_t rank() const override { return rank_; }
   int64_t size() const override { return size_; }
@@ -23,7 +22,6 @@ class GlooGroup : public Communicator, public NumberSeries {
   std::function<void()> begin_share_parts(const Tensor& tensor) override;
   int64_t bytes_sent() const override;
   std::vector<std::string> gather(const std::string& mine) override;
-  int64_t next_number(const std::string& series) override;
   void at(const std::string&) override {}
   void leave() override {}
   std::unique_ptr<Communicator> subgroup(const std::string& name, const std::vector<int64_t>& ranks) override;

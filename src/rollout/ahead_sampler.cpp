@@ -18,7 +18,6 @@ struct Stopped {};
 struct AheadSampler::Job {
   std::shared_ptr<SamplesPieces> sampler;  ///< let go of when it is done
   Questions questions;
-  std::string series;
   Rollout rollout;
   std::exception_ptr failed;
   bool done = false;   ///< this process's rows are there
@@ -42,7 +41,6 @@ void AheadSampler::begin(std::shared_ptr<SamplesPieces> sampler, Asked asked, Qu
   job->sampler = std::move(sampler), job->questions = std::move(questions);
   job->rollout.drawn.asked = std::move(asked), job->rollout.step = step;
   job->questions.sharing.processes = processes_;
-  job->series = series_of(job->questions.sharing, job->questions.contexts, job->questions.request.group_size);
   job->questions.request.progress = [this](int64_t, int64_t) {
     const std::lock_guard lock(mutex_);
     if (stopping_) throw Stopped();
@@ -106,7 +104,7 @@ std::vector<const AheadSampler::Rollout*> AheadSampler::finish() {
 
 void AheadSampler::sample(Job& job) {
   Drawn& drawn = job.rollout.drawn;
-  drawn.answers = own_answers(job.questions.sharing, job.series, *job.sampler, reward_, job.questions.contexts,
+  drawn.answers = own_answers(job.questions.sharing, *job.sampler, reward_, job.questions.contexts,
                               job.questions.request, drawn.spent);
   drawn.spent.beside += drawn.spent.waited, drawn.spent.waited = 0;  // the trainer did not wait for it
 }

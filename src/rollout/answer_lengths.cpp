@@ -34,4 +34,14 @@ std::vector<double> AnswerLengths::expected(const Tensor& rows) const {
   return out;
 }
 
+State AnswerLengths::state() const { return {{"last", at::tensor(last_, at::kDouble)}}; }
+
+/// Of a run of one process, which keeps none, nothing is known.
+void AnswerLengths::load_state(const State& state) {
+  auto found = state.find("last");
+  if (found == state.end()) return;
+  const Tensor last = found->second.to(at::kDouble).contiguous();
+  last_.assign(last.const_data_ptr<double>(), last.const_data_ptr<double>() + last.numel());
+}
+
 }  // namespace rft

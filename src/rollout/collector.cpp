@@ -61,8 +61,8 @@ Tensor row_sums(const Tensor& reward, const Tensor& mask) {
 void add_greedy(const RolloutSlots& slots, const Experience& contexts, Experience& batch, uint64_t seed) {
   SampleRequest request{1, seed, true, {}, 0};
   ScoringSpent spent;
-  Experience answers = sample_and_score_together({slots.processes, slots.fixed_shares}, slots.policy, slots.reward,
-                                                 contexts, request, spent);
+  Experience answers =
+      sample_and_score_together({slots.processes}, slots.policy, slots.reward, contexts, request, spent);
   Rewards rewards = rewards_together(slots.processes, *slots.reward, answers);
   Tensor reward = row_sums(rewards.value, answers.mask);
   batch.extra.set(extra::greedy_reward, reward.to(at::kFloat).index_select(0, batch.group));
@@ -119,7 +119,7 @@ Drawn draw(const RolloutSlots& slots, const Experience& contexts, RowCursor& cur
   Drawn out;
   out.asked = ask(slots.selector, cursor, seed, options);
   Questions questions = questions_of(out.asked, contexts, options);
-  questions.sharing.processes = slots.processes, questions.sharing.fixed = slots.fixed_shares;
+  questions.sharing.processes = slots.processes;
   out.answers = sample_and_score_together(questions.sharing, slots.policy, slots.reward, questions.contexts,
                                           questions.request, out.spent);
   return out;

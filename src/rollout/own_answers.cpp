@@ -4,27 +4,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "rft/dist/exchange.h"
 #include "rollout/scored_pieces.h"
 
 namespace rft {
-namespace {
-
-/// Numbers of the pieces, those first whose answers are expected to be longest, as equal ones stand.
-std::vector<size_t> longest_first(const std::vector<Piece>& pieces, const std::vector<double>& expected) {
-  std::vector<size_t> order(pieces.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (expected.empty()) return order;
-  auto length = [&](size_t k) {
-    const auto first = expected.begin() + pieces[k].first;
-    return std::accumulate(first, first + pieces[k].count, 0.0);
-  };
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return length(a) > length(b); });
-  return order;
-}
-
-}  // namespace
 
 Experience own_share(Communicator* processes, const Experience& contexts, const SampleRequest& request,
                      const SampleContexts& sample) {
@@ -38,35 +23,41 @@ Experience own_share(Communicator* processes, const Experience& contexts, const 
   return mine;
 }
 
-std::string series_of(const Sharing& sharing, const Experience& contexts, int64_t group_size) {
-  auto* numbers = dynamic_cast<NumberSeries*>(sharing.processes);
-  if (!numbers || sharing.fixed || pieces_of(contexts.context.rows(), group_size).size() < 2) return "";
-  return numbers->new_series();
+std::vector<Piece> pieces_of_process(const std::vector<Piece>& pieces, const std::vector<double>& expected,
+                                     int64_t rank, int64_t size) {
+  std::vector<double> length;
+  for (const Piece& piece : pieces) {
+    const auto first = expected.begin() + piece.first;
+    length.push_back(expected.empty() ? 0 : std::accumulate(first, first + piece.count, 0.0));
+  }
+  std::vector<size_t> order(pieces.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return length[a] > length[b]; });
+  struct Load {
+    double decisions = 0;
+    int64_t pieces = 0;
+  };
+  std::vector<Load> loads(static_cast<size_t>(size));
+  std::vector<size_t> mine;
+  for (size_t k : order) {
+    auto least = std::min_element(loads.begin(), loads.end(), [](const Load& a, const Load& b) {
+      return std::pair(a.decisions, a.pieces) < std::pair(b.decisions, b.pieces);
+    });
+    least->decisions += length[k], ++least->pieces;
+    if (least - loads.begin() == rank) mine.push_back(k);
+  }
+  std::sort(mine.begin(), mine.end());
+  std::vector<Piece> out;
+  for (size_t k : mine) out.push_back(pieces[k]);
+  return out;
 }
 
-Experience own_answers(const Sharing& sharing, const std::string& series, SamplesPieces& sampler, RewardModel* reward,
-                       const Experience& contexts, const SampleRequest& request, ScoringSpent& spent) {
-  if (series.empty())
-    return own_share(sharing.processes, contexts, request, [&](const Experience& asked, const SampleRequest& how) {
-      const auto pieces = pieces_of(asked.context.rows(), how.group_size);
-      size_t at = 0;
-      return sample_scored(
-          sampler, reward, asked, how,
-          [&]() -> std::optional<Piece> { return at < pieces.size() ? std::optional(pieces[at++]) : std::nullopt; }, 0,
-          spent);
-    });
-  auto& numbers = dynamic_cast<NumberSeries&>(*sharing.processes);
-  const auto pieces = pieces_of(contexts.context.rows(), request.group_size);
-  const auto order = longest_first(pieces, sharing.expected);
-  // With half of its share under way a process takes no more until there is room: the rest goes to whoever is first.
-  const int64_t rows = contexts.context.rows() * request.group_size, size = sharing.processes->size();
-  return sample_scored(
-      sampler, reward, contexts, request,
-      [&]() -> std::optional<Piece> {
-        const auto number = static_cast<size_t>(numbers.next_number(series));
-        return number < order.size() ? std::optional(pieces[order[number]]) : std::nullopt;
-      },
-      std::max<int64_t>(rows / (2 * size), 1), spent);
+Experience own_answers(const Sharing& sharing, SamplesPieces& sampler, RewardModel* reward, const Experience& contexts,
+                       const SampleRequest& request, ScoringSpent& spent) {
+  auto pieces = pieces_of(contexts.context.rows(), request.group_size);
+  if (auto* processes = sharing.processes)
+    pieces = pieces_of_process(pieces, sharing.expected, processes->rank(), processes->size());
+  return sample_scored(sampler, reward, contexts, request, pieces, spent);
 }
 
 Experience all_answers(Communicator* processes, Experience mine) {

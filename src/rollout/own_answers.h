@@ -2,7 +2,6 @@
 /// What one process answers of a rollout.
 #include <functional>
 
-#include "rft/dist/number_series.h"
 #include "rft/policy/samples_pieces.h"
 #include "rft/rollout/spread.h"
 
@@ -16,14 +15,17 @@ using SampleContexts = std::function<Experience(const Experience& contexts, cons
 Experience own_share(Communicator* processes, const Experience& contexts, const SampleRequest& request,
                      const SampleContexts& sample);
 
-/// A sampling's name among the processes, where they take its pieces as they come (new_series()); "" where each has its
-/// share. All processes call it alike, on the training thread, before anything is sampled.
-std::string series_of(const Sharing& sharing, const Experience& contexts, int64_t group_size);
+/// Of `pieces` those that process `rank` of `size` answers, in their order: each, those of most expected decisions
+/// first, goes to whoever has fewest so far (Graham's rule of the longest first, doi:10.1137/0117039); where nothing is
+/// expected they go round. All know whose is what: what a row's neighbours are decides its last bits, so it must not
+/// depend on time.
+std::vector<Piece> pieces_of_process(const std::vector<Piece>& pieces, const std::vector<double>& expected,
+                                     int64_t rank, int64_t size);
 
-/// This process's answers to `contexts`, and with `reward`, which must score every row by itself, what they are worth:
-/// its share, or with a `series` the pieces that nobody else took, in any order. Groups are numbered as in all of them.
-Experience own_answers(const Sharing& sharing, const std::string& series, SamplesPieces& sampler, RewardModel* reward,
-                       const Experience& contexts, const SampleRequest& request, ScoringSpent& spent);
+/// This process's answers to `contexts`, and with `reward`, which must score every row by itself, what they are worth.
+/// Groups are numbered as in all of them.
+Experience own_answers(const Sharing& sharing, SamplesPieces& sampler, RewardModel* reward, const Experience& contexts,
+                       const SampleRequest& request, ScoringSpent& spent);
 
 /// All processes' rows, in the order of their groups: collective.
 Experience all_answers(Communicator* processes, Experience mine);

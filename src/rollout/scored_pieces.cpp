@@ -12,8 +12,8 @@
 namespace rft {
 namespace {
 
-/// Rows of a piece, at least: so many a model reads together without loss.
-constexpr int64_t kPieceRows = 16;
+/// Answers of a piece, at least: a group, which is soon there, or of small groups some.
+constexpr int64_t kPieceRows = 4;
 
 /// One after another, as one batch.
 Experience joined(std::vector<Experience> parts) {
@@ -26,7 +26,6 @@ Experience joined(std::vector<Experience> parts) {
         if (said.empty()) said = error;
     run_failed("reward", "some rows were given one value, others one a decision: ", said);
   }
-  if (parts.empty()) return {};
   return parts.size() == 1 ? std::move(parts[0]) : Experience::concat(parts);
 }
 
@@ -40,13 +39,17 @@ std::vector<Piece> pieces_of(int64_t contexts, int64_t group_size) {
 }
 
 Experience sample_scored(SamplesPieces& sampler, RewardModel* reward, const Experience& contexts,
-                         const SampleRequest& request, std::function<std::optional<Piece>()> next, int64_t rows_at_once,
-                         ScoringSpent& spent) {
+                         const SampleRequest& request, const std::vector<Piece>& pieces, ScoringSpent& spent) {
+  if (pieces.empty()) return {};
   std::map<int64_t, Experience> made;
   std::optional<ScoringThread> scoring;
   if (reward) scoring.emplace(*reward);
+  size_t at = 0;
   PieceWork work;
-  work.next = std::move(next), work.rows_at_once = rows_at_once;
+  work.next = [&]() -> std::optional<Piece> {
+    if (at == pieces.size()) return {};
+    return pieces[at++];
+  };
   work.finished = [&](const Piece& piece, Experience rows) {
     rows.group = rows.group.add(piece.first);
     if (scoring)

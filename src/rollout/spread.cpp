@@ -43,13 +43,13 @@ Experience sample_and_score_together(const Sharing& sharing, Policy& policy, Rew
                                      const Experience& contexts, const SampleRequest& request, ScoringSpent& spent) {
   if (reward && !reward->per_row()) reward = nullptr;
   auto* sampler = dynamic_cast<SamplesPieces*>(&policy);
-  const std::string series = sampler ? series_of(sharing, contexts, request.group_size) : "";
-  bool pieces = !series.empty() || (reward && pieces_of(contexts.context.rows(), request.group_size).size() > 1);
-  Experience mine = sampler && pieces ? own_answers(sharing, series, *sampler, reward, contexts, request, spent)
-                                      : own_share(sharing.processes, contexts, request,
-                                                  [&](const Experience& asked, const SampleRequest& how) {
-                                                    return sample_then_score(policy, reward, asked, how, spent);
-                                                  });
+  bool pieces = sampler && pieces_of(contexts.context.rows(), request.group_size).size() > 1;
+  Experience mine =
+      pieces && (reward || sharing.processes)
+          ? own_answers(sharing, *sampler, reward, contexts, request, spent)
+          : own_share(sharing.processes, contexts, request, [&](const Experience& asked, const SampleRequest& how) {
+              return sample_then_score(policy, reward, asked, how, spent);
+            });
   return all_answers(sharing.processes, std::move(mine));
 }
 

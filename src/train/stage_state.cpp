@@ -64,6 +64,7 @@ void StageTrainer::save(const std::string& directory) const {
   add_prefixed(slots, "selector.", selector_.get()), add_prefixed(slots, "reward.", reward_.get());
   add_prefixed(slots, "policy.", policy_.get()), add_prefixed(slots, "worlds.", worlds_.get());
   add_prefixed(slots, "replay.", replay_.get()), add_prefixed(slots, "rate.", rate_.get());
+  add_prefixed(slots, "lengths.", lengths_.get());
   save_state(inside + "/slots.safetensors", slots);
   bool pending = !replay_ && update_ < updates_ && batch_.rows() > 0;
   if (pending) save_experience(inside + "/batch", batch_);
@@ -106,6 +107,7 @@ void StageTrainer::load(const std::string& directory) {
   load_prefixed(slots, "selector.", selector_.get()), load_prefixed(slots, "reward.", reward_.get());
   load_prefixed(slots, "policy.", policy_.get()), load_prefixed(slots, "worlds.", worlds_.get());
   load_prefixed(slots, "replay.", replay_.get()), load_prefixed(slots, "rate.", rate_.get());
+  load_prefixed(slots, "lengths.", lengths_.get());
   if (pending) batch_ = load_experience(inside + "/batch");
 }
 

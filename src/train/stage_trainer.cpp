@@ -295,7 +295,7 @@ void StageTrainer::next_rollout(Metrics& metrics) {
     };
   }
   int64_t number = ahead_ ? rollouts_taken() : rollouts_++;
-  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get(), processes_, tensor_ != nullptr};
+  RolloutSlots slots{*policy_, reward_.get(), credit_.get(), *selector_, worlds_.get(), processes_};
   batch_ = collect(slots, data_, cursor_, rollout_seed(number), options, found);
   tokens_ += static_cast<int64_t>(found.mean("sampled_tokens"));
   metrics.merge(found);
@@ -446,8 +446,7 @@ void StageTrainer::evaluate(Metrics& metrics) {
     SampleRequest request;
     request.greedy = true;
     ScoringSpent spent;
-    Experience answers =
-        sample_and_score_together({processes_, tensor_ != nullptr}, *policy_, reward_.get(), part, request, spent);
+    Experience answers = sample_and_score_together({processes_}, *policy_, reward_.get(), part, request, spent);
     attach_rewards(answers, *reward_, 1.0, "eval/", metrics, processes_);
     if (at == 0) eval_images_ = answers.extra.find(extra::image);
     Tensor reward = ops::row_rewards(answers), good = reward.masked_select(reward.isnan().logical_not());

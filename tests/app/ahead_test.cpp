@@ -158,7 +158,7 @@ TEST(Ahead, WhatItCannotDoIsSaid) {
   expect("rollout.ahead=-1", "rollout.ahead] must be >= 0");
   expect("train.tensor_parallel=2", "recipe.yaml:4:");
   expect("train.tensor_parallel=2", "rollout.ahead] a divided model");
-  expect("objective={type: sft}", "rollout.ahead] answers to prompts are sampled ahead");
+  expect("'objective={type: sft}'", "rollout.ahead] answers to prompts are sampled ahead");
   expect("rollout.recompute_logp=true", "objective.sampler_correction");
   EXPECT_EQ(testing::rft("check " + task.output("recipe.yaml") +
                          " rollout.recompute_logp=true objective.sampler_correction=token_truncate")

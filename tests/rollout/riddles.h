@@ -13,29 +13,21 @@ class Riddles : public Policy, public SamplesPieces {
  public:
   /// Called before each piece is finished, with how many were.
   std::function<void(int64_t)> before_piece;
-  int64_t shift = 0;           ///< its "weights": added to every answer
-  bool one_at_a_time = false;  ///< pieces, instead of all at once and the last one finished first
-  std::vector<int64_t> began;  ///< the first contexts of the pieces, in the order in which they came
+  int64_t shift = 0;  ///< its "weights": added to every answer
 
   Experience sample(const Experience& contexts, const SampleRequest& request) override {
     return answers(contexts, request, {0, contexts.context.rows()});
   }
+  /// All pieces at once, the last one finished first.
   void sample_pieces(const Experience& contexts, const SampleRequest& request, const PieceWork& work) override {
     std::vector<Piece> pieces;
-    int64_t finished = 0;
-    auto finish = [&](const Piece& piece) {
-      if (before_piece) before_piece(finished);
-      if (request.progress) request.progress(finished, 0);
-      ++finished;
+    while (auto piece = work.next()) pieces.push_back(*piece);
+    for (size_t k = 0; k < pieces.size(); ++k) {
+      if (before_piece) before_piece(static_cast<int64_t>(k));
+      if (request.progress) request.progress(static_cast<int64_t>(k), 0);
+      const Piece& piece = pieces[pieces.size() - 1 - k];
       work.finished(piece, answers(contexts, request, piece));
-    };
-    while (auto piece = work.next()) {
-      began.push_back(piece->first);
-      if (one_at_a_time) finish(*piece);
-      pieces.push_back(*piece);
     }
-    if (!one_at_a_time)
-      for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) finish(*piece);
   }
 
   static Experience contexts(int64_t count) {

@@ -65,15 +65,15 @@ void expect_same(const Rewards& a, const Rewards& b) {
   }
 }
 
-TEST(ScoredPieces, APieceHasSixteenRowsOrMore) {
-  for (auto [contexts, group, count] :
-       std::vector<std::array<int64_t, 3>>{{1, 4, 1}, {7, 4, 1}, {8, 4, 2}, {9, 4, 2}, {33, 1, 2}, {5, 100, 5}}) {
+TEST(ScoredPieces, APieceIsAContextOrHasFourAnswers) {
+  for (auto [contexts, group, count] : std::vector<std::array<int64_t, 3>>{
+           {1, 4, 1}, {7, 4, 7}, {8, 2, 4}, {9, 2, 4}, {3, 1, 1}, {33, 1, 8}, {5, 100, 5}}) {
     auto pieces = pieces_of(contexts, group);
     EXPECT_EQ(static_cast<int64_t>(pieces.size()), count);
     int64_t at = 0;
     for (const Piece& piece : pieces) {
       EXPECT_EQ(piece.first, at);
-      EXPECT_TRUE(pieces.size() == 1 || piece.count * group >= 16);
+      EXPECT_TRUE(pieces.size() == 1 || piece.count * group >= 4);
       at += piece.count;
     }
     EXPECT_EQ(at, contexts);
@@ -122,7 +122,7 @@ TEST(ScoredPieces, TheFirstAreScoredWhileTheLastAreSampled) {
   };
   ScoringSpent spent;
   sample_and_score_together({}, policy, &reward, Riddles::contexts(12), {4, 1, false, {}, 0}, spent);
-  EXPECT_EQ(reward.calls, 3);
+  EXPECT_EQ(reward.calls, 12);
   EXPECT_GT(spent.beside, 0);
 }
 
@@ -156,7 +156,7 @@ TEST(ScoredPieces, ARewardWithTooFewValuesIsNamed) {
   EXPECT_EQ(testing::message_of<RunError>([&] {
               sample_and_score_together({}, policy, &reward, Riddles::contexts(12), {4, 1, false, {}, 0}, spent);
             }),
-            "[reward] 'the combined reward' must give one value a row, 16 in all; got 3");
+            "[reward] 'the combined reward' must give one value a row, 4 in all; got 3");
 }
 
 TEST(ScoredPieces, RewardsOfWholeBatchesSeeWholeBatches) {

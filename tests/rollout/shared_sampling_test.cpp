@@ -1,13 +1,11 @@
-/// Processes that take a rollout's pieces as they come: the rows of one process, whoever makes them.
+/// A rollout among processes: the rows of one process, and about as much to do for each.
 #include <ATen/ATen.h>
-
-#include <atomic>
-#include <chrono>
-#include <thread>
 
 #include "rft/rollout/answer_lengths.h"
 #include "rft/rollout/spread.h"
 #include "riddles.h"
+#include "rollout/own_answers.h"
+#include "rollout/scored_pieces.h"
 #include "support.h"
 #include "thread_ranks.h"
 
@@ -26,50 +24,32 @@ void expect_same(const Experience& a, const Experience& b) {
   EXPECT_EQ(a.context.text(extra::completion), b.context.text(extra::completion));
 }
 
-TEST(SharedSampling, OneThatIsHeldUpLeavesTheRestToTheOther) {
-  Experience contexts = Riddles::contexts(40), whole = Riddles().sample(contexts, kRequest);
-  std::atomic<bool> free_one_is_done{false};
-  std::array<std::atomic<int64_t>, 2> made{};
-  ThreadRanks::run(2, [&](Communicator& processes) {
-    Riddles policy;
-    policy.one_at_a_time = true;
-    const auto me = static_cast<size_t>(processes.rank());
-    policy.before_piece = [&](int64_t) {
-      ++made[me];
-      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-      while (me == 1 && !free_one_is_done && std::chrono::steady_clock::now() < until) {
-        if (made[0] >= 9) free_one_is_done = true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
-    };
-    ScoringSpent spent;
-    expect_same(sample_and_score_together({&processes}, policy, nullptr, contexts, kRequest, spent), whole);
-  });
-  EXPECT_EQ(made[0] + made[1], 10);
-  EXPECT_LE(made[1], 1);
+TEST(SharedSampling, TheRowsAreThoseOfOneProcess) {
+  Experience contexts = Riddles::contexts(13), whole = Riddles().sample(contexts, kRequest);
+  for (int64_t size : {1, 2, 5, 20})
+    for (bool known : {false, true})
+      ThreadRanks::run(size, [&](Communicator& processes) {
+        Riddles policy;
+        ScoringSpent spent;
+        Sharing sharing{&processes};
+        if (known) sharing.expected = {1, 5, 0, 9, 9, 2, 3, 8, 1, 1, 1, 1, 7};
+        expect_same(sample_and_score_together(sharing, policy, nullptr, contexts, kRequest, spent), whole);
+      });
 }
 
-TEST(SharedSampling, WhatIsExpectedToTakeLongestIsBegunFirst) {
-  Experience contexts = Riddles::contexts(16), whole = Riddles().sample(contexts, kRequest);
-  ThreadRanks::run(1, [&](Communicator& processes) {
-    Riddles policy;
-    ScoringSpent spent;
-    Sharing sharing{&processes};
-    sharing.expected = {1, 1, 1, 2, 9, 0, 0, 0, 1, 1, 1, 2, 5, 5, 0, 0};  // sums 5, 9, 5, 10 of four contexts each
-    expect_same(sample_and_score_together(sharing, policy, nullptr, contexts, kRequest, spent), whole);
-    EXPECT_EQ(policy.began, (std::vector<int64_t>{12, 4, 0, 8}));
-  });
-}
-
-TEST(SharedSampling, FixedSharesAreNeighbours) {
-  Experience contexts = Riddles::contexts(16), whole = Riddles().sample(contexts, kRequest);
-  ThreadRanks::run(2, [&](Communicator& processes) {
-    Riddles policy;
-    ScoringSpent spent;
-    expect_same(sample_and_score_together({&processes, /*fixed=*/true}, policy, nullptr, contexts, kRequest, spent),
-                whole);
-    EXPECT_TRUE(policy.began.empty()) << "the whole share at once";
-  });
+TEST(SharedSampling, EachHasAboutAsMuchToDo) {
+  const auto pieces = pieces_of(8, 4);
+  auto firsts = [&](const std::vector<double>& expected, int64_t rank, int64_t size) {
+    std::vector<int64_t> out;
+    for (const Piece& piece : pieces_of_process(pieces, expected, rank, size)) out.push_back(piece.first);
+    return out;
+  };
+  EXPECT_EQ(firsts({}, 0, 1), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(firsts({}, 1, 3), (std::vector<int64_t>{1, 4, 7}));
+  // 20 to one, 9 + 3 + 3 + 1 + 1 and then 1 + 1 + 1 to the other.
+  const std::vector<double> expected{1, 1, 20, 3, 1, 9, 3, 1};
+  EXPECT_EQ(firsts(expected, 0, 2), (std::vector<int64_t>{2}));
+  EXPECT_EQ(firsts(expected, 1, 2), (std::vector<int64_t>{0, 1, 3, 4, 5, 6, 7}));
 }
 
 TEST(AnswerLengths, AreTheLastOnesOfEachContext) {
@@ -83,6 +63,9 @@ TEST(AnswerLengths, AreTheLastOnesOfEachContext) {
   batch.extra.set(extra::row, at::tensor(std::vector<int64_t>{3, 3, 0, 0}));
   lengths.note(batch.narrow(0, 2));
   EXPECT_EQ(lengths.expected(at::tensor(std::vector<int64_t>{3})), (std::vector<double>{2.5}));
+  AnswerLengths again(4);
+  again.load_state(lengths.state());
+  EXPECT_EQ(again.expected(at::arange(4, at::kLong)), lengths.expected(at::arange(4, at::kLong)));
 }
 
 }  // namespace

@@ -3,12 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <barrier>
-#include <map>
-#include <mutex>
 #include <thread>
 
 #include "rft/dist/communicator.h"
-#include "rft/dist/number_series.h"
 
 namespace rft::testing {
 
@@ -29,7 +26,7 @@ class ThreadRanks {
  private:
   explicit ThreadRanks(int64_t size) : size_(size), barrier_(size), tensors_(size), texts_(size) {}
 
-  class One : public Communicator, public NumberSeries {
+  class One : public Communicator {
    public:
     One(ThreadRanks& all, int64_t rank) : all_(all), rank_(rank) {}
     int64_t rank() const override { return rank_; }
@@ -59,10 +56,6 @@ class ThreadRanks {
       return out;
     }
     int64_t bytes_sent() const override { return sent_; }  // in parts
-    int64_t next_number(const std::string& series) override {
-      const std::lock_guard lock(all_.mutex_);
-      return all_.numbers_[series]++;
-    }
     void at(const std::string&) override {}
     void leave() override {}
     std::unique_ptr<Communicator> subgroup(const std::string&, const std::vector<int64_t>&) override {
@@ -88,8 +81,6 @@ class ThreadRanks {
   std::barrier<> barrier_;
   std::vector<Tensor> tensors_;
   std::vector<std::string> texts_;
-  std::mutex mutex_;
-  std::map<std::string, int64_t> numbers_;
 };
 
 }  // namespace rft::testing

@@ -3,11 +3,12 @@
 #include <vector>
 
 #include "rft/core/experience.h"
+#include "rft/core/state.h"
 
 namespace rft {
 
-/// What is expected decides who samples what, never what is sampled: it need not be saved.
-class AnswerLengths {
+/// What is expected decides which process samples what.
+class AnswerLengths : public Stateful {
  public:
   explicit AnswerLengths(int64_t contexts) : last_(static_cast<size_t>(contexts), -1) {}
 
@@ -16,6 +17,8 @@ class AnswerLengths {
   /// Of each context in `rows` [C] int64 the last mean length; the mean of all that are known where it has none, 0
   /// where none is known. Decisions.
   std::vector<double> expected(const Tensor& rows) const;
+  State state() const override;
+  void load_state(const State& state) override;
 
  private:
   std::vector<double> last_;  ///< -1: unknown

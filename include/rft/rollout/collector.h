@@ -28,8 +28,6 @@ struct RolloutSlots {
   /// all rows. What is cheap (credit, selection), what acts in worlds and rewards of a whole batch are computed
   /// everywhere.
   Communicator* processes = nullptr;
-  /// The processes' shares of a sampling are known beforehand (Sharing).
-  bool fixed_shares = false;
 };
 
 /// What a rollout asks: decided on the training thread, in the order of the rollouts.

@@ -15,8 +15,6 @@ Experience sample_together(Communicator* processes, Policy& policy, const Experi
 /// Who samples a rollout together.
 struct Sharing {
   Communicator* processes = nullptr;  ///< null: one process
-  /// Each process's share is known beforehand: where others compute every row with it (tensor parallelism).
-  bool fixed = false;
   /// How many decisions the answers to each context are expected to have, [C]; empty: nothing is known.
   std::vector<double> expected = {};
 };
@@ -26,8 +24,8 @@ struct ScoringSpent {
 };
 /// The policy's own answers, the same rows for any number of processes, with what they are worth (reward_columns.h)
 /// where `reward` is not null and scores every row by itself. Where the policy SamplesPieces the first rows are scored
-/// on another thread while the last are sampled, in pieces that depend on the number of contexts alone; and several
-/// processes take the pieces as they come, the longest first: one that has short answers gets more of them.
+/// on another thread while the last are sampled, in pieces that depend on the number of contexts alone; and each of
+/// several processes gets pieces of which about as many decisions are expected as of the others'.
 Experience sample_and_score_together(const Sharing& sharing, Policy& policy, RewardModel* reward,
                                      const Experience& contexts, const SampleRequest& request, ScoringSpent& spent);
 /// policy.evaluate(batch, needs) without gradients: logp, and entropy and value where `needs` names them.
