@@ -16,6 +16,7 @@
 #include "rft/env/privileged_actions.h"
 #include "rft/env/robots.h"
 #include "rft/objective/a2po.h"
+#include "rft/objective/amft.h"
 #include "rft/objective/bradley_terry.h"
 #include "rft/objective/covariance.h"
 #include "rft/objective/cpo.h"
@@ -26,6 +27,7 @@
 #include "rft/objective/dpo.h"
 #include "rft/objective/dqn.h"
 #include "rft/objective/draft.h"
+#include "rft/objective/dream_prm.h"
 #include "rft/objective/dro.h"
 #include "rft/objective/gflownet.h"
 #include "rft/objective/gmpo.h"
@@ -66,6 +68,7 @@
 #include "rft/reward/length.h"
 #include "rft/reward/math_answer.h"
 #include "rft/reward/optimal_transport.h"
+#include "rft/reward/reasoning_judge.h"
 #include "rft/reward/regex.h"
 #include "rft/reward/sequence_rewards.h"
 #include "rft/reward/text_encoder_rewards.h"
@@ -184,6 +187,9 @@ void register_rewards() {
   table.add<OptimalTransport>("optimal_transport", "how much an episode of control goes like those that were shown",
                               "RAPL, Tian et al. 2024, arXiv:2310.07932");
   table.add<PixelTarget>("pixel_target", "how near a picture's pixels are to another's", "");
+  table.add<ReasoningJudge>("reasoning_judge",
+                            "the verdict that a language model writes after reasoning about the completion",
+                            "Zheng et al. 2023, arXiv:2306.05685; generative verifiers, arXiv:2408.15240");
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
   table.add<TextReward>("reward_model", "what a reward model says of prompt and completion, or of its steps",
                         "Ouyang et al. 2022, arXiv:2203.02155; Lightman et al. 2023, arXiv:2305.20050");
@@ -219,6 +225,8 @@ void register_objectives() {
                   "Dong et al. 2023, arXiv:2304.06767");
   table.add<Grpo>("grpo", "group-relative policy optimisation and its variants",
                   "Shao et al. 2024, arXiv:2402.03300; TRL GRPOTrainer");
+  table.add<Amft>("amft", "grpo and the likelihood of given answers, in a balance that is learned on other rows",
+                  "He et al. 2025, arXiv:2508.06944");
   table.add<Gmpo>("gmpo", "geometric-mean policy optimisation", "Zhao et al. 2025, arXiv:2507.20673; TRL GMPOTrainer");
   table.add<Rloo>("rloo", "REINFORCE leave-one-out with a clipped sequence ratio",
                   "Ahmadian et al. 2024, arXiv:2402.14740; TRL RLOOTrainer");
@@ -245,6 +253,9 @@ void register_objectives() {
                           "Ouyang et al. 2022, arXiv:2203.02155; TRL RewardTrainer");
   table.add<ProcessReward>("process_reward", "trains a reward model of an answer's steps, by a verdict on each",
                            "Lightman et al. 2023, arXiv:2305.20050; TRL PRMTrainer");
+  table.add<DreamPrm>("dream_prm",
+                      "trains a reward model of steps on several domains, whose weights are learned on other rows",
+                      "Cao et al. 2025, arXiv:2505.20241");
   table.add<Kto>("kto", "learning from answers that were found good or bad, one by one",
                  "Ethayarajh et al. 2024, arXiv:2402.01306; TRL KTOTrainer; BCO, Jung et al. 2024, arXiv:2404.04656");
   table.add<Prdp>("prdp", "the difference of two answers' rewards, predicted by their log-ratios",

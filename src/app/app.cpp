@@ -36,8 +36,9 @@ std::string out_of_device_memory(const std::string& said) {
 
 void add_commands(CLI::App& program) {
   using namespace app;
-  for (auto* add : {add_train, add_check, add_list, add_generate, add_serve, add_logprob, add_merge, add_tokenize,
-                    add_sample, add_act, add_score, add_assess, add_loss, add_plan, add_plot, add_bench, add_data})
+  for (auto* add :
+       {add_train, add_check, add_list, add_generate, add_serve, add_logprob, add_merge, add_tokenize, add_sample,
+        add_act, add_score, add_assess, add_loss, add_mixture, add_plan, add_plot, add_bench, add_data})
     add(program);
 }
 

@@ -9,11 +9,15 @@ namespace rft::app {
 
 std::string prompt_of(const Addition& problem) { return cat(problem.a, "+", problem.b, "="); }
 
-std::string solution_of(const Addition& problem, bool forgetful) {
+namespace {
+
+/// Column by column from the right, the sum last; column `slip` is counted wrong by `off`.
+std::string worked(const Addition& problem, bool forgetful, int64_t slip, int64_t off) {
   std::string text, sum;
-  int64_t carry = 0;
-  for (int64_t a = problem.a, b = problem.b; a > 0 || b > 0; a /= 10, b /= 10) {
+  int64_t carry = 0, place = 0;
+  for (int64_t a = problem.a, b = problem.b; a > 0 || b > 0; a /= 10, b /= 10, ++place) {
     int64_t column = a % 10 + b % 10 + carry;
+    if (place == slip) column = (column + off + 20) % 20;
     if (!text.empty()) text += ",";
     text += cat(a % 10, "+", b % 10, carry ? "+1" : "", "=", column);
     bool last = a < 10 && b < 10;
@@ -21,6 +25,14 @@ std::string solution_of(const Addition& problem, bool forgetful) {
     carry = forgetful ? 0 : column / 10;
   }
   return text + ";" + sum;
+}
+
+}  // namespace
+
+std::string solution_of(const Addition& problem, bool forgetful) { return worked(problem, forgetful, -1, 0); }
+
+std::string slipped_solution_of(const Addition& problem, int64_t place, int64_t off) {
+  return worked(problem, false, place, off);
 }
 
 std::vector<std::string> steps_of(const std::string& solution) {

@@ -20,6 +20,7 @@ void add_act(CLI::App& program);
 void add_score(CLI::App& program);
 void add_assess(CLI::App& program);
 void add_loss(CLI::App& program);
+void add_mixture(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_plot(CLI::App& program);
 void add_bench(CLI::App& program);

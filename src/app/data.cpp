@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -36,7 +37,9 @@ std::string in_quotes(const std::string& text) { return "\"" + text + "\""; }
 
 /// What people, or a checker, might have said of a right and a forgetful solution of one problem.
 struct Judged {
-  std::string pairs, step_pairs, verdicts, steps, gold, cards;
+  std::string pairs, triples, step_pairs, verdicts, judgements, steps, domains, gold, cards;
+  bool guesses = false;  ///< every second row of domains is of a domain whose verdicts on steps are guessed
+  uint64_t rows = 0;
 
   void add(const Addition& problem, bool forget) {
     std::string prompt = in_quotes(prompt_of(problem)), right = solution_of(problem, false),
@@ -45,16 +48,35 @@ struct Judged {
                 "\", \"completion\": ", in_quotes(right), "}\n");
     verdicts += cat("{\"prompt\": ", prompt, ", \"completion\": ", in_quotes(shown),
                     ", \"label\": ", shown == right ? "true" : "false", "}\n");
-    if (wrong != right)
-      pairs +=
-          cat("{\"prompt\": ", prompt, ", \"chosen\": ", in_quotes(right), ", \"rejected\": ", in_quotes(wrong), "}\n");
+    Rng draw(static_cast<uint64_t>(problem.a), static_cast<uint64_t>(problem.b));
+    auto place = static_cast<int64_t>(draw.below(0, std::to_string(std::min(problem.a, problem.b)).size()));
+    add_judgement(prompt_of(problem), right, shown);
+    add_judgement(prompt_of(problem), right,
+                  slipped_solution_of(problem, place, 1 + static_cast<int64_t>(draw.below(1, 19))));
+    if (wrong != right) add_pair(prompt, right, wrong);
     std::vector<std::string> written = steps_of(shown), known = steps_of(right), texts, labels;
     for (size_t i = 0; i < written.size(); ++i)
       texts.push_back(in_quotes(written[i])), labels.push_back(written[i] == known[i] ? "true" : "false");
     if (wrong != right) add_step_pair(prompt_of(problem), known, steps_of(wrong));
     add_cards(prompt, known);
-    steps += cat("{\"prompt\": ", prompt, ", \"completions\": [", join(texts, ", "), "], \"labels\": [",
-                 join(labels, ", "), "]}\n");
+    std::string written_steps = cat("{\"prompt\": ", prompt, ", \"completions\": [", join(texts, ", "), "], ");
+    steps += cat(written_steps, "\"labels\": [", join(labels, ", "), "]}\n");
+    bool guessed = guesses && rows++ % 2, hope = true;
+    for (size_t i = 0; i < labels.size(); ++i) {
+      hope &= labels[i] == "true";  // whether the answer may still come right
+      labels[i] = (guessed ? Rng(rows).uniform(i) < 0.5 : hope) ? "true" : "false";
+    }
+    domains += cat(written_steps, "\"labels\": [", join(labels, ", "), "], \"domain\": \"",
+                   guessed ? "guessed" : "checked", "\"}\n");
+  }
+  /// The two solutions; and triples: of two wrong ones, the one that stops before its sum is the worse, and the right
+  /// solution stands beside them.
+  void add_pair(const std::string& prompt, const std::string& right, const std::string& wrong) {
+    auto row_of = [&](const std::string& chosen, const std::string& rejected) {
+      return cat("{\"prompt\": ", prompt, ", \"chosen\": ", in_quotes(chosen), ", \"rejected\": ", in_quotes(rejected));
+    };
+    pairs += row_of(right, wrong) + "}\n";
+    triples += cat(row_of(wrong, wrong.substr(0, wrong.find(';'))), ", \"completion\": ", in_quotes(right), "}\n");
   }
   /// The first step at which two solutions part, after the right ones before it.
   void add_step_pair(std::string prompt, const std::vector<std::string>& right, const std::vector<std::string>& wrong) {
@@ -63,6 +85,11 @@ struct Judged {
     step_pairs += cat("{\"prompt\": ", in_quotes(prompt), ", \"chosen\": ", in_quotes(right[at]),
                       ", \"rejected\": ", in_quotes(wrong[at]),
                       ", \"continues\": ", at + 1 < right.size() ? "true" : "false", "}\n");
+  }
+  /// What a judge writes of a solution: one of its own, the sum that it judges beside its own, and 1 or 0.
+  void add_judgement(const std::string& prompt, const std::string& right, const std::string& shown) {
+    judgements += row(shown + ";" + prompt, "completion",
+                      cat(right, "=", shown.substr(shown.find(';') + 1), ";", shown == right ? 1 : 0));
   }
   /// Documents are cards with the sum of a column, named by what stands on them: the leading column's is the relevant
   /// one, that of the ones is not.
@@ -75,8 +102,11 @@ struct Judged {
                  ", \"completion\": ", relevant, ", \"answer\": ", relevant, "}\n");
   }
   void write(const std::string& directory, const std::string& suffix) const {
+    write_text(directory + "/triples" + suffix, triples);
     write_text(directory + "/pairs" + suffix, pairs), write_text(directory + "/step_pairs" + suffix, step_pairs);
     write_text(directory + "/verdicts" + suffix, verdicts);
+    write_text(directory + "/judgements" + suffix, judgements);
+    write_text(directory + "/domains" + suffix, domains);
     write_text(directory + "/steps" + suffix, steps), write_text(directory + "/gold" + suffix, gold);
     write_text(directory + "/cards" + suffix, cards);
   }
@@ -89,6 +119,7 @@ std::vector<std::string> write_rows(const DataArguments& arguments) {
   std::string demonstrations, hinted, train, test;
   std::vector<std::string> corpus;
   Judged judged, held_out;
+  judged.guesses = true;
   for (int64_t i = 0; i < static_cast<int64_t>(problems.size()); ++i) {
     const Addition& problem = problems[i];
     std::string prompt = prompt_of(problem), answer = std::to_string(problem.a + problem.b);
@@ -252,8 +283,12 @@ void add_data(CLI::App& program) {
       "that\n"
       "the answer or a solution goes before), train.jsonl and test.jsonl (prompt and\n"
       "answer; no problem is in two of these), of train.jsonl's problems pairs.jsonl (chosen, rejected), "
-      "step_pairs.jsonl\n(the first step at which these part), verdicts.jsonl (completion, label), steps.jsonl\n"
-      "(completions, labels), gold.jsonl (answer and right completion) and cards.jsonl (names of a relevant document,\n"
+      "triples.jsonl\n(two wrong solutions, chosen and rejected, and the right one, completion), "
+      "step_pairs.jsonl\n(the first step at which these part), verdicts.jsonl (completion, label),\n"
+      "judgements.jsonl (what a judge of one writes), steps.jsonl (completions, labels), domains.jsonl\n"
+      "(the same, labels whether the answer may still come right, half of them guessed, domain), gold.jsonl (answer "
+      "and right "
+      "completion) and cards.jsonl (names of a relevant document,\n"
       "chosen, completion and answer, and of another one, rejected), of\n"
       "test.jsonl's the same as NAME_test.jsonl, and model/, a Hugging Face directory with random weights.");
   command->add_option("--out", arguments->out, "the directory to write");

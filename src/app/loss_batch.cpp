@@ -250,12 +250,14 @@ LossBatch read_pairs(Reader& file, const Needs& needs) {
   if (!scores) wanted.insert(wanted.end(), {"chosen_mask", "rejected_mask"});
   if (needs.ref_logp) wanted.insert(wanted.end(), {"ref_chosen_logp", "ref_rejected_logp"});
   if (needs.entropy) wanted.insert(wanted.end(), {"chosen_entropy", "rejected_entropy"});
+  std::vector<std::string> blocks{"chosen_", "rejected_"};
+  if (needs.gold) blocks.push_back("gold_"), wanted.insert(wanted.end(), {"gold_logp", "gold_mask"});
   file.need(wanted);
   LossBatch out;
   Experience& b = out.batch;
-  // The two halves may differ in T: they are padded to the longer.
+  // The blocks may differ in T: they are padded to the longest.
   std::vector<Tensor> logp, entropy, score, ref, mask;
-  for (std::string half : {"chosen_", "rejected_"}) {
+  for (const std::string& half : blocks) {
     file.set_shape(half + produced, scores ? 1 : 2);
     logp.push_back(leaf(out, half + "logp", file.values(half + "logp")));
     entropy.push_back(leaf(out, half + "entropy", file.values(half + "entropy")));
@@ -263,14 +265,18 @@ LossBatch read_pairs(Reader& file, const Needs& needs) {
     ref.push_back(file.values("ref_" + half + "logp"));
     mask.push_back(scores ? at::ones({score.back().size(0), 1}, at::kBool) : file.mask(half + "mask"));
   }
-  if (mask[0].size(0) != mask[1].size(0))
-    file.set_shape("chosen_" + produced, scores ? 1 : 2), file.values("rejected_" + produced);
+  for (size_t k = 1; k < blocks.size(); ++k)
+    if (mask[0].size(0) != mask[k].size(0))
+      file.set_shape("chosen_" + produced, scores ? 1 : 2), file.values(blocks[k] + produced);
   out.now.logp = concat_rows(logp);
   out.now.entropy = concat_rows(entropy);
   out.now.score = concat_rows(score);
   b.ref_logp = concat_rows(ref);
   b.mask = concat_rows(mask);
-  for (const auto& [name, value] : file.rest()) b.extra.set(name, at::cat({value, value}, 0));
+  auto count = static_cast<int64_t>(blocks.size());
+  for (const auto& [name, value] : file.rest())
+    b.extra.set(name, at::cat(std::vector<Tensor>(blocks.size(), value), 0));
+  if (needs.gold) b.extra.set(extra::given, at::arange(b.rows()).ge(b.rows() / count * (count - 1)));
   return out;
 }
 

@@ -68,7 +68,7 @@ bool has_plan(const StageConfig& stage) {
 StagePlan plan_stage(const StageConfig& stage, double tokens) {
   StageModel of = model_of(stage);
   Needs needs = make_objective(stage)->needs();
-  bool pairs = needs.data == Needs::Data::pairs, rollout = needs.data == Needs::Data::rollout;
+  bool rollout = needs.data == Needs::Data::rollout;
   StagePlan out;
   int64_t bytes = of.policy.dtype == "bfloat16" ? 2 : of.policy.dtype == "float64" ? 8 : 4;
   out.model =
@@ -78,8 +78,9 @@ StagePlan plan_stage(const StageConfig& stage, double tokens) {
   out.model.others = own_reference ? out.model.weights : 0;
   bool critic = needs.value && of.policy.critic == "model";
   if (critic) out.model.others += out.model.whole, out.model.trained += out.model.whole;  // never divided
-  out.load.rows = static_cast<double>(stage.train.batch_size) * (pairs ? 2 : 1);
-  out.load.micro_rows = static_cast<double>(stage.train.micro_batch_size.value_or(0)) * (pairs ? 2 : 1);
+  out.load.rows = static_cast<double>(stage.train.batch_size) * static_cast<double>(needs.blocks());
+  out.load.micro_rows =
+      static_cast<double>(stage.train.micro_batch_size.value_or(0)) * static_cast<double>(needs.blocks());
   out.load.answer = rollout ? static_cast<double>(of.rollout.max_new_tokens) : 0;
   out.load.tokens = tokens > 0 ? tokens : tokens_of_rows(stage, of.policy.path) + out.load.answer;
   out.load.judged = needs.ref_logp ? 1 : 0;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "rft/core/extra.h"
+
 namespace rft {
 
 const std::vector<ExperienceColumn>& experience_columns() {
@@ -51,7 +53,7 @@ Experience Experience::concat(const std::vector<Experience>& parts) {
   for (const auto& part : parts) {
     contexts.push_back(part.context), extras.push_back(part.extra);
     out.totals.rows += part.totals.rows, out.totals.tokens += part.totals.tokens;
-    out.totals.chosen += part.totals.chosen;
+    out.totals.chosen += part.totals.chosen, out.totals.given += part.totals.given;
   }
   out.context = Fields::concat(contexts);
   out.extra = Fields::concat(extras);
@@ -67,7 +69,15 @@ void Experience::fill_totals() {
   totals.rows = static_cast<double>(rows());
   totals.tokens = mask.defined() ? mask.sum(at::kDouble).item<double>() : totals.rows;
   int64_t half = rows() / 2;
+  Tensor others = extra.find(extra::given);
+  totals.given = 0;
+  if (mask.defined() && others.defined())
+    totals.given = mask.logical_and(others.to(at::kBool).unsqueeze(1)).sum(at::kDouble).item<double>();
   totals.chosen = mask.defined() && half > 0 ? mask.narrow(0, 0, half).sum(at::kDouble).item<double>() : 0;
+}
+
+Tensor rows_of_blocks(const Tensor& rows, int64_t size, int64_t blocks) {
+  return at::arange(blocks, rows.options()).mul(size).unsqueeze(1).add(rows.unsqueeze(0)).flatten();
 }
 
 Needs Needs::operator|(const Needs& other) const {
@@ -83,7 +93,8 @@ Needs Needs::operator|(const Needs& other) const {
   both.value |= other.value;
   both.score |= other.score;
   both.mismatched |= other.mismatched;
-  both.greedy |= other.greedy;
+  both.gold |= other.gold;
+  both.greedy |= other.greedy, both.token_influence |= other.token_influence;
   if (!both.divergence) both.divergence = other.divergence;
   both.estimate |= other.estimate, both.ref_estimate |= other.ref_estimate;
   both.best_rows |= other.best_rows;

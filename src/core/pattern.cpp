@@ -26,11 +26,22 @@ CompiledPattern compiled(const std::string& pattern, const std::string& shown, c
   return code;
 }
 
-/// pcre2_match's answer: at least 0, no match or a partial one.
-int matched(const pcre2_code* code, std::string_view text, uint32_t options, uint32_t steps) {
+/// Bytes of the UTF-8 character that begins with `first`.
+size_t bytes_of(char first) {
+  const auto byte = static_cast<unsigned char>(first);
+  return byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
+Pcre2Memory& match_memory() {
   static thread_local Pcre2Memory memory(16 << 20, 16 << 10);
+  return memory;
+}
+
+/// pcre2_match's answer, from byte `first` on: at least 0, no match or a partial one.
+int matched(const pcre2_code* code, std::string_view text, uint32_t options, uint32_t steps, size_t first = 0) {
+  Pcre2Memory& memory = match_memory();
   pcre2_set_match_limit(memory.context, steps);
-  int rc = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, options, memory.data,
+  int rc = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), first, options, memory.data,
                        memory.context);
   if (rc < 0 && rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_PARTIAL) run_failed("regex", pcre2_message(rc));
   return rc;
@@ -67,18 +78,32 @@ bool Pattern::matches(std::string_view text) const {
   return matched(code_->compiled.get(), text, 0, code_->steps) >= 0;
 }
 
+uint32_t Pattern::groups() const {
+  uint32_t count = 0;
+  pcre2_pattern_info(code_->compiled.get(), PCRE2_INFO_CAPTURECOUNT, &count);
+  return count;
+}
+
+std::optional<std::string> Pattern::last_group(std::string_view text) const {
+  std::optional<std::string> out;
+  for (size_t at = 0; at <= text.size();) {
+    if (matched(code_->compiled.get(), text, 0, code_->steps, at) < 0) break;
+    const PCRE2_SIZE* place = pcre2_get_ovector_pointer(match_memory().data);
+    out.reset();
+    if (groups() > 0 && place[2] != PCRE2_UNSET) out = std::string(text.substr(place[2], place[3] - place[2]));
+    const size_t end = place[1];
+    const bool moves = end > at && end > place[0];  // after an empty match the next is looked for a character on
+    at = moves ? end : at + (at < text.size() ? bytes_of(text[at]) : 1);
+  }
+  return out;
+}
+
 struct GrowingPattern::Code {
   CompiledPattern whole, beyond;
   std::set<std::string> characters;  ///< of the pattern, those of several bytes
 };
 
 namespace {
-
-/// Bytes of the UTF-8 character that begins with `first`.
-size_t bytes_of(char first) {
-  const auto byte = static_cast<unsigned char>(first);
-  return byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
-}
 
 std::set<std::string> wide_characters(const std::string& text) {
   std::set<std::string> out;

@@ -18,7 +18,7 @@ inline std::string pcre2_message(int code) {
 
 /// What a thread needs to match; to be made once a thread.
 struct Pcre2Memory {
-  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
+  pcre2_match_data* data = pcre2_match_data_create(2, nullptr);  // the whole match and the first group
   pcre2_match_context* context = pcre2_match_context_create(nullptr);
   pcre2_jit_stack* stack;
   Pcre2Memory(size_t stack_bytes, uint32_t heap_kib) : stack(pcre2_jit_stack_create(32 << 10, stack_bytes, nullptr)) {

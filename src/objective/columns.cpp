@@ -63,6 +63,15 @@ Columns read_columns(const Evaluation& now, const Experience& batch, const Tenso
   return c;
 }
 
+Columns first_rows(const Columns& c, int64_t rows) {
+  Columns out;
+  for (Tensor Columns::*column :
+       {&Columns::mask, &Columns::weight, &Columns::logp, &Columns::old_logp, &Columns::sampler_logp,
+        &Columns::ref_logp, &Columns::advantage, &Columns::entropy, &Columns::divergence})
+    if ((c.*column).defined()) out.*column = (c.*column).narrow(0, 0, rows);
+  return out;
+}
+
 Tensor row_sum(const Tensor& x, const Tensor& weight) { return x.mul(weight).sum(1, /*keepdim=*/true); }
 Tensor row_mean(const Tensor& x, const Tensor& weight) {
   return row_sum(x, weight).div(weight.sum(1, /*keepdim=*/true).clamp_min(1));

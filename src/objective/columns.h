@@ -26,6 +26,9 @@ struct Columns {
 /// Reads the columns under `mask` [B, T] bool.
 Columns read_columns(const Evaluation& now, const Experience& batch, const Tensor& mask);
 
+/// The first `rows` rows of every column.
+Columns first_rows(const Columns& c, int64_t rows);
+
 /// `x`, which `objective` was promised through needs(). Throws RunError where it is undefined.
 const Tensor& required(const Tensor& x, const char* name, const char* objective);
 

@@ -58,6 +58,14 @@ void Grpo::Options::visit(OptionVisitor& v) {
            at_least(0));
   v.option("given_nll_weight", given_nll_weight, "weight of the likelihood of answers that the dataset gave",
            at_least(0));
+  v.option("thr", thr,
+           "token hidden reward: how much more is learned from tokens that make right answers likelier, below 0 from "
+           "those that leave room for others",
+           between(-1, 1));
+  v.option(
+      "thr_threshold", thr_threshold,
+      "learn nothing from tokens whose hidden reward is below this many times the least mean of the right answers'",
+      at_least(0));
   v.option("sapo_tau_pos", sapo_tau_pos, "SAPO's temperature where the advantage is positive", above(0));
   v.option("sapo_tau_neg", sapo_tau_neg, "SAPO's temperature elsewhere", above(0));
   v.option("vespo_k_pos", vespo_k_pos, "VESPO's power of the ratio where the advantage is at least 0");
@@ -85,6 +93,7 @@ Needs Grpo::needs() const {
   Needs needs;
   needs.reward = needs.advantage = true;
   needs.ref_logp = options_.kl_weight != 0;
+  needs.token_influence = weighs_tokens();
   needs.entropy = has_bonus() || options_.entropy_quantile < 1;
   needs.whole_batch = options_.entropy_quantile < 1 ||
                       (options_.mask_truncated_completions && (by_tokens(options_.variant) || has_bonus()));
@@ -130,6 +139,7 @@ Loss Grpo::loss(const Evaluation& now, const Experience& batch) const {
     Tensor shaped = p.div(p.add(options_.given_shaping)).mul(c.advantage).neg();
     tokens = at::where(given.unsqueeze(1), shaped, tokens);
   }
+  if (weighs_tokens()) tokens = tokens.mul(hidden_reward_weight(c, batch, options_, metrics));
   if (options_.off_policy_threshold) tokens = tokens.mul(on_policy(c, *options_.off_policy_threshold));
 
   Tensor acting = c.weight;  // the tokens that the policy loss acts on

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "rft/core/extra.h"
 #include "rft/ops/policy_loss.h"
 
 namespace rft::objective {
@@ -120,6 +121,17 @@ Tensor token_loss(const Columns& c, const Ratios& r, const Options& o, MetricSum
 Tensor on_policy(const Columns& c, double threshold) {
   Tensor drift = c.sampler_logp.sub(c.logp.detach()).nan_to_num(0.0, kInfinity, -kInfinity);
   return row_mean(drift, c.weight).le(threshold).logical_or(c.advantage.ge(0));
+}
+
+Tensor hidden_reward_weight(const Columns& c, const Experience& batch, const Options& o, MetricSums& metrics) {
+  Tensor influence = required(batch.extra.find(extra::token_influence), extra::token_influence, "grpo");
+  Tensor anchor = required(batch.extra.find(extra::influence_anchor), extra::influence_anchor, "grpo");
+  Tensor hidden = zero_where_masked(influence.to(c.weight), c.mask).mul(c.advantage.sign());
+  Tensor kept = at::ones_like(c.weight);
+  if (o.thr_threshold > 0) kept = hidden.abs().gt(anchor.to(c.weight).mul(o.thr_threshold).unsqueeze(1)).to(c.weight);
+  metrics.tokens("thr/kept", kept, c.weight);
+  metrics.tokens("thr/positive", hidden.gt(0).to(c.weight), c.weight);
+  return hidden.sign().mul(o.thr).add(1).mul(kept);
 }
 
 Tensor reduce(const Tensor& loss, const Columns& c, const Options& o, double rows, double tokens) {

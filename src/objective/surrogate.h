@@ -28,6 +28,10 @@ Tensor clipped_between(const Columns& c, const Tensor& ratio, const Tensor& low,
 /// (DeepSeek-V3.2's off-policy sequence masking, arXiv:2512.02556).
 Tensor on_policy(const Columns& c, double threshold);
 
+/// [B, T]: what token hidden rewards weigh each token by; the metrics thr/kept and thr/positive.
+Tensor hidden_reward_weight(const Columns& c, const Experience& batch, const Grpo::Options& options,
+                            MetricSums& metrics);
+
 /// The scalar share of the loss; `tokens` is N of the whole batch.
 Tensor reduce(const Tensor& loss, const Columns& c, const Grpo::Options& options, double rows, double tokens);
 

@@ -11,6 +11,7 @@ void CausalLm::divide(Communicator& group, const Needs& needs) {
   if (options_.use_lora) refuse("a model with adapters (policy.lora) can't be divided");
   if (options_.sync_reference) refuse("a reference that moves (policy.sync_reference) can't be divided");
   if (needs.divergence) refuse("divergences of whole distributions (distillation) need the whole vocabulary");
+  if (needs.token_influence) refuse("what tokens do to right answers (thr) needs the whole vocabulary");
   decoder_->divide(group);
   if (reference_) reference_->divide(group);
 }

@@ -129,6 +129,7 @@ Rows CausalLm::usable(const Rows& rows, const Needs& needs) const {
   const int64_t limit = asks ? longest_prompt() : longest_row();
   std::vector<std::string> columns{"completion"};
   if (needs.data == Needs::Data::pairs) columns = {"chosen", "rejected"};
+  if (needs.gold) columns.push_back("completion");
   if (asks) columns = {""};
   LengthReport report;
   std::vector<int64_t> kept;

@@ -120,6 +120,8 @@ Experience TextScorer::steps(const Rows& rows) const {
           static_cast<float>(labels[b][t]);
   out.mask = label.isnan().logical_not();
   out.extra.set(extra::step_label, label);
+  const Fields columns = rows.columns();
+  for (const auto& [name, column] : columns.texts()) out.context.set_text(name, column);
   out.group = at::arange(rows.size(), at::kLong);
   return out;
 }

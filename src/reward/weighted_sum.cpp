@@ -51,6 +51,16 @@ Tensor at_last(const Tensor& value, const Tensor& mask) {
   return at::where(last, value.unsqueeze(1), at::zeros({}, value.options()));
 }
 
+/// What a part reports beside its value, under the part's own name.
+void add_beside(std::vector<Rewards::Component>& into, const Rewards& own, const std::string& name) {
+  for (size_t k = 1; k < own.components.size(); ++k) {
+    const Rewards::Component& one = own.components[k];
+    const std::string& of = own.components[0].name;
+    if (one.weight == 0 && one.name.starts_with(of + "/"))
+      into.push_back({name + one.name.substr(of.size()), one.value, 0.0});
+  }
+}
+
 void add_errors(std::vector<std::string>& into, const std::vector<std::string>& errors, const std::string& name) {
   for (size_t i = 0; i < errors.size(); ++i)
     if (!errors[i].empty()) into.at(i) += (into[i].empty() ? "" : "; ") + name + ": " + errors[i];
@@ -131,6 +141,7 @@ Rewards WeightedSum::score(const Experience& batch) {
   int64_t rows = batch.rows();
   Rewards out;
   out.errors.assign(rows, "");
+  std::vector<Rewards::Component> beside;
   auto sum = at::zeros({rows}, at::kFloat), known = at::zeros({rows}, at::kBool);
   for (auto& part : parts_) {
     Rewards own = score_part(part, batch);
@@ -146,11 +157,13 @@ Rewards WeightedSum::score(const Experience& batch) {
     known = known.logical_or(value.isnan().logical_not());
     add_errors(out.errors, own.errors, part.name);
     out.components.push_back({part.name, value, part.weight});
+    add_beside(beside, own, part.name);
   }
   Tensor unknown = known.logical_not();
   out.value = sum.masked_fill(sum.dim() == 2 ? unknown.unsqueeze(1) : unknown, std::numeric_limits<float>::quiet_NaN());
   if (mean_ == "harmonic") combine_harmonic(out);
   if (mean_ == "worst_case" || mean_ == "uncertainty_weighted") combine_ensemble(out);
+  out.components.insert(out.components.end(), beside.begin(), beside.end());
   return out;
 }
 

@@ -249,6 +249,11 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
     else if (batch.reward.defined())
       metrics.add("reward", row_sums(batch.reward, batch.mask).nanmean().item<double>(),
                   static_cast<double>(batch.rows()));
+    if (options.needs.token_influence) {
+      Clock clock;
+      influence_together(slots.processes, slots.policy, batch);
+      spent.judge += clock.lap();
+    }
     Experience chosen = batch.select(slots.selector.select(batch, metrics));
     kept += chosen.rows();
     if (chosen.rows()) parts.push_back(std::move(chosen));

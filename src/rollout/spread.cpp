@@ -6,6 +6,7 @@
 #include "rft/core/clock.h"
 #include "rft/core/error.h"
 #include "rft/dist/exchange.h"
+#include "rft/policy/judges_tokens.h"
 #include "rft/policy/reference_sampler.h"
 #include "rft/rollout/reward_columns.h"
 #include "rollout/own_answers.h"
@@ -71,6 +72,21 @@ Tensor ref_logp_together(Communicator* processes, Policy& policy, const Experien
   Tensor mine;
   if (share.count > 0) mine = policy.ref_logp(batch.narrow(share.first, share.count), needs);
   return gather_rows(*processes, mine);
+}
+
+void influence_together(Communicator* processes, Policy& policy, Experience& batch) {
+  auto* judge = dynamic_cast<JudgesTokens*>(&policy);
+  if (!judge)
+    bad_input("objective", "what tokens do to right answers (thr) is known of language models of type causal_lm alone");
+  Tensor counts = std::get<2>(at::unique_consecutive(batch.group, false, /*return_counts=*/true));
+  Share groups = share_of(processes, counts.numel());
+  int64_t first = counts.narrow(0, 0, groups.first).sum().item<int64_t>(),
+          count = counts.narrow(0, groups.first, groups.count).sum().item<int64_t>();
+  JudgesTokens::Influence mine;
+  if (count > 0) mine = judge->token_influence(batch.narrow(first, count));
+  if (processes) mine = {gather_rows(*processes, mine.influence), gather_rows(*processes, mine.anchor)};
+  batch.extra.set(extra::token_influence, mine.influence);
+  batch.extra.set(extra::influence_anchor, mine.anchor);
 }
 
 Rewards score_together(Communicator* processes, RewardModel& model, const Experience& batch) {

@@ -212,6 +212,14 @@ double Optimizer::divided_norm() const {
   return std::sqrt(all.item<double>());
 }
 
+Tensor Optimizer::gradient() const {
+  if (sharded() || places_->group())
+    bad_input("train",
+              "objectives that learn from data.meta need whole gradients: without `shard` and "
+              "`tensor_parallel`");
+  return grad_;
+}
+
 void Optimizer::scale_grad(double factor) { own_grad().mul_(factor); }
 
 void Optimizer::step(double lr, const std::set<std::string>& only) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "rft/core/registry.h"
+#include "rft/objective/bi_level.h"
 #include "train/recipe_blocks.h"
 
 namespace rft {
@@ -53,6 +54,19 @@ void check_transitions(const StageConfig& stage, const Config& place, const Need
   if (needs.q->returns && stage.worlds.steps)
     bad_input(stage.rollout_block.place(), "'", objective,
               "' learns from the returns of whole episodes: leave out rollout.steps, or set calibrated: false");
+}
+
+/// Rows of two levels go with an objective of two levels.
+void check_levels(const Objective& objective, const StageConfig& stage, const Config& data) {
+  auto* two = dynamic_cast<const BiLevel*>(&objective);
+  const std::string& name = stage.objective.find("type")->text();
+  if (two && stage.data.meta.empty())
+    bad_input(data.place(), "the objective '", name, "' learns weights of its own from `data.meta`: rows are needed");
+  if (two && two->outer_weights() == 0)
+    bad_input(stage.objective.place(), "the objective '", name, "' has nothing to learn from `data.meta`: its domains ",
+              "are not named (objective.domains)");
+  if (!two && !stage.data.meta.empty())
+    bad_input(data.find("meta")->place(), "the objective '", name, "' reads no second batch; remove `meta`");
 }
 
 void check_environment(const StageConfig& stage, const Config& place, const Needs& needs) {
@@ -132,6 +146,9 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   if ((!acts || needs.data != Needs::Data::rollout) && !stage.replay &&
       stage.data.prompts.empty() == stage.data.train.empty())
     bad_input(place.place(), "one of data.prompts and data.train is needed: the rows to train on");
+  check_levels(*objective, stage, get("data"));
+  if (needs.gold && pairs_online(stage, needs))
+    bad_input(stage.objective.place(), "gold answers stand beside given pairs (data.train), not beside sampled ones");
   int64_t others = stage.rollout.reference_answers + (stage.rollout.given_answers ? 1 : 0);
   bool sampled = !acts && (needs.data == Needs::Data::rollout || pairs_online(stage, needs));
   if (others > 0 && (!sampled || stage.rollout.group_size <= others))
@@ -194,7 +211,7 @@ Recipe Recipe::from(const Config& config) {
 void Recipe::check_files() const {
   for (const auto& stage : stages) {
     auto files = stage.data.rows();
-    files.push_back(stage.data.eval);
+    files.push_back(stage.data.eval), files.push_back(stage.data.meta);
     for (const auto& file : files)
       if (!file.empty() && !std::filesystem::is_regular_file(file)) bad_input("data", "there is no file '", file, "'");
     if (&stage != &stages.front()) continue;

@@ -54,7 +54,7 @@ void refuse_to_move_inputs(const Recipe& recipe, const std::string& path) {
   std::vector<std::string> inputs{fs::current_path().string()};
   for (const auto& stage : recipe.stages) {
     inputs.insert(inputs.end(), stage.data.rows().begin(), stage.data.rows().end());
-    inputs.push_back(stage.data.eval);
+    inputs.push_back(stage.data.eval), inputs.push_back(stage.data.meta);
     for (const char* key : {"path", "adapter"})
       if (const Config* value = stage.policy.find(key); value && value->is_scalar()) inputs.push_back(value->text());
   }

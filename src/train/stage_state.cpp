@@ -71,6 +71,7 @@ void StageTrainer::save(const std::string& directory) const {
   nlohmann::json json{{"stage", config_.name},
                       {"stage_step", steps_},
                       {"cursor", cursor_.position()},
+                      {"meta_cursor", meta_cursor_.position()},
                       {"rollouts", rollouts_},
                       {"tokens", tokens_},
                       {"update", update_},
@@ -96,6 +97,7 @@ void StageTrainer::load(const std::string& directory) {
     skipped_in_row_ = json.at("skipped_in_row"), pending = json.at("pending");
     cursor_.set_position(json.at("cursor"));
     if (json.contains("ahead")) load_ahead(inside + kAhead, json.at("ahead").dump());
+    if (levels_) meta_cursor_.set_position(json.at("meta_cursor"));
   } catch (const nlohmann::json::exception& error) {
     bad_input(file, "this checkpoint's file is damaged: ", error.what());
   }

@@ -11,6 +11,7 @@
 #include "rft/core/log.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
+#include "rft/objective/bi_level.h"
 #include "rft/ops/groups.h"
 #include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
@@ -51,6 +52,14 @@ Experience with_margins(Experience batch, const Rows& rows) {
   return batch;
 }
 
+/// Pairs, and the rows' own completions as a third block.
+Experience with_gold(Policy& policy, const Rows& rows) {
+  Experience pairs = policy.pairs(rows), gold = policy.demonstrations(rows);
+  pairs.extra.set(extra::given, at::zeros({pairs.rows()}, at::kBool));
+  gold.extra.set(extra::given, at::ones({gold.rows()}, at::kBool));
+  return Experience::concat({pairs, gold});
+}
+
 Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
   bool rewarded = needs.pathwise || needs.data == Needs::Data::rollout;
   if (reward && rewarded)
@@ -61,7 +70,7 @@ Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardMo
     case Needs::Data::unpaired:
       return with_labels(policy.demonstrations(rows), rows);
     case Needs::Data::pairs:
-      return with_margins(policy.pairs(rows), rows);
+      return needs.gold ? with_gold(policy, rows) : with_margins(policy.pairs(rows), rows);
     case Needs::Data::steps:
       return policy.steps(rows);
     default:
@@ -70,10 +79,7 @@ Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardMo
 }
 
 /// Pairs are 2N rows of which a step takes some: the chosen ones first.
-int64_t contexts_in(const Experience& data, const Needs& needs) {
-  int64_t rows = data.context.rows();
-  return needs.data == Needs::Data::pairs ? rows / 2 : rows;
-}
+int64_t contexts_in(const Experience& data, const Needs& needs) { return data.context.rows() / needs.blocks(); }
 
 }  // namespace
 
@@ -88,6 +94,8 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, const Mesh&
       credit_(make_credit(config)),
       selector_(make_selector(config)),
       policy_(make_policy(config)),
+      levels_(dynamic_cast<BiLevel*>(objective_.get())),
+      meta_cursor_(1, false, 0),
       cursor_(1, false, 0) {
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
   needs_.entropy = !needs_.q;  // a metric of every run; Q's objectives have it of other actions than the batch's
@@ -101,6 +109,7 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, const Mesh&
     open_replay(given);
   else if (!acts || needs_.data != Needs::Data::rollout)
     read_rows();
+  if (levels_) read_meta_rows();
   make_optimizer();
   const TrainOptions& train = config_.train;
   if (train.schedule.type == "adaptive") rate_ = std::make_unique<AdaptiveRate>(train.schedule, *train.optimizer.lr);
@@ -166,8 +175,7 @@ void StageTrainer::read_rows() {
   int64_t limit = config_.data.eval_rows;
   if (limit <= 0 || limit >= held_out.size()) return;
   Tensor first = at::arange(limit, at::kLong);
-  bool pairs = judges && needs_.data == Needs::Data::pairs;
-  eval_ = eval_.select(pairs ? at::cat({first, first.add(held_out.size())}) : first);
+  eval_ = eval_.select(rows_of_blocks(first, held_out.size(), judges ? needs_.blocks() : 1));
 }
 
 void StageTrainer::order_rows(const Rows& rows) {
@@ -212,7 +220,7 @@ int64_t StageTrainer::total_steps() const {
                                  : std::max<int64_t>(config_.train.batch_size / group_size(), 1);
   int64_t steps_a_batch =
       rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
-  int64_t rows = needs_.data == Needs::Data::pairs ? contexts_in(data_, needs_) : data_.context.rows();
+  int64_t rows = contexts_in(data_, needs_);
   return whole(config_.train.epochs * static_cast<double>(rows) / static_cast<double>(rows_a_batch)) * steps_a_batch;
 }
 
@@ -229,24 +237,34 @@ int64_t StageTrainer::group_size() const {
   return needs_.data == Needs::Data::contexts ? config_.rollout.group_size : 1;
 }
 
-/// Rows of the data, each as often as a group is large, with the keys of their random numbers.
-Experience StageTrainer::draw_rows() {
+Experience StageTrainer::draw_rows() { return draw_rows_of(data_, cursor_, mix(seed_, kDraws)); }
+
+/// Rows of `data`, each as often as a group is large, with the keys of their random numbers.
+Experience StageTrainer::draw_rows_of(const Experience& data, RowCursor& cursor, uint64_t seed) {
   int64_t group = group_size(), contexts = std::max<int64_t>(config_.train.batch_size / group, 1);
-  auto index = at::tensor(cursor_.next(contexts), at::kLong);
+  auto index = at::tensor(cursor.next(contexts), at::kLong);
   auto groups = at::arange(contexts, at::kLong).repeat_interleave(group);
   auto rows = index.index_select(0, groups);
-  uint64_t seed = mix(mix(seed_, kDraws), static_cast<uint64_t>(steps_));
-  auto draw = draw_keys(rows.numel(), group, seed);
-  if (needs_.data == Needs::Data::pairs) {
-    rows = at::cat({rows, rows.add(contexts_in(data_, needs_))});
-    groups = at::cat({groups, groups}), draw = at::cat({draw, draw});
-  }
-  Experience batch = data_.select(rows);
+  auto draw = draw_keys(rows.numel(), group, mix(seed, static_cast<uint64_t>(steps_)));
+  int64_t blocks = needs_.blocks();
+  rows = rows_of_blocks(rows, contexts_in(data, needs_), blocks);
+  groups = groups.repeat({blocks}), draw = draw.repeat({blocks, 1});
+  Experience batch = data.select(rows);
   batch.group = groups;
   batch.extra.set(extra::draw, draw);
   if (!batch.mask.defined()) batch.mask = at::ones({rows.numel(), 1}, at::kBool);
   if (needs_.ref_logp) batch.ref_logp = ref_logp_together(processes_, *policy_, batch, needs_);
   return batch;
+}
+
+/// The rows of `data.meta`, as the training rows are encoded.
+void StageTrainer::read_meta_rows() {
+  if (replay_ || worlds_) bad_input("data.meta", "objectives of two levels learn from rows, not in environments");
+  Rows rows = policy_->usable(Rows::load(config_.data.meta), needs_);
+  for (const std::string& column : config_.rollout.reprompt.columns()) rows.require(column);
+  meta_ = encode(*policy_, needs_, rows, reward_.get());
+  ask_otherwise(*policy_, meta_, config_.rollout.reprompt);
+  meta_cursor_ = RowCursor(contexts_in(meta_, needs_), config_.data.shuffle, mix(seed_, kMeta));
 }
 
 /// The recipe's, or as many trajectories as leave the selector one optimizer batch.
@@ -331,12 +349,11 @@ Experience StageTrainer::next_chunk() {
           size = std::min(config_.train.batch_size, count - at);
   if (shuffled_pass_ != pass) {
     auto order = at::tensor(permutation(count, mix(mix(seed_, kShuffle), rollouts_taken() * 4096 + pass)), at::kLong);
-    shuffled_ = batch_.select(online_pairs_ ? at::cat({order, order.add(count)}) : order);
+    shuffled_ = batch_.select(rows_of_blocks(order, count, online_pairs_ ? 2 : 1));
     shuffled_pass_ = pass;
   }
   if (!online_pairs_) return shuffled_.narrow(at, size);
-  auto rows = at::arange(at, at + size, at::kLong);
-  return shuffled_.select(at::cat({rows, rows.add(count)}));
+  return shuffled_.select(rows_of_blocks(at::arange(at, at + size, at::kLong), count, 2));
 }
 
 void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
@@ -357,7 +374,8 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   if (rate_ && !options.compare_logp) options.rate = [this](const Metrics& found) { return rate_->next(found); };
   options.reward = reward_.get();
   options.processes = processes_;
-  options.pairs = online_pairs_ || needs_.data == Needs::Data::pairs;
+  options.blocks = online_pairs_ ? 2 : needs_.blocks();
+  if (levels_ && (steps_ - 1) % levels_->meta_every() == 0) learn_outer(chunk, options, metrics);
   UpdateResult result = update(*policy_, *objective_, *optimizer_, chunk, needs_, options, metrics);
   if (needs_.pathwise) batch_ = chunk;  // with the samples that were made
   if (!result.finite) return skipped(result.problem, chunk, rescue, metrics);
@@ -403,14 +421,13 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
 
 /// The objective's own numbers on the held-out rows (eval/accuracy, ...).
 void StageTrainer::evaluate_scores(Metrics& metrics) {
-  bool pairs = needs_.data == Needs::Data::pairs;
   int64_t count = contexts_in(eval_, needs_);
   if (count == 0) return;
   at::NoGradGuard no_grad;
   constexpr int64_t kRows = 256;
   for (int64_t at = 0; at < count; at += kRows) {
     Tensor rows = at::arange(at, std::min(at + kRows, count));
-    Experience part = eval_.select(pairs ? at::cat({rows, rows.add(count)}) : rows);
+    Experience part = eval_.select(rows_of_blocks(rows, count, needs_.blocks()));
     part.fill_totals();
     Loss loss = objective_->loss(policy_->evaluate(part, needs_), part);
     auto share = static_cast<double>(rows.numel());

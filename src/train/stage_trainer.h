@@ -15,7 +15,9 @@
 
 namespace rft {
 
+class BiLevel;
 class DividesWeights;
+struct UpdateOptions;
 
 class StageTrainer {
  public:
@@ -88,6 +90,10 @@ class StageTrainer {
   void evaluate_episodes(Metrics& metrics);
   void evaluate_scores(Metrics& metrics);
   Experience draw_rows();
+  Experience draw_rows_of(const Experience& data, RowCursor& cursor, uint64_t seed);
+  void read_meta_rows();
+  Experience meta_batch(Metrics& metrics);
+  void learn_outer(Experience& batch, const UpdateOptions& options, Metrics& metrics);
   Experience next_chunk();
   int64_t group_size() const;
   int64_t rollout_batch_size() const;
@@ -113,6 +119,9 @@ class StageTrainer {
   Experience data_;  ///< all training rows, encoded: contexts or demonstrations
   Experience gold_;  ///< with rollout.given_answers: the rows' own answers
   Experience eval_;
+  BiLevel* levels_ = nullptr;  ///< objective_, where it has two levels
+  Experience meta_;            ///< data.meta's rows
+  RowCursor meta_cursor_;
   Tensor eval_images_, eval_frames_;
   std::string fingerprint_;
   RowCursor cursor_;

@@ -13,7 +13,8 @@ enum Stream : uint64_t {
   kDraws = 4,
   kWorlds = 5,
   kEvaluation = 6,
-  kWeights = 7
+  kWeights = 7,
+  kMeta = 8
 };
 
 /// extra::draw of `rows` rows in groups of `group`.

@@ -40,18 +40,17 @@ double add_importance(const Experience& micro, const Evaluation& now, Metrics& m
   return weight.max().item<double>();
 }
 
-/// Which rows are in memory together: of pairs both rows, and the rows of a group that an objective wants whole. With
-/// several processes there is a part for each, where there are rows enough.
+/// Which rows are in memory together: row i of every block (both of a pair), and the rows of a group that an objective
+/// wants whole. With several processes there is a part for each, where there are rows enough.
 std::vector<Tensor> micro_batches(const Experience& batch, const Needs& needs, const UpdateOptions& options) {
-  int64_t count = options.pairs ? batch.rows() / 2 : batch.rows(), group = std::max<int64_t>(needs.group_size, 1);
+  int64_t count = batch.rows() / options.blocks, group = std::max<int64_t>(needs.group_size, 1);
   int64_t size = options.micro_batch_size, sharers = options.processes ? options.processes->size() : 1;
   if (size <= 0 || size > count) size = count;
   size = std::min(size, (count + sharers - 1) / sharers);
   size = std::max(sharers > 1 ? (size + group - 1) / group : size / group, int64_t{1}) * group;
   std::vector<Tensor> out;
   for (int64_t at = 0; at < count; at += size) {
-    auto rows = at::arange(at, std::min(at + size, count));
-    out.push_back(options.pairs ? at::cat({rows, rows.add(count)}) : rows);
+    out.push_back(rows_of_blocks(at::arange(at, std::min(at + size, count)), count, options.blocks));
   }
   return out;
 }
@@ -220,10 +219,9 @@ void add_gradients(Pass& pass, Policy& policy, Objective& objective, Optimizer& 
 
 }  // namespace
 
-UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
-                    const UpdateOptions& options, Metrics& metrics) {
+UpdateResult gradient(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
+                      const UpdateOptions& options, Metrics& metrics) {
   batch.fill_totals();
-  int64_t rows = batch.rows();
   auto parts = micro_batches(batch, needs, options);
   if (needs.mismatched || needs.whole_batch) optimizer.gather_weights();
   if (needs.mismatched) add_mismatched(policy, batch, needs, parts, options.processes);
@@ -236,28 +234,38 @@ UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, 
   Pass pass;
   add_gradients(pass, policy, objective, optimizer, batch, parts, needs, options);
   policy.report(pass.found);
-  if (!pass.problem.empty()) return {false, pass.problem};
+  if (!pass.problem.empty()) return {false, pass.problem, {}};
   if (options.processes) add_up(pass, *options.processes);
   if (pass.importance > 0) pass.found.add("importance/max", pass.importance);
   // What was made, for the run's samples.
   if (auto images = pass.made.extra.find(extra::image); images.defined()) batch.extra.set(extra::image, images);
   if (pass.made.context.has_text(extra::completion))
     batch.context.set_text(extra::completion, pass.made.context.text(extra::completion));
+  metrics.merge(pass.found);
+  metrics.add("loss", pass.total);
+  return {true, "", pass.all ? std::set<std::string>{} : pass.trained};
+}
+
+UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
+                    const UpdateOptions& options, Metrics& metrics) {
+  Metrics found;
+  UpdateResult result = gradient(policy, objective, optimizer, batch, needs, options, found);
+  if (!result.finite) return result;
   double norm = optimizer.grad_norm();
-  if (!std::isfinite(norm)) return {false, cat("the gradient's norm is ", norm, " over rows 0 to ", rows - 1)};
+  if (!std::isfinite(norm))
+    return {false, cat("the gradient's norm is ", norm, " over rows 0 to ", batch.rows() - 1), {}};
   // PyTorch's clip_grad_norm_: the same 1e-6, so that a clipped step equals the peers'.
   if (options.max_grad_norm > 0) {
     double factor = options.max_grad_norm / (norm + 1e-6);
     if (factor < 1) optimizer.scale_grad(factor);
   }
-  double lr = options.rate ? options.rate(pass.found) : options.lr;
-  optimizer.step(lr, pass.all ? std::set<std::string>{} : pass.trained);
-  objective.stepped(pass.found);
-  metrics.merge(pass.found);
-  metrics.add("loss", pass.total);
+  double lr = options.rate ? options.rate(found) : options.lr;
+  optimizer.step(lr, result.trained);
+  objective.stepped(found);
+  metrics.merge(found);
   metrics.add("grad_norm", norm);
   metrics.add("learning_rate", lr);
-  return {};
+  return result;
 }
 
 }  // namespace rft

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "support.h"
@@ -131,6 +132,103 @@ TEST_F(Judged, BesideAnotherAnswerInBothOrders) {
   for (double x : scores(judge, same)) EXPECT_NEAR(x, 0.5, 1e-6);
 }
 
+/// The judge's texts are `rft generate`'s, its verdicts std::regex's reading of them.
+TEST_F(Judged, AfterReasoningByTheLastVerdictInItsText) {
+  auto rows = answers();
+  auto texts_of = [&](const std::vector<std::string>& questions) {
+    std::vector<json> asked;
+    for (const auto& question : questions) asked.push_back({{"prompt", question}});
+    write_file(path("asked.jsonl"), rows_text(asked));
+    auto ran = rft("generate " + path("data1/model") + " --prompts " + path("asked.jsonl") + " --out " +
+                   path("written.jsonl") + " --temperature 0 --max-new-tokens 24");
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    std::vector<std::string> out;
+    for (const auto& row : lines_of(path("written.jsonl"))) out.push_back(row.at("completion"));
+    return out;
+  };
+  // The text's own first character is looked for, and what it says last is what stands behind it there.
+  std::vector<std::string> questions;
+  for (const auto& row : rows)
+    questions.push_back(row["completion"].get<std::string>() + ";" + row["prompt"].get<std::string>());
+  auto texts = texts_of(questions);
+  std::string judge = "{type: reasoning_judge, path: " + path("data1/model") + ", max_new_tokens: 24, ";
+  size_t readable = 0;
+  for (std::string digit : {"[0-4]", "[5-9]", "[0-9]"}) {
+    std::vector<double> expected;
+    for (const auto& text : texts) {
+      double said = -1;
+      const std::regex pattern("(" + digit + ")");
+      for (std::sregex_iterator at(text.begin(), text.end(), pattern), none; at != none; ++at)
+        said = std::stod((*at)[1]);
+      expected.push_back(said), readable += said >= 0;
+    }
+    EXPECT_EQ(scores(judge + "template: '{completion};{prompt}', verdict: '(" + digit + ")', unreadable: -1}", rows),
+              expected);
+  }
+  EXPECT_GT(readable, 0u);
+  // What can't be read is missing where it is worth nothing, and is counted in either case.
+  auto ran =
+      score("[" + judge + "template: '{completion};{prompt}', verdict: 'no(t)', name: who}, {type: math_answer}]", [&] {
+        auto more = rows;
+        for (auto& row : more) row["answer"] = "46";
+        return more;
+      }());
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  for (const auto& row : lines_of(path("scored.jsonl"))) {
+    EXPECT_TRUE(row.at("components").at("who").is_null());
+    EXPECT_EQ(row.at("components").at("who/unreadable"), 1.0);
+    EXPECT_NE(row.at("error").get<std::string>().find("no verdict"), std::string::npos);
+    EXPECT_TRUE(row.at("reward").is_number());  // the other reward's
+  }
+}
+
+/// Samples of one token, whose probabilities are `rft logprob`'s: what a verdict is worth on average, and how often it
+/// can't be read.
+TEST_F(Judged, AfterReasoningByTheMeanOfItsSamples) {
+  auto rows = answers();
+  std::string asked = rows[0]["prompt"].get<std::string>() + rows[0]["completion"].get<std::string>();
+  std::vector<json> digits;
+  for (int d = 0; d < 10; ++d) digits.push_back({{"prompt", asked}, {"completion", std::to_string(d)}});
+  auto logp = likely("data1/model", digits);
+  double mean = 0, share = 0, square = 0;
+  for (int d = 0; d < 10; ++d) {
+    double p = std::exp(logp[static_cast<size_t>(d)]);
+    share += p, mean += p * d, square += p * d * d;
+  }
+  std::string judge = "{type: reasoning_judge, path: " + path("data1/model") +
+                      ", template: '{prompt}{completion}', verdict: '^([0-9])$', max_new_tokens: 1, temperature: 1, "
+                      "samples: 4000";
+  auto ran = score("[" + judge + ", unreadable: 0}]", rows);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  auto first = lines_of(path("scored.jsonl")).at(0);
+  double spread = std::sqrt((square - mean * mean) / 4000);
+  EXPECT_NEAR(first.at("reward").get<double>(), mean, 4 * spread);
+  EXPECT_NEAR(first.at("components").at("reasoning_judge/unreadable").get<double>(), 1 - share,
+              4 * std::sqrt(share * (1 - share) / 4000));
+  EXPECT_GT(spread, 0);
+  auto read = scores(judge + "}", rows);  // those that can't be read are left out
+  EXPECT_NEAR(read[0], mean / share, 4 * spread / share + 1e-6);
+  // A question's answers don't depend on the rows beside it, and do on the seed.
+  std::vector<json> turned = {rows[1], rows[0]};
+  auto others = scores(judge + "}", turned);
+  EXPECT_EQ(others[1], read[0]);
+  EXPECT_EQ(others[0], read[1]);
+  EXPECT_NE(scores(judge + ", seed: 1}", rows)[0], read[0]);
+}
+
+TEST_F(Judged, AfterReasoningInBothOrders) {
+  auto rows = answers(), swapped = rows, same = rows;
+  for (auto& row : swapped) std::swap(row["completion"], row["other"]);
+  for (auto& row : same) row["other"] = row["completion"];
+  std::string judge = "{type: reasoning_judge, path: " + path("data1/model") +
+                      ", template: '{prompt}{a};{b}=', choices: ['1', '2', '3'], against: other, verdict: '([0-9])', "
+                      "max_new_tokens: 12, samples: 16, temperature: 1.0, unreadable: 0.5}";
+  auto one = scores(judge, rows), other = scores(judge, swapped);
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_NEAR(one[i] + other[i], 1, 1e-6);
+  EXPECT_NE(one[0], 0.5);
+  for (double x : scores(judge, same)) EXPECT_NEAR(x, 0.5, 1e-6);
+}
+
 TEST_F(Judged, WhatDoesNotFitIsRefusedByName) {
   std::string path1 = "path: " + path("data1/model");
   auto refused = [&](const std::string& reward) {
@@ -149,6 +247,15 @@ TEST_F(Judged, WhatDoesNotFitIsRefusedByName) {
   EXPECT_TRUE(
       says(refused("{type: judge, " + path1 + ", template: '{completion}{rubric}', choices: ['1', '2']}"), "rubric"));
   EXPECT_TRUE(says(refused("{type: implicit, path: " + path("data1") + "}"), "tokenizer.json"));
+  auto reasoning = [&](const std::string& rest) {
+    return refused("{type: reasoning_judge, " + path1 + ", template: '{completion}', " + rest + "}");
+  };
+  EXPECT_TRUE(says(reasoning("verdict: '[0-9]'"), "group"));
+  EXPECT_TRUE(says(reasoning("verdict: '([0-9]'"), "no regular expression"));
+  EXPECT_TRUE(says(reasoning("verdict: '([0-9])', samples: 2"), "temperature"));
+  EXPECT_TRUE(says(reasoning("verdict: '([0-9])', choices: ['1']"), "choices"));
+  EXPECT_TRUE(says(reasoning("verdict: '([0-9])', choices: [A, B], range: [0, 1]"), "range"));
+  EXPECT_TRUE(says(reasoning("verdict: '([0-9])', range: [1, 0]"), "range"));
 }
 
 TEST_F(Judged, RewardsThemselvesByAssess) {

@@ -19,6 +19,20 @@ std::string states(const std::string& pattern, const std::vector<std::string>& t
   return out;
 }
 
+TEST(Pattern, GivesTheFirstGroupOfTheLastMatch) {
+  auto last = [](const std::string& pattern, const std::string& text) {
+    return Pattern(pattern, "test", {}).last_group(text);
+  };
+  EXPECT_EQ(last(R"(\[\[([0-9]+|A|B)\]\])", "[[3]] or rather [[12]], not [[x]]"), "12");
+  EXPECT_EQ(last("(é|日)(本)?", "é日本é日本."), "日");
+  EXPECT_EQ(last("verdict: (a)?b", "verdict: ab verdict: b"), std::nullopt);  // it had no part in the last one
+  EXPECT_EQ(last("(a)", "b"), std::nullopt);
+  EXPECT_EQ(last("a", "a"), std::nullopt);  // there is no group
+  EXPECT_EQ(last("(a*)", "日aab"), "");     // matches the empty end, and comes to one
+  EXPECT_EQ(last("a(a?)", "aaa"), "");
+  EXPECT_EQ(Pattern("(a)(?:b)(c)", "test", {}).groups(), 2u);
+}
+
 TEST(GrowingPattern, KnowsWhatIsCompleteAndWhatMayGrow) {
   EXPECT_EQ(states("abc", {"", "a", "ab", "abc", "abcd", "b"}),
             "ooo"

@@ -84,6 +84,49 @@ TEST(Grpo, AnotherStepsObservationIsForgotten) {
   testing::expect_same(testing::judge(objective, e.now, e.batch), fresh, "after the step");
 }
 
+/// The example with what its tokens do to right answers; the last group has answers of one kind alone.
+testing::Example influenced_example() {
+  testing::Example e = testing::policy_gradient_example();
+  at::Generator g = at::detail::createCPUGenerator(8);
+  e.batch.extra.set(extra::token_influence, at::randn({6, 5}, g, at::TensorOptions().dtype(at::kDouble)));
+  e.batch.extra.set(extra::influence_anchor, at::tensor({0.4, 0.4, 0.7, 0.7, -std::numeric_limits<double>::infinity(),
+                                                         -std::numeric_limits<double>::infinity()},
+                                                        at::kDouble));
+  return e;
+}
+
+/// Deng et al. 2025, arXiv:2510.03669: A 1[|THR| > tau] (1 + p sign(THR)), THR = sign(A) s.
+TEST(Grpo, WeighsTokensByTheirHiddenReward) {
+  for (std::string options : {"{thr: 0.3}", "{thr: -0.5, thr_threshold: 1.2, variant: grpo}",
+                              "{thr_threshold: 0.8, variant: grpo, ratio_level: sequence}"})
+    testing::check_objective(testing::case_of<Grpo>(options, influenced_example));
+  testing::Example e = influenced_example();
+  for (double p : {0.3, -0.4}) {
+    auto got = testing::judge(testing::make<Grpo>(cat("{thr: ", p, ", thr_threshold: 1.2}")), e.now, e.batch);
+    double loss = 0, kept = 0, positive = 0, tokens = 0;
+    Tensor gradient = at::zeros_like(e.now.logp);
+    for (int64_t i = 0; i < 6; ++i)
+      for (int64_t t = 0; t < 5; ++t) {
+        if (!e.batch.mask[i][t].item<bool>()) continue;
+        double a = e.batch.advantage[i][t].item<double>(),
+               s = e.batch.extra.tensor(extra::token_influence)[i][t].item<double>(), hidden = a > 0 ? s : -s;
+        bool large = std::abs(hidden) > 1.2 * e.batch.extra.tensor(extra::influence_anchor)[i].item<double>();
+        double weight = large ? (hidden > 0 ? 1 + p : 1 - p) : 0;
+        double ratio = std::exp(e.now.logp[i][t].item<double>() - e.batch.old_logp[i][t].item<double>());
+        double clipped = std::clamp(ratio, 0.8, 1.2);
+        loss -= weight * std::min(ratio * a, clipped * a);
+        if (ratio * a <= clipped * a) gradient[i][t] = -weight * ratio * a;
+        ++tokens, kept += large, positive += hidden > 0;
+      }
+    EXPECT_NEAR(got.loss, loss / tokens, 1e-12);
+    EXPECT_TRUE(got.grads[0].allclose(gradient.div(tokens), 1e-12, 1e-12));
+    EXPECT_NEAR(got.metrics.mean("thr/kept"), kept / tokens, 1e-12);
+    EXPECT_NEAR(got.metrics.mean("thr/positive"), positive / tokens, 1e-12);
+    EXPECT_GT(kept, 0);
+    EXPECT_LT(kept, tokens);
+  }
+}
+
 TEST(Grpo, OptionsThatContradictEachOtherAreRefusedByName) {
   auto refuse = [](const std::string& yaml) {
     return testing::message_of([&] { Grpo(read_options<Grpo::Options>(Config::parse(yaml))); });
@@ -100,6 +143,8 @@ TEST(Grpo, AsksOnlyForWhatItsOptionsUse) {
   EXPECT_FALSE(needs("{}").ref_logp || needs("{}").entropy || needs("{}").whole_batch);
   EXPECT_TRUE(needs("{}").advantage && needs("{}").reward);
   EXPECT_TRUE(needs("{kl_weight: 0.1}").ref_logp);
+  EXPECT_FALSE(needs("{}").token_influence);
+  EXPECT_TRUE(needs("{thr: 0.1}").token_influence && needs("{thr_threshold: 1}").token_influence);
   EXPECT_TRUE(needs("{entropy_adaptive: true}").entropy);
   EXPECT_TRUE(needs("{entropy_quantile: 0.2}").whole_batch);
   EXPECT_TRUE(needs("{mask_truncated_completions: true}").whole_batch);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "rft/core/extra.h"
 #include "rft/core/registry.h"
 #include "rft/objective/a2po.h"
 #include "rft/objective/bradley_terry.h"
@@ -109,6 +110,75 @@ TEST(Conformance, PreferencesWithoutAReference) {
     for (std::string more : {"", ", alpha: 0.4, nll_weight: 0, label_smoothing: 0.1"})
       testing::check_objective(case_of<Cpo>("{beta: 0.5, variant: " + variant + more + "}", testing::pairs_example));
   testing::check_objective(case_of<Orpo>("{beta: 0.5}", testing::pairs_example));
+}
+
+/// Three pairs with gold answers beside them, of one and of three decisions.
+testing::Example triples() {
+  testing::Example out = testing::pairs_example();
+  at::Generator g = at::detail::createCPUGenerator(9);
+  Tensor gold = at::randn({3, 5}, g, at::TensorOptions().dtype(at::kDouble)).abs().neg();
+  out.now.logp = at::cat({out.now.logp, gold}), out.now.entropy = Tensor();
+  Experience& b = out.batch;
+  b.mask = at::cat({b.mask, at::arange(5).unsqueeze(0).lt(at::tensor({3, 0, 1}).unsqueeze(1))});
+  b.action = Tensor();
+  for (Tensor Experience::*column : {&Experience::logp, &Experience::old_logp, &Experience::ref_logp,
+                                     &Experience::advantage, &Experience::reward, &Experience::group})
+    b.*column = Tensor();
+  b.extra = Fields();
+  b.extra.set(extra::given, at::arange(9).ge(6));
+  b.fill_totals();
+  out.permutation = at::tensor({2, 0, 1, 5, 3, 4, 8, 6, 7}, at::kLong);
+  out.parts = {at::tensor({1, 4, 7}, at::kLong), at::tensor({0, 2, 3, 5, 6, 8}, at::kLong)};
+  return out;
+}
+
+TEST(Conformance, PreferencesWithAGoldAnswer) {
+  for (std::string variant : {"sigmoid", "hinge", "ipo", "simpo"})
+    testing::check_objective(
+        case_of<Cpo>("{gold: true, beta: 0.5, nll_weight: 0.7, variant: " + variant + "}", triples));
+  EXPECT_NE(testing::message_of([] { make<Cpo>("{gold: true, nll_weight: 0}"); }).find("nll_weight"),
+            std::string::npos);
+}
+
+/// TPO against TRL's TPOTrainer (tests/parity/make_tpo_losses.py): values, metrics and the gradients of the logits.
+TEST(Cpo, WithAGoldAnswerEqualsTrlsTpo) {
+  auto data = json::parse(testing::read_file(testing::fixture("parity/data/trl/tpo_losses.json")));
+  std::vector<int64_t> flat_ids, flat_mask;
+  std::vector<double> flat_logits;
+  for (const auto& row : data.at("ids"))
+    for (const auto& x : row) flat_ids.push_back(x);
+  for (const auto& row : data.at("mask"))
+    for (const auto& x : row) flat_mask.push_back(x);
+  for (const auto& row : data.at("logits"))
+    for (const auto& place : row)
+      for (const auto& x : place) flat_logits.push_back(x);
+  auto rows = static_cast<int64_t>(data.at("ids").size());
+  Tensor target = at::tensor(flat_ids, at::kLong).view({rows, -1}).slice(1, 1);
+  Experience batch;
+  batch.mask = at::tensor(flat_mask, at::kLong).view({rows, -1}).slice(1, 1).to(at::kBool);
+  batch.extra.set(extra::given, at::arange(rows).ge(rows / 3 * 2));
+  batch.fill_totals();
+  for (const auto& one : data.at("cases")) {
+    std::string options;
+    for (const auto& [name, value] : one.at("options").items())
+      if (name != "type")
+        options += (options.empty() ? "{" : ", ") + name + ": " +
+                   (value.is_string() ? value.get<std::string>() : value.dump());
+    options += "}";
+    Tensor logits = at::tensor(flat_logits, at::kDouble).view({rows, target.size(1) + 1, -1}).set_requires_grad(true);
+    Evaluation now;
+    now.logp = at::log_softmax(logits.slice(1, 0, -1), 2).gather(2, target.unsqueeze(2)).squeeze(2);
+    Loss loss = make<Cpo>(options).loss(now, batch);
+    EXPECT_NEAR(loss.total().item<double>(), one.at("loss").get<double>(), 1e-12) << options;
+    std::vector<double> flat;
+    for (const auto& row : one.at("grad"))
+      for (const auto& place : row)
+        for (const auto& x : place) flat.push_back(x);
+    Tensor grad = torch::autograd::grad({loss.total()}, {logits})[0];
+    EXPECT_LE(grad.flatten().sub(at::tensor(flat, at::kDouble)).abs().max().item<double>(), 1e-13) << options;
+    for (const auto& [name, value] : one.at("metrics").items())  // TRL's accuracies are float32
+      EXPECT_NEAR(loss.metrics.mean(name), value.get<double>(), name == "rewards/accuracies" ? 1e-7 : 1e-12) << name;
+  }
 }
 
 TEST(Conformance, RewardModels) {

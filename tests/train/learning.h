@@ -66,7 +66,7 @@ inline void learn(Policy& policy, RewardModel& reward, const std::vector<Paramet
                       metrics);
     }
     UpdateOptions options;
-    options.lr = way.lr, options.reward = &reward, options.pairs = online_pairs;
+    options.lr = way.lr, options.reward = &reward, options.blocks = online_pairs ? 2 : 1;
     ASSERT_TRUE(update(policy, *objective, optimizer, batch, needs, options, metrics).finite);
     policy.stepped(step + 1);
   }

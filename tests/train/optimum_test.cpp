@@ -138,8 +138,8 @@ class Trained {
     if (method_.iterations > 1) rows.old_logp = rows.logp;
     for (int64_t i = 0; i < method_.iterations; ++i) {
       UpdateOptions options;
-      options.pairs = needs_.data == Needs::Data::pairs;
-      options.micro_batch_size = options.pairs ? 50 : 0;
+      options.blocks = needs_.blocks();
+      options.micro_batch_size = options.blocks > 1 ? 50 : 0;
       double left = 1 - static_cast<double>(step) / static_cast<double>(method_.steps);
       options.lr = method_.lr * std::max(left, 0.02);
       Metrics metrics;

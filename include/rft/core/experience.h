@@ -13,10 +13,12 @@ struct Totals {
   double rows = 0;    ///< trajectories (for pairs: both halves count)
   double tokens = 0;  ///< decisions: sum of `mask`
   double chosen = 0;  ///< of pairs: the decisions of the chosen answers
+  double given = 0;   ///< the decisions of rows that the policy did not make (extra::given)
 };
 
 /// One batch of decisions; row = trajectory, column = decision. One device, float32 unless said.
-/// Preferences are 2B rows: the chosen ones first, row i + B is the rejected answer to row i.
+/// Preferences are 2B rows: the chosen ones first, row i + B is the rejected answer to row i; with gold answers beside
+/// them 3B, row i + 2B the gold answer.
 struct Experience {
   Fields context;  ///< what was asked: prompt tokens, condition images, observations; texts are the dataset's columns
   Tensor action;   ///< [B, T, ...] what was decided
@@ -104,6 +106,9 @@ struct QNeeds {
   bool returns = false;  ///< the batch has extra::returns, the discounted rewards that followed in its episode
 };
 
+/// [n * blocks] int64: of rows in blocks of `size`, one after another, those that `rows` [n] numbers in each block.
+Tensor rows_of_blocks(const Tensor& rows, int64_t size, int64_t blocks);
+
 /// A divergence between the policy's and the reference's whole distributions at a decision, not of the choice made
 /// there alone. With p the policy and q the reference:
 struct Divergence {
@@ -126,7 +131,9 @@ struct Needs {
   Data data = Data::rollout;
   std::optional<Pathwise> pathwise;  ///< Evaluation::reward with its graph
   std::optional<QNeeds> q;           ///< critics of single decisions (transitions)
-  int64_t group_size = 0;            ///< rows that a context must have; 0 = as the recipe says
+  bool gold =
+      false;  ///< of pairs: the rows' own answer ("completion") beside them, extra::given, a third block of rows
+  int64_t group_size = 0;  ///< rows that a context must have; 0 = as the recipe says
   bool reward = false;
   bool advantage = false;
   bool ref_logp = false;
@@ -134,7 +141,8 @@ struct Needs {
   bool value = false;
   bool score = false;       ///< Evaluation::score: what is trained is a reward model
   bool mismatched = false;  ///< Evaluation's extra::kl_logp, kl_ref_logp and kl_mask: answers that belong to others
-  bool greedy = false;      ///< extra::greedy_reward: the reward of the context's most likely answer
+  bool token_influence = false;          ///< extra::token_influence and influence_anchor, of language models' rollouts
+  bool greedy = false;                   ///< extra::greedy_reward: the reward of the context's most likely answer
   std::optional<Divergence> divergence;  ///< Evaluation's extra::divergence
   /// Of rows that are judged by their denoising error: Evaluation's extra::estimate and estimate_scale (and with
   /// `ref_estimate` that of the reference policy), with gradients.
@@ -143,6 +151,9 @@ struct Needs {
   std::string credit;      ///< the credit that belongs to it, where a recipe names none; "" = group_normalized
   /// observe() is called with the whole optimizer batch, evaluated without gradients, before its micro-batches.
   bool whole_batch = false;
+
+  /// Rows of one context that a step learns from together, each in a block of its own: 2 of pairs, 3 with gold answers.
+  int64_t blocks() const { return data != Data::pairs ? 1 : gold ? 3 : 2; }
 
   Needs operator|(const Needs& other) const;
 };

@@ -30,6 +30,12 @@ inline constexpr char given[] =
     "given";  ///< [B] bool, an answer that the policy did not make: the dataset's own, or the reference's
 inline constexpr char greedy_reward[] = "greedy_reward";  ///< [B] float, of the context's most likely answer
 inline constexpr char divergence[] = "divergence";  ///< [B, T] float, of Evaluation: needs().divergence, with gradient
+inline constexpr char token_influence[] =
+    "token_influence";  ///< [B, T] float, by how much raising a token raises its group's right answers (positive
+                        ///< advantage), to first order through a language model's head; 0 in groups of one kind alone
+inline constexpr char influence_anchor[] =
+    "influence_anchor";  ///< [B] float, the least of the means of token_influence in the group's right answers; -inf
+                         ///< in groups of one kind alone
 inline constexpr char step_label[] = "step_label";  ///< [B, T] float, the verdict on the step that ends at a decision,
                                                     ///< 0 .. 1; NaN elsewhere
 inline constexpr char kl_logp[] = "kl_logp";        ///< [B, T] log-probability of answers to other prompts (KTO), nats

@@ -2,6 +2,7 @@
 /// Perl-compatible regular expressions (PCRE2) whose effort is bounded: patterns and texts come from others.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,11 @@ class Pattern {
   const std::string& text() const;
   /// Throws RunError with PCRE2's message where a limit is hit, or where a text is not UTF-8.
   bool matches(std::string_view text) const;
+  /// How many groups in parentheses it has.
+  uint32_t groups() const;
+  /// What the first group holds in the last match of those that follow each other from the text's beginning; none where
+  /// nothing matches, or the group had no part in that match. Throws RunError as matches() does.
+  std::optional<std::string> last_group(std::string_view text) const;
 
  private:
   struct Code;

@@ -7,6 +7,12 @@
 ///   cispo (arXiv:2506.13585)      l = -sg[min(r, clip_high)] A logp      (clip_high is the cap itself: 5 is usual)
 ///   sapo  (arXiv:2511.20347)      l = -(4 / tau) sigmoid(tau (r - 1)) A, tau by the sign of A
 ///   vespo (arXiv:2602.10693)      l = -sg[phi] A logp, phi = e^lambda w^k e^(-lambda w), w the row's product of ratios
+/// With thr or thr_threshold (token hidden reward: Deng et al. 2025, arXiv:2510.03669) A is that of GRPO times
+///   1[|THR| > thr_threshold anchor] (1 + thr sign(THR)),  THR = sign(A) s,
+/// where s (extra::token_influence) says by how much raising a token raises the group's right answers and the anchor is
+/// the least, of those answers, of their tokens' mean s (the threshold of NTHR, arXiv:2505.18830): thr above 0 learns
+/// more from what makes right answers likelier (exploitation), below 0 from what leaves room for others (exploration).
+/// Groups with right or wrong answers alone, and answers that the dataset gave, are weighed as any other.
 /// then, in this order: l = 0 for rows that went off-policy (off_policy_threshold), and for tokens of low entropy
 /// (entropy_quantile); l *= the sampler's importance ratio (sampler_correction; vespo takes it into w instead);
 /// l += kl_weight k3 (times r with kl_ratio_correction).
@@ -25,9 +31,9 @@
 /// count in R, their tokens don't in N.
 ///
 /// Metrics: kl, entropy, entropy_selected (over the tokens entropy_quantile keeps), clip_ratio/{low,high,region}_mean,
-/// cispo_clip_ratio, vespo/phi_seq_mean, policy_loss and entropy_coef (with a bonus),
-/// sampling/importance_sampling_ratio/mean (with sampler_correction). Means over tokens, or over rows where
-/// ratio_level is sequence.
+/// thr/kept and thr/positive (shares of tokens, with thr), cispo_clip_ratio, vespo/phi_seq_mean, policy_loss and
+/// entropy_coef (with a bonus), sampling/importance_sampling_ratio/mean (with sampler_correction). Means over tokens,
+/// or over rows where ratio_level is sequence.
 #include <optional>
 #include <string>
 
@@ -56,6 +62,7 @@ class Grpo : public Objective {
     std::string sampler_correction = "none";
     std::optional<double> sampler_correction_max = 3.0, sampler_correction_min;
     double given_shaping = 0, given_nll_weight = 0;
+    double thr = 0, thr_threshold = 0;
     double sapo_tau_pos = 1.0, sapo_tau_neg = 1.05;
     double vespo_k_pos = 2, vespo_lambda_pos = 3, vespo_k_neg = 3, vespo_lambda_neg = 2;
 
@@ -81,6 +88,7 @@ class Grpo : public Objective {
   };
   Statistics measure(const Evaluation& now, const Experience& batch) const;
   Statistics statistics(const Evaluation& now, const Experience& batch) const;
+  bool weighs_tokens() const { return options_.thr != 0 || options_.thr_threshold != 0; }
   bool has_bonus() const { return options_.entropy_weight != 0 || options_.entropy_adaptive; }
   double bonus_weight() const;
   Tensor mask_of(const Experience& batch) const;

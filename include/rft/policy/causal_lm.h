@@ -11,6 +11,7 @@
 #include "rft/nn/decoder.h"
 #include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
+#include "rft/policy/judges_tokens.h"
 #include "rft/policy/policy.h"
 #include "rft/policy/reads_prompts.h"
 #include "rft/policy/reference_sampler.h"
@@ -35,7 +36,8 @@ class CausalLm : public Policy,
                  public SamplesAhead,
                  public GathersLayers,
                  public DividesWeights,
-                 public ReadsPrompts {
+                 public ReadsPrompts,
+                 public JudgesTokens {
  public:
   struct Options {
     std::string path;
@@ -92,6 +94,7 @@ class CausalLm : public Policy,
   void set_prompts(Experience& batch, const std::vector<std::string>& prompts, bool of_reference) const override;
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
+  Influence token_influence(const Experience& batch) override;
   void stepped(int64_t step) override;
   std::vector<Parameter> parameters() override;
   void save(const std::string& directory) const override;

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "rft/core/options.h"
-#include "rft/core/text_template.h"
 #include "rft/nn/decoder.h"
+#include "rft/reward/judge_options.h"
 #include "rft/reward/reward_model.h"
-#include "rft/text/chat_template.h"
 #include "rft/text/tokenizer.h"
 
 namespace rft {
+
+class JudgeQuestion;
 
 /// beta (log p(completion | prompt) - log p_ref(completion | prompt)), the reward that a DPO model was trained to
 /// maximise (Rafailov et al. 2023, arXiv:2305.18290, eq. 5, but for what depends on the prompt alone). `reference`
@@ -42,25 +43,17 @@ class ImplicitReward : public RewardModel {
   std::unique_ptr<Decoder> model_, reference_;
 };
 
-/// The verdict of a language model that is asked about an answer (a judge; Zheng et al. 2023, arXiv:2306.05685). In
-/// `template` {prompt}, {completion} and {COLUMN} of the dataset stand for their texts; with `chat` it is a user's
-/// message in the model's chat template. The judge is not sampled: its verdict is the mean of `values` under its
-/// probabilities of `choices` as the next text, those of the choices alone (a softmax of their summed
-/// log-probabilities). So `choices: [Yes, No], values: [1, 0]` is P(yes), and `choices: [1, 2, 3, 4, 5]` an integer
-/// score's mean (values: the choices' own numbers where none are given). With `against`, a column of the dataset, a
-/// pair is judged: {a} and {b} are the completion and that column's text, and then once more the other way round, so
-/// that the judge's liking for a place falls out (position swap); `choices` are the first's and the second's names, and
-/// the reward is the mean over both orders of P(the completion's name). NaN with a message where a text is longer than
-/// the judge takes.
+/// The verdict of a language model that is asked about an answer (a judge; Zheng et al. 2023, arXiv:2306.05685), as
+/// JudgeOptions says. It is not sampled: its verdict is the mean of `values` under its probabilities of `choices` as
+/// the next text, those of the choices alone (a softmax of their summed log-probabilities). So `choices: [Yes, No],
+/// values: [1, 0]` is P(yes), and `choices: [1, 2, 3, 4, 5]` an integer score's mean (values: the choices' own numbers
+/// where none are given). Of pairs `choices` are the first's and the second's names, and the reward is the mean over
+/// both orders of P(the completion's name). NaN with a message where a text is longer than the judge takes.
 class Judge : public RewardModel {
  public:
-  struct Options {
-    std::string path, text, against;
-    std::vector<std::string> choices = {"Yes", "No"};
-    std::vector<double> values;
-    bool chat = false;
-    std::string dtype = "float32";
+  struct Options : JudgeOptions {
     int64_t tokens = 16384;
+    Options() { choices = {"Yes", "No"}; }
     void visit(OptionVisitor& v);
   };
   /// Throws UserError where the directory holds no language model, or template, choices and values don't fit.
@@ -71,14 +64,10 @@ class Judge : public RewardModel {
   std::vector<std::string> columns() const override;
 
  private:
-  std::vector<int64_t> question(const Experience& batch, size_t row, bool swapped) const;
-  void check_pair() const;
-
   Options options_;
   Tokenizer tokenizer_;
-  std::unique_ptr<ChatTemplate> chat_;
   std::unique_ptr<Decoder> model_;
-  TextTemplate template_;
+  std::unique_ptr<const JudgeQuestion> question_;
   std::vector<std::vector<int64_t>> choices_;  ///< as tokens
 };
 

@@ -15,9 +15,11 @@ struct Rewards {
     Tensor value;  ///< [B] float32, NaN where it could not be computed
     double weight = 1;
   };
-  Tensor value;                       ///< [B] float32 (or [B, T]), NaN where it could not be computed
-  std::vector<Component> components;  ///< a single reward's only component is itself
-  std::vector<std::string> errors;    ///< empty, or [B] messages; "" where all went well
+  Tensor value;  ///< [B] float32 (or [B, T]), NaN where it could not be computed
+  /// A single reward's first component is itself. Others of weight 0, named after it with a slash ("judge/unreadable"),
+  /// are reported beside it and no part of the value.
+  std::vector<Component> components;
+  std::vector<std::string> errors;  ///< empty, or [B] messages; "" where all went well
 };
 
 /// May be called from several threads at once, each with its own rows. A row that can't be scored is NaN with a

@@ -32,6 +32,9 @@ Experience sample_and_score_together(const Sharing& sharing, Policy& policy, Rew
 Evaluation evaluate_together(Communicator* processes, Policy& policy, const Experience& batch, const Needs& needs);
 /// policy.ref_logp(batch, needs).
 Tensor ref_logp_together(Communicator* processes, Policy& policy, const Experience& batch, const Needs& needs);
+/// Sets extra::token_influence and influence_anchor by JudgesTokens; a group's rows follow each other in `batch`.
+/// Throws UserError where the policy has none.
+void influence_together(Communicator* processes, Policy& policy, Experience& batch);
 /// model.score(batch): each process its share where the model scores every row by itself (RewardModel::per_row), else
 /// all of them everywhere. Divided rewards carry no graph. Throws RunError where it does not give one value a row.
 Rewards score_together(Communicator* processes, RewardModel& model, const Experience& batch);

@@ -73,6 +73,9 @@ class Optimizer {
   /// The L2 norm of all gradients: float32 blocks are summed in float64, in an order that nothing but the number of
   /// weights changes, and how weights are divided.
   double grad_norm() const;
+  /// [n]: all gradients in one row, a view that the next backward pass changes. Throws UserError where processes have
+  /// them in parts (train.shard, train.tensor_parallel).
+  Tensor gradient() const;
   void scale_grad(double factor);
   /// One step of every group, or of the groups in `only`. `lr` is the policy's; the critics' is options.critic_lr times
   /// what the schedule has left of it.

@@ -24,7 +24,7 @@ struct RunOptions {
 
 struct DataOptions {
   std::vector<std::string> prompts, train;
-  std::string eval;
+  std::string eval, meta;
   std::vector<double> weights;
   bool shuffle = true;
   int64_t eval_rows = 0;
@@ -38,6 +38,9 @@ struct DataOptions {
         "epoch",
         above(0));
     v.option("eval", eval, "held-out rows, answered greedily and scored every train.eval_every steps (.jsonl)");
+    v.option(
+        "meta", meta,
+        "rows that an objective of two levels (amft) shall serve: it learns weights of its own from them (.jsonl)");
     v.option("shuffle", shuffle, "a new order every epoch, from run.seed; false: the file's order");
     v.option("eval_rows", eval_rows, "use only the first so many rows of eval; 0 = all", at_least(0).in("rows"));
   }

@@ -1,6 +1,7 @@
 #pragma once
 /// One optimizer step: micro-batches, accumulation, finiteness, clipping.
 #include <functional>
+#include <set>
 #include <string>
 
 #include "rft/core/metrics.h"
@@ -19,8 +20,8 @@ struct UpdateOptions {
   /// Gives the learning rate of what the objective found in this batch, in place of `lr`; may be empty.
   std::function<double(const Metrics&)> rate;
   RewardModel* reward = nullptr;  ///< judges the samples of pathwise objectives
-  bool pairs = false;             ///< row i and row i + B / 2 belong together; micro_batch_size counts pairs
-  bool compare_logp = false;      ///< the weights are those that sampled the batch: report `logp_mismatch`
+  int64_t blocks = 1;  ///< of rows that belong together, row i of each (of pairs 2); micro_batch_size counts these
+  bool compare_logp = false;  ///< the weights are those that sampled the batch: report `logp_mismatch`
   /// Other weights sampled it: with compare_logp also report the importance weights now / then of its decisions,
   /// `importance/mean` and `importance/max`.
   bool off_policy = false;
@@ -30,7 +31,8 @@ struct UpdateOptions {
 /// What an update came to. A non-finite loss or gradient leaves the weights and the optimizer as they were.
 struct UpdateResult {
   bool finite = true;
-  std::string problem;  ///< which term or gradient, and which rows
+  std::string problem;                 ///< which term or gradient, and which rows
+  std::set<std::string> trained = {};  ///< the groups of parameters that the loss trains; empty: all
 };
 
 /// Evaluates `batch` micro-batch by micro-batch (pairs and groups that the objective reads together stay together),
@@ -39,5 +41,10 @@ struct UpdateResult {
 /// their gradients: the step is the same as one process's, but for the order of that sum.
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                     const UpdateOptions& options, Metrics& metrics);
+
+/// The first half of update(): the gradient of the whole batch, over all processes, is what the optimizer holds then.
+/// `metrics` gets what the objective found, and the loss. A loss that is not finite leaves no gradient to be used.
+UpdateResult gradient(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
+                      const UpdateOptions& options, Metrics& metrics);
 
 }  // namespace rft
