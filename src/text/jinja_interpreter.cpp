@@ -1,11 +1,11 @@
 #include "text/jinja_interpreter.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 #include "rft/core/error.h"
 #include "text/jinja_builtins.h"
+#include "text/jinja_operators.h"
 
 namespace rft::jinja {
 namespace {
@@ -15,7 +15,6 @@ using S = Statement::Kind;
 using ValueKind = Value::Kind;
 
 constexpr int64_t kMostOperations = 1'000'000;
-constexpr size_t kMostOutput = size_t{1} << 24;
 constexpr int kDeepestCall = 100;
 
 /// Variables of a block; what it doesn't have is its parent's.
@@ -105,7 +104,7 @@ class Interpreter {
       case E::test:
         return Value::of(apply_test(e.text, arguments(e, scope, 0)) != e.negated);
       case E::unary:
-        return unary(e.text, evaluate(*e.children[0], scope));
+        return negated_or_signed(e.text, evaluate(*e.children[0], scope));
       case E::binary:
         return binary(e, scope);
       case E::condition:
@@ -189,13 +188,6 @@ class Interpreter {
     return out;
   }
 
-  static Value unary(const std::string& sign, const Value& x) {
-    if (sign == "not") return Value::of(!x.truth());
-    if (!x.is_number()) fail("a ", kind_name(x), " has no sign");
-    if (sign == "+") return x;
-    return x.is(ValueKind::number) ? Value::of(-x.number) : Value::of(-x.as_integer());
-  }
-
   Value binary(const Expression& e, Scope& scope) {
     const std::string& sign = e.text;
     Value left = evaluate(*e.children[0], scope);
@@ -208,7 +200,7 @@ class Interpreter {
       if (right.is(ValueKind::undefined)) fail("'", right.text, "' is undefined, and so holds nothing");
       return Value::of(apply_test("in", {{left, right}, {}}) == (sign == "in"));
     }
-    if (sign == "~") return joined(text_of(left), text_of(right));
+    if (sign == "~") return joined_texts(text_of(left), text_of(right));
     for (const Value* x : {&left, &right})
       if (x->is(ValueKind::undefined)) fail("'", x->text, "' is undefined, and can't be computed with");
     if (sign == "<") return Value::of(less(left, right));
@@ -216,63 +208,6 @@ class Interpreter {
     if (sign == "<=") return Value::of(!less(right, left));
     if (sign == ">=") return Value::of(!less(left, right));
     return arithmetic(sign, left, right);
-  }
-
-  static Value joined(const std::string& a, const std::string& b) {
-    if (a.size() + b.size() > kMostOutput) fail("a text of more than ", kMostOutput, " bytes");
-    return Value::of(a + b);
-  }
-
-  static Value arithmetic(const std::string& sign, const Value& a, const Value& b) {
-    if (sign == "+" && a.is_string() && b.is_string()) return joined(a.text, b.text);
-    if (sign == "+" && a.is_sequence() && a.kind == b.kind) {
-      List out = *a.items;
-      out.insert(out.end(), b.items->begin(), b.items->end());
-      return Value::of(std::move(out), a.kind);
-    }
-    if (sign == "*" && (a.is_string() || b.is_string()) && (a.is(ValueKind::integer) || b.is(ValueKind::integer))) {
-      const std::string& text = a.is_string() ? a.text : b.text;
-      int64_t times = std::max<int64_t>(a.is_string() ? b.integer : a.integer, 0);
-      if (!text.empty() && static_cast<size_t>(times) > kMostOutput / text.size())
-        fail("a text of more than ", kMostOutput, " bytes");
-      std::string out;
-      for (int64_t i = 0; i < times; ++i) out += text;
-      return Value::of(out);
-    }
-    if (!a.is_number() || !b.is_number()) fail("'", sign, "' is not for a ", kind_name(a), " and a ", kind_name(b));
-    bool zero = b.as_double() == 0;
-    if (zero && (sign == "/" || sign == "//" || sign == "%")) fail("division by 0");
-    if (sign == "/") return Value::of(a.as_double() / b.as_double());
-    if (a.is(ValueKind::number) || b.is(ValueKind::number) || (sign == "**" && b.as_integer() < 0))
-      return of_floats(sign, a.as_double(), b.as_double());
-    return of_integers(sign, a.as_integer(), b.as_integer());
-  }
-  static Value of_floats(const std::string& sign, double x, double y) {
-    if (sign == "+") return Value::of(x + y);
-    if (sign == "-") return Value::of(x - y);
-    if (sign == "*") return Value::of(x * y);
-    if (sign == "//") return Value::of(std::floor(x / y));
-    if (sign == "**") return Value::of(std::pow(x, y));
-    return Value::of(x - y * std::floor(x / y));
-  }
-  static Value of_integers(const std::string& sign, int64_t x, int64_t y) {
-    int64_t out = 0;
-    bool over = false;
-    if (sign == "+") over = __builtin_add_overflow(x, y, &out);
-    if (sign == "-") over = __builtin_sub_overflow(x, y, &out);
-    if (sign == "*") over = __builtin_mul_overflow(x, y, &out);
-    if (sign == "//" || sign == "%") {
-      if (y == -1) return sign == "%" ? Value::of(int64_t{0}) : of_integers("-", 0, x);
-      int64_t quotient = x / y - ((x % y != 0) && ((x < 0) != (y < 0)));
-      out = sign == "//" ? quotient : x - quotient * y;
-    }
-    if (sign == "**") {
-      out = 1;
-      for (int64_t i = 0; i < y && !over && (out != 0 || i == 0) && !(x == 1 && i > 0); ++i)
-        over = __builtin_mul_overflow(out, x, &out);
-    }
-    if (over) fail("a whole number beyond 64 bits");
-    return Value::of(out);
   }
 
   // ---- statements
