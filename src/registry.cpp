@@ -92,8 +92,10 @@ void register_policies() {
   auto& table = registry<Policy>();
   table.add<CausalLm>("causal_lm", "a decoder-only language model (Qwen2, Qwen3, Llama, GPT-2)",
                       "transformers' AutoModelForCausalLM");
-  table.add<Seq2SeqLm>("seq2seq_lm", "an encoder-decoder language model (T5); a decision is a token of the answer",
-                       "transformers' AutoModelForSeq2SeqLM; T5, Raffel et al. 2020, arXiv:1910.10683");
+  table.add<Seq2SeqLm>("seq2seq_lm",
+                       "an encoder-decoder language model (T5, BART); a decision is a token of the answer",
+                       "transformers' AutoModelForSeq2SeqLM; T5, Raffel et al. 2020, arXiv:1910.10683; BART, Lewis et "
+                       "al. 2020, arXiv:1910.13461");
   table.add<TextScorer>("reward_model", "a model that scores texts, to become a reward",
                         "transformers' AutoModelForSequenceClassification; TRL RewardTrainer, PRMTrainer");
   table.add<Diffusion>("diffusion", "an image model that predicts noise; a decision is a denoising step",

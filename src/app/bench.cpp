@@ -23,13 +23,8 @@ void add_bench(CLI::App& program) {
       ->check(CLI::PositiveNumber);
   command->add_option("--new-tokens", options->new_tokens, "generate: tokens of each completion")
       ->check(CLI::PositiveNumber);
-  command->add_option("--device", options->device, "generate: where the model is: cpu, cuda or cuda:N")
-      ->capture_default_str();
-  command->add_option("--quantize", options->quantize, "generate: int8 or nf4, what its linear layers are kept in")
-      ->check(CLI::IsMember({"int8", "nf4"}));
-  command->add_option("--dtype", options->dtype, "generate: what its weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->capture_default_str();
+  add_model_options(*command, options->kept, "generate: ");
+  add_quantize_option(*command, options->kept, "generate: ");
   command->add_option("--task", worlds->task, "environment: which (rft list environments)");
   command->add_option("--environments", worlds->environments, "environment: how many side by side")
       ->check(CLI::PositiveNumber);

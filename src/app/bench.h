@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <string>
 
+#include "app/model_options.h"
+
 namespace rft::app {
 
 struct GenerateBench {
   std::string model;  ///< a Hugging Face directory; "" = a table of built-in shapes
   int64_t batch = 8, prompt_tokens = 32, new_tokens = 32;
-  std::string device = "cpu", dtype = "float32", quantize;
+  ModelOptions kept;
 };
 
 /// Decoding speed, greedy. Without a model, on the CPU: 64 completions of a one-million-parameter model with

@@ -13,7 +13,7 @@
 #include "rft/core/error.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
-#include "rft/nn/quantize.h"
+#include "rft/io/safetensors.h"
 #include "rft/policy/lm_sampler.h"
 
 namespace rft::app {
@@ -74,11 +74,12 @@ Decoder million_parameter_model() {
 
 void answer_stdin(const GenerateBench& options) {
   const std::string file = options.model + "/config.json";
-  const at::Device device = device_of(options.device, "--device");
-  const auto type = options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  const at::Device device = device_of(options.kept.device, "--device");
+  const std::string& dtype = options.kept.dtype;
+  const auto type = dtype == "bfloat16" ? at::kBFloat16 : dtype == "float64" ? at::kDouble : at::kFloat;
   Decoder decoder(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(options.model),
-                  at::TensorOptions().dtype(type).device(device), options.model);
-  if (!options.quantize.empty()) quantize(decoder, options.quantize);
+                  at::TensorOptions().dtype(type).device(device), options.model,
+                  DecoderReading{options.kept.quantize, release_pages});
   std::printf("ready\n");
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {

@@ -182,7 +182,7 @@ std::map<std::string, Tensor> model_tensors(const DataArguments& arguments, cons
   if (arguments.architecture != "t5")
     return random_decoder(DecoderConfig::from_json(config, where), at::kFloat, seed).hugging_face_tensors();
   std::map<std::string, Tensor> out;
-  const auto model = random_seq2seq(config, at::kFloat, seed);
+  const auto model = random_t5(config, at::kFloat, seed);
   for (const auto& [name, value] : model->weights().tensors) out[name] = value;
   return out;
 }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "app/commands.h"
+#include "app/model_options.h"
 #include "rft/core/clock.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
@@ -20,7 +21,8 @@ namespace rft::app {
 namespace {
 
 struct GenerateArguments {
-  std::string model, prompts, out, dtype = "float32", device = "cpu", quantize;
+  std::string model, prompts, out;
+  ModelOptions kept;
   int64_t samples = 1;
   uint64_t seed = 0;
   bool quiet = false, json = false;
@@ -51,15 +53,32 @@ std::vector<std::vector<int64_t>> encode(const CausalLm& policy, const Rows& row
   return prompts;
 }
 
-/// An encoder-decoder model takes texts of any length.
+/// Of an encoder-decoder model the completion takes no room from the prompt.
 std::vector<std::vector<int64_t>> encode(const Seq2SeqLm& policy, const Rows& rows, int64_t) {
+  const int64_t positions = policy.model().max_positions();
   std::vector<std::vector<int64_t>> prompts;
-  for (int64_t i = 0; i < rows.size(); ++i) prompts.push_back(policy.prompt_row(rows, i).prompt);
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    prompts.push_back(policy.prompt_row(rows, i).prompt);
+    if (static_cast<int64_t>(prompts.back().size()) > positions)
+      bad_input(rows.where(i), "the prompt has ", prompts.back().size(), " tokens; the model takes at most ",
+                positions);
+  }
   return prompts;
 }
 
-const Decoder& model_of(const CausalLm& policy) { return policy.decoder(); }
-const Seq2Seq& model_of(const Seq2SeqLm& policy) { return policy.model(); }
+using Prompts = std::vector<std::vector<int64_t>>;
+
+std::vector<SampledRow> sampled_by(const CausalLm& policy, const Prompts& prompts, const GenerateArguments& arguments,
+                                   const SamplerOptions& sampler, const SamplerProgress& report) {
+  return sample_rows(policy.decoder(), &policy.tokenizer(), prompts, arguments.samples, arguments.seed, false, sampler,
+                     report);
+}
+
+std::vector<SampledRow> sampled_by(const Seq2SeqLm& policy, const Prompts& prompts, const GenerateArguments& arguments,
+                                   const SamplerOptions& sampler, const SamplerProgress& report) {
+  return sample_rows(policy.model(), &policy.tokenizer(), prompts, arguments.samples, arguments.seed, false, sampler,
+                     report, policy.first_id());
+}
 
 std::string out_line(const std::string& row, const SampledRow& sampled, const Tokenizer& tokenizer, int64_t sample) {
   auto json = nlohmann::json::parse(row);
@@ -76,15 +95,8 @@ void run_generate(const GenerateArguments& arguments) {
   const Rows rows = Rows::load(arguments.prompts);
   typename Model::Options options;
   options.path = arguments.model;
-  options.dtype = arguments.dtype;
-  if constexpr (std::is_same_v<Model, CausalLm>) {
-    options.device = arguments.device, options.quantize = arguments.quantize;
-  } else {
-    if (arguments.device != "cpu")
-      bad_input("--device", "encoder-decoder models are computed on the cpu; got ", arguments.device);
-    if (!arguments.quantize.empty())
-      bad_input("--quantize", "encoder-decoder models are kept in the type of --dtype; got ", arguments.quantize);
-  }
+  take_model_options(arguments.kept, options);
+  if (std::is_same_v<Model, Seq2SeqLm>) refuse_for_seq2seq(arguments.kept);
   const Model policy(options);
   const auto prompts = encode(policy, rows, arguments.sampler.max_new_tokens);
   SamplerOptions sampler = arguments.sampler;
@@ -96,8 +108,7 @@ void run_generate(const GenerateArguments& arguments) {
   const auto report = [&](int64_t done, int64_t tokens) {
     progress.update(done, {{"tokens/s", std::round(static_cast<double>(tokens) / clock.seconds())}});
   };
-  const auto sampled = sample_rows(model_of(policy), &policy.tokenizer(), prompts, arguments.samples, arguments.seed,
-                                   false, sampler, report);
+  const auto sampled = sampled_by(policy, prompts, arguments, sampler, report);
   progress.finish();
   std::string out;
   for (int64_t i = 0; i < rows.size() * arguments.samples; ++i) {
@@ -147,12 +158,8 @@ void add_generate(CLI::App& program) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "the same seed gives the same completions")->capture_default_str();
-  command->add_option("--dtype", arguments->dtype, "what weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
-      ->capture_default_str();
-  command->add_option("--quantize", arguments->quantize, "keep linear layers in 8 or 4 bits a number: int8, nf4")
-      ->check(CLI::IsMember({"int8", "nf4"}));
-  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
+  add_model_options(*command, arguments->kept);
+  add_quantize_option(*command, arguments->kept);
   add_sampler_options(*command, arguments->sampler);
   CLI::Option* regex =
       command->add_option("--regex", arguments->regex, "completions match this Perl-compatible regular expression");

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
+#include "app/model_options.h"
 #include "rft/core/batches.h"
 #include "rft/core/error.h"
 #include "rft/io/files.h"
@@ -21,7 +22,8 @@ namespace {
 constexpr int64_t kBatchTokens = 4096;
 
 struct LogprobArguments {
-  std::string model, data, out, dtype = "float32", device = "cpu";
+  std::string model, data, out;
+  ModelOptions kept;
 };
 
 using TokenRows = std::vector<CausalLm::TokenRow>;
@@ -55,12 +57,8 @@ void run_logprob(const LogprobArguments& arguments) {
   const Rows rows = Rows::load(arguments.data);
   typename Model::Options options;
   options.path = arguments.model;
-  options.dtype = arguments.dtype;
-  if constexpr (std::is_same_v<Model, CausalLm>) {
-    options.device = arguments.device;
-  } else if (arguments.device != "cpu") {
-    bad_input("--device", "encoder-decoder models are computed on the cpu; got ", arguments.device);
-  }
+  take_model_options(arguments.kept, options);
+  if (std::is_same_v<Model, Seq2SeqLm>) refuse_for_seq2seq(arguments.kept);
   Model policy(options);
   TokenRows encoded;
   for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(policy.completion_row(rows, i, false));
@@ -87,10 +85,7 @@ void add_logprob(CLI::App& program) {
                    "JSONL: \"prompt\" and \"completion\", or \"input_ids\" and \"prompt_length\" a row")
       ->required();
   command->add_option("--out", arguments->out, "JSONL: token_ids, logprobs (nats) and their sum a row")->required();
-  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--dtype", arguments->dtype, "what weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
-      ->capture_default_str();
+  add_model_options(*command, arguments->kept);
   command->footer("Example: rft logprob models/tiny --data completions.jsonl --out scores.jsonl");
   command->callback([arguments] {
     is_seq2seq_directory(arguments->model) ? run_logprob<Seq2SeqLm>(*arguments) : run_logprob<CausalLm>(*arguments);

@@ -9,6 +9,7 @@
 
 #include "app/commands.h"
 #include "app/load_reward.h"
+#include "app/model_options.h"
 #include "rft/core/clock.h"
 #include "rft/core/error.h"
 #include "rft/core/noise.h"
@@ -25,7 +26,8 @@ namespace rft::app {
 namespace {
 
 struct SampleArguments {
-  std::string model, out, prompts, noise, scheduler, lora, image, dtype = "float32", device = "cpu";
+  std::string model, out, prompts, noise, scheduler, lora, image;
+  ModelOptions kept;
   int64_t steps = 20, samples = 1, height = 0, width = 0, frames = 1;
   uint64_t seed = 0;
   double guidance = 1, eta = 0, strength = 1;
@@ -155,8 +157,8 @@ void add_steering(CLI::App& command, SampleArguments& arguments) {
 
 void run_sample(const SampleArguments& arguments) {
   Diffusion::Options options;
-  options.path = arguments.model, options.dtype = arguments.dtype, options.device = arguments.device,
-  options.adapter = arguments.lora;
+  options.path = arguments.model, options.adapter = arguments.lora;
+  take_model_options(arguments.kept, options);
   Diffusion policy(options);
   set_rollout(policy, arguments);
   at::NoGradGuard no_grad;
@@ -221,10 +223,7 @@ void add_sample(CLI::App& program) {
       ->check(positive)
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "the same seed gives the same images")->capture_default_str();
-  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--dtype", arguments->dtype, "what weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
-      ->capture_default_str();
+  add_model_options(*command, arguments->kept);
   add_steering(*command, *arguments);
   command->callback([arguments, command, &program] {
     if (command->count("--image") && arguments->strength == 1) bad_input("--image", "needs --strength below 1");

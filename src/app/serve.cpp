@@ -9,6 +9,7 @@
 
 #include "app/commands.h"
 #include "app/completion_service.h"
+#include "app/model_options.h"
 #include "rft/core/error.h"
 #include "rft/core/log.h"
 #include "rft/core/text.h"
@@ -21,7 +22,8 @@ namespace rft::app {
 namespace {
 
 struct ServeArguments {
-  std::string model, host = "127.0.0.1", name, api_key, dtype = "float32", device = "cpu", quantize;
+  std::string model, host = "127.0.0.1", name, api_key;
+  ModelOptions kept;
   int64_t port = 8000, batch_size = 0, max_new_tokens = 4096, most_waiting = 256;
   uint64_t seed = 0;
   std::vector<std::string> adapters;  ///< NAME=DIRECTORY
@@ -185,11 +187,11 @@ std::string adapter_directory(const std::string& adapter) {
 
 void serve(ServeArguments arguments) {
   CausalLm::Options options;
-  options.path = arguments.model, options.dtype = arguments.dtype;
-  options.device = arguments.device, options.quantize = arguments.quantize;
+  options.path = arguments.model;
+  take_model_options(arguments.kept, options);
   for (const std::string& adapter : arguments.adapters) options.adapter_sets.push_back(adapter_directory(adapter));
-  if (!options.adapter_sets.empty() && arguments.device != "cpu")
-    bad_input("--adapter", "further adapters are for models on the CPU; got --device ", arguments.device);
+  if (!options.adapter_sets.empty() && options.device != "cpu")
+    bad_input("--adapter", "further adapters are for models on the CPU; got --device ", options.device);
   const CausalLm policy(options);
   while (arguments.model.size() > 1 && arguments.model.ends_with('/')) arguments.model.pop_back();
   if (arguments.name.empty()) arguments.name = arguments.model.substr(arguments.model.rfind('/') + 1);
@@ -229,12 +231,8 @@ void add_serve(CLI::App& program) {
   command->add_option("--adapter", arguments->adapters,
                       "NAME=DIRECTORY, any number of times: a PEFT adapter of this model, which requests call NAME");
   command->add_option("--api-key", arguments->api_key, "what requests must carry as their bearer token");
-  command->add_option("--quantize", arguments->quantize, "keep linear layers in 8 or 4 bits a number: int8, nf4")
-      ->check(CLI::IsMember({"int8", "nf4"}));
-  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--dtype", arguments->dtype, "what weights are kept in")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
-      ->capture_default_str();
+  add_quantize_option(*command, arguments->kept);
+  add_model_options(*command, arguments->kept);
   command->add_option("--batch-size", arguments->batch_size, "samples in the making at once; 0 is chosen")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

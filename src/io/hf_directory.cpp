@@ -128,6 +128,17 @@ std::vector<int64_t> eos_token_ids(const std::string& directory) {
   return {};
 }
 
+std::optional<int64_t> forced_first_id(const std::string& directory) {
+  const std::string own = directory + "/generation_config.json",
+                    file = file_exists(own) ? own : directory + "/config.json";
+  if (!file_exists(file)) return std::nullopt;
+  const auto json = parse_object(file);
+  const auto found = json.find("forced_bos_token_id");
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  if (!found->is_number_integer()) bad_input(file, "forced_bos_token_id must be a number; got ", found->dump());
+  return found->get<int64_t>();
+}
+
 void copy_text_files(const std::string& from, const std::string& to) {
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                            "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "generation_config.json",

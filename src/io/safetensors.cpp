@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
@@ -45,6 +48,32 @@ constexpr Dtype kDtypes[] = {{"F64", at::kDouble},
                              {"F8_E5M2", at::kFloat8_e5m2},
                              {"BOOL", at::kBool}};
 
+/// Where files lie in memory: the ends of the maps that are alive, by their beginnings.
+class LiveMaps {
+ public:
+  static LiveMaps& all() {
+    static LiveMaps maps;
+    return maps;
+  }
+  void add(const char* begin, size_t size) {
+    const std::lock_guard lock(mutex_);
+    ends_[begin] = begin + size;
+  }
+  void remove(const char* begin) {
+    const std::lock_guard lock(mutex_);
+    ends_.erase(begin);
+  }
+  bool hold(const char* begin, const char* end) const {
+    const std::lock_guard lock(mutex_);
+    const auto after = ends_.upper_bound(begin);
+    return after != ends_.begin() && end <= std::prev(after)->second;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<const char*, const char*> ends_;
+};
+
 /// A private, writable map of a whole file: writing to a tensor copies the page and never changes the file.
 class Map {
  public:
@@ -62,9 +91,12 @@ class Map {
     int reason = errno;
     ::close(fd);
     if (data_ == MAP_FAILED) bad_input(file, "the file can't be mapped: ", std::strerror(reason));
+    if (data_) LiveMaps::all().add(data_, size_);
   }
   ~Map() {
-    if (data_) ::munmap(data_, size_);
+    if (!data_) return;
+    LiveMaps::all().remove(data_);
+    ::munmap(data_, size_);
   }
   Map(const Map&) = delete;
   Map& operator=(const Map&) = delete;
@@ -199,6 +231,17 @@ SafetensorsFile load_safetensors(const std::string& file) {
   check_layout(file, entries, map->size() - 8 - length);
   for (const auto& entry : entries) out.tensors[entry.name] = tensor_of(entry, map, map->data() + 8 + length);
   return out;
+}
+
+void release_pages(const Tensor& tensor) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto* begin = static_cast<const char*>(tensor.const_data_ptr());
+  const char* end = begin + tensor.nbytes();
+  if (!tensor.is_contiguous() || !LiveMaps::all().hold(begin, end)) return;
+  // Pages that neighbours have a part of stay.
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page,
+                  last = reinterpret_cast<uintptr_t>(end) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 void save_safetensors(const std::string& file, const std::map<std::string, Tensor>& tensors,

@@ -8,7 +8,9 @@
 #include <numbers>
 #include <set>
 
+#include "core/give_back_memory.h"
 #include "nn/decoder_layout.h"
+#include "nn/quantize_linears.h"
 #include "rft/core/error.h"
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
@@ -83,14 +85,56 @@ void check_tensors(const DecoderConfig& config, const std::map<std::string, Tens
   if (!problems.empty()) bad_input(where, "the tensors do not fit config.json: ", join(problems, "; "));
 }
 
+/// Linear layers that are packed once all rows of theirs have been read, so that few are unpacked at a time.
+class PackedOnceRead {
+ public:
+  PackedOnceRead(DecoderWeights& weights, const std::vector<TensorPlace>& places, std::string kind)
+      : kind_(std::move(kind)) {
+    if (kind_.empty()) return;
+    check_quantizable(weights.token_embedding.device());
+    for_quantized(weights, [&](Linear& linear, const std::string& what) {
+      waiting_[linear.weight.storage().data()] = {&linear, what, 0};
+    });
+    for (const TensorPlace& place : places)
+      if (auto found = waiting_.find(place.place.storage().data()); found != waiting_.end()) ++found->second.rows_left;
+  }
+
+  /// Takes note that `place` was filled, and lets go of it.
+  void filled(Tensor& place) {
+    const auto found = waiting_.find(place.storage().data());
+    place.reset();
+    if (found == waiting_.end() || --found->second.rows_left > 0) return;
+    pack_linear(*found->second.linear, kind_, found->second.what);
+    waiting_.erase(found);
+    give_back_memory();  // what was unpacked
+  }
+
+ private:
+  struct Waiting {
+    Linear* linear;
+    std::string what;
+    int64_t rows_left;
+  };
+  std::string kind_;
+  std::map<const void*, Waiting> waiting_;
+};
+
+/// Memory that was allocated takes none until it is written: layers that are not read yet cost nothing.
 DecoderWeights filled_weights(const DecoderConfig& config, const std::map<std::string, Tensor>& tensors,
-                              const at::TensorOptions& options, const std::string& where) {
+                              const at::TensorOptions& options, const std::string& where,
+                              const DecoderReading& reading) {
   check_tensors(config, tensors, where);
   at::NoGradGuard no_grad;
   DecoderWeights weights = allocate_weights(config, options);
+  std::vector<TensorPlace> places = tensor_places(config, weights);
+  PackedOnceRead packing(weights, places, reading.quantize);
   std::set<std::string> used;
-  for (const auto& place : tensor_places(config, weights))
-    as_stored(place).copy_(*find_tensor(tensors, place.name, used));
+  for (TensorPlace& place : places) {
+    const Tensor& given = *find_tensor(tensors, place.name, used);
+    as_stored(place).copy_(given);
+    packing.filled(place.place);
+    if (reading.taken) reading.taken(given);
+  }
   return weights;
 }
 
@@ -108,9 +152,9 @@ std::string with_dtype(const std::string& text, at::ScalarType dtype) {
 }  // namespace
 
 Decoder::Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, const at::TensorOptions& options,
-                 const std::string& where)
+                 const std::string& where, const DecoderReading& reading)
     : config_(std::move(config)),
-      weights_(filled_weights(config_, with_separate_experts(config_, tensors), options, where)) {
+      weights_(filled_weights(config_, with_separate_experts(config_, tensors), options, where, reading)) {
   config_.json = with_dtype(config_.json, c10::typeMetaToScalarType(options.dtype()));
 }
 

@@ -17,9 +17,9 @@ namespace {
 /// x [N, in] -> [N, out].
 Tensor apply_rows(const Linear& linear, const Tensor& x, bool adapters) {
   std::vector<ops::LowRank> additions;
-  if (adapters)
-    for (const Adapter& adapter : linear.adapters)
-      if (adapter.set == 0) additions.push_back({adapter.a, adapter.b, adapter.first, adapter.scale});
+  for (const Adapter& adapter : linear.adapters)
+    if (adapter.set == Adapter::kFrozen || (adapters && adapter.set == 0))
+      additions.push_back({adapter.a, adapter.b, adapter.first, adapter.scale});
   Tensor gains = adapters ? column_gains(linear) : Tensor();
   if (!gains.defined()) return ops::linear(x, linear.weight, linear.bias, additions, linear.scale);
   Tensor y = ops::linear(x, linear.weight, {}, additions, linear.scale).mul(gains);

@@ -38,12 +38,13 @@ std::vector<Module> linear_modules(Decoder& decoder) {
   return out;
 }
 
-/// Calls each(adapter) for every adapter, in the order of the layers.
+/// Calls each(adapter) for every one of the model's own adapters, in the order of the layers.
 template <class DecoderType, class Each>
 void for_adapters(DecoderType& decoder, Each each) {
   for (auto& layer : decoder.weights().layers)
     for (auto* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
-      for (auto& adapter : linear->adapters) each(adapter);
+      for (auto& adapter : linear->adapters)
+        if (adapter.set == 0) each(adapter);
 }
 
 /// All that PEFT's file holds.
@@ -63,12 +64,13 @@ void add_lora(Decoder& decoder, const LoraConfig& config, uint64_t seed) {
   for (const Module& module : modules) paths.push_back(module.name);
   for_adapters(decoder, [](const Adapter& adapter) { bad_input("lora", adapter.module, " has an adapter already"); });
   const LoraPlan plan(config, paths, {}, " (its head can't have adapters)");
+  const auto options = decoder.weights().token_embedding.options().requires_grad(false);  // a layer may hold codes
   for (size_t i = 0; i < modules.size(); ++i) {
     const Module& module = modules[i];
     if (!plan.names(module.name)) continue;
     // The stream is the module's place in the model: it starts the same whichever others have adapters.
     module.linear->adapters.push_back(
-        plan.adapter(module.name, module.linear->weight, module.first, module.rows, Rng(seed, i)));
+        plan.adapter(module.name, *module.linear, module.first, module.rows, options, Rng(seed, i)));
   }
   for (auto& [name, value] : decoder.weights().named()) value.requires_grad_(false);
   if (!config.modules_to_save.empty()) decoder.train_whole(config.modules_to_save, "lora.modules_to_save");

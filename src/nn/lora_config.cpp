@@ -132,7 +132,8 @@ std::string peft_config_json(const Decoder& decoder, const LoraConfig& config, c
   PeftModel model{task_type(decoder.config()), {}, decoder.config().model_type == "gpt2"};
   for (const DecoderLayer& layer : decoder.weights().layers)
     for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
-      for (const Adapter& adapter : linear->adapters) model.adapted.insert(last_part(adapter.module));
+      for (const Adapter& adapter : linear->adapters)
+        if (adapter.set == 0) model.adapted.insert(last_part(adapter.module));
   return peft_config_json(config, base_model, model);
 }
 

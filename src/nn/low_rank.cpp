@@ -9,6 +9,7 @@
 
 #include "rft/core/error.h"
 #include "rft/core/text.h"
+#include "rft/ops/quantized.h"
 
 namespace rft {
 
@@ -64,13 +65,13 @@ double LoraPlan::scale(const std::string& path) const {
   return lora_scale(alphas_.of(path, config_.alpha), rank(path), config_.rslora);
 }
 
-Adapter LoraPlan::adapter(const std::string& path, const Tensor& weight, int64_t first, int64_t rows,
-                          const Rng& rng) const {
-  Adapter out = first_adapter(path, weight, first, rows, rank(path), scale(path), rng);
+Adapter LoraPlan::adapter(const std::string& path, const Linear& linear, int64_t first, int64_t rows,
+                          const at::TensorOptions& options, const Rng& rng) const {
+  Adapter out = first_adapter(path, ops::columns(linear.weight), first, rows, rank(path), scale(path), options, rng);
   if (!config_.dora) return out;
   at::NoGradGuard no_grad;
-  Tensor length = weight.detach().narrow(0, first, rows).to(at::kDouble).norm(2, 1);
-  out.magnitude = length.to(weight.scalar_type()).requires_grad_();
+  Tensor length = linear.rows(first, rows, at::kDouble).norm(2, 1);
+  out.magnitude = length.to(options).requires_grad_();
   return out;
 }
 
@@ -90,7 +91,8 @@ void add_adapters(Weights& weights, const LoraPlan& plan, uint64_t seed) {
   for (size_t i = 0; i < weights.linears.size(); ++i) {
     auto& [path, linear] = weights.linears[i];
     if (plan.names(path))
-      linear->adapters.push_back(plan.adapter(path, linear->weight, 0, linear->weight.size(0), Rng(seed, i)));
+      linear->adapters.push_back(plan.adapter(path, *linear, 0, linear->weight.size(0),
+                                              linear->weight.options().requires_grad(false), Rng(seed, i)));
   }
   freeze(weights);
 }
@@ -135,14 +137,13 @@ void check_targets(const std::vector<std::string>& targets, const std::vector<st
   }
 }
 
-Adapter first_adapter(const std::string& module, const Tensor& weight, int64_t first, int64_t rows, int64_t rank,
-                      double scale, const Rng& rng) {
-  int64_t in = weight.size(1);
+Adapter first_adapter(const std::string& module, int64_t in, int64_t first, int64_t rows, int64_t rank, double scale,
+                      const at::TensorOptions& options, const Rng& rng) {
   Tensor a = at::empty({rank, in}, at::kDouble);
   double bound = 1 / std::sqrt(static_cast<double>(in));
   double* at = a.data_ptr<double>();
   for (int64_t i = 0; i < a.numel(); ++i) at[i] = bound * (2 * rng.uniform(static_cast<uint64_t>(i)) - 1);
-  a = a.to(weight.options().requires_grad(false));
+  a = a.to(options);
   Tensor b = at::zeros({rows, rank}, a.options());
   return {module, a.requires_grad_(), b.requires_grad_(), first, rows, scale, {}};
 }

@@ -63,8 +63,10 @@ class LoraPlan {
   bool names(const std::string& path) const;
   int64_t rank(const std::string& path) const;
   double scale(const std::string& path) const;
-  /// For rows first.. of a weight, from the stream of `rng`.
-  Adapter adapter(const std::string& path, const Tensor& weight, int64_t first, int64_t rows, const Rng& rng) const;
+  /// For rows first.. of a layer, whose weight may be quantized, from the stream of `rng`; its tensors are of
+  /// `options`.
+  Adapter adapter(const std::string& path, const Linear& linear, int64_t first, int64_t rows,
+                  const at::TensorOptions& options, const Rng& rng) const;
 
  private:
   LoraConfig config_;
@@ -85,9 +87,9 @@ void add_adapters(Weights& weights, const LoraPlan& plan, uint64_t seed);
 void merge_adapters(Linear& linear);
 
 /// An adapter for `rows` rows of a weight [out, in] from row `first`: A uniform in +-1/sqrt(in), which is nn.Linear's
-/// Kaiming-uniform with a = sqrt(5), B zero; both trainable, in the weight's type.
-Adapter first_adapter(const std::string& module, const Tensor& weight, int64_t first, int64_t rows, int64_t rank,
-                      double scale, const Rng& rng);
+/// Kaiming-uniform with a = sqrt(5), B zero; both trainable, of `options`.
+Adapter first_adapter(const std::string& module, int64_t in, int64_t first, int64_t rows, int64_t rank, double scale,
+                      const at::TensorOptions& options, const Rng& rng);
 
 /// A PEFT configuration's rank_pattern or alpha_pattern, in its order; nothing where it is missing or null. Throws
 /// nlohmann::json::exception on other things than numbers.

@@ -14,7 +14,13 @@
 namespace rft {
 namespace {
 
-constexpr char kT5[] = "T5ForConditionalGeneration";
+const std::vector<std::string> kT5{"T5ForConditionalGeneration", "MT5ForConditionalGeneration",
+                                   "UMT5ForConditionalGeneration"},
+    kBart{"BartForConditionalGeneration", "MBartForConditionalGeneration", "PegasusForConditionalGeneration"};
+
+bool among(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 std::string first_architecture(const std::string& config_json, const std::string& where) {
   const auto names = ModelConfig(config_json, where).texts("architectures", {});
@@ -24,18 +30,22 @@ std::string first_architecture(const std::string& config_json, const std::string
 }  // namespace
 
 bool is_seq2seq(const std::string& config_json, const std::string& where) {
-  return first_architecture(config_json, where) == kT5;
+  const std::string name = first_architecture(config_json, where);
+  return among(kT5, name) || among(kBart, name);
 }
 
 std::unique_ptr<Seq2Seq> make_seq2seq(const std::string& config_json, const WeightSource& source,
                                       const std::string& where) {
   const std::string name = first_architecture(config_json, where);
-  if (name == kT5) return make_t5_seq2seq(config_json, source, where);
+  if (among(kT5, name)) return make_t5_seq2seq(config_json, source, where);
+  if (among(kBart, name)) return make_bart(config_json, source, where);
+  std::vector<std::string> known = kT5;
+  known.insert(known.end(), kBart.begin(), kBart.end());
   bad_input(where, "there is no encoder-decoder language model '", name, "' (config.json's architectures)",
-            suggestion(name, {kT5}));
+            suggestion(name, known));
 }
 
-std::unique_ptr<Seq2Seq> random_seq2seq(const std::string& config_json, at::ScalarType dtype, uint64_t seed) {
+std::unique_ptr<Seq2Seq> random_t5(const std::string& config_json, at::ScalarType dtype, uint64_t seed) {
   auto model = make_seq2seq(config_json, WeightSource::random(dtype, seed), "config.json");
   at::NoGradGuard no_grad;
   for (const auto& [name, value] : model->weights().tensors) {

@@ -1,6 +1,7 @@
 // T5's encoder (Raffel et al. 2020, arXiv:1910.10683): transformers' T5EncoderModel.
 #include <ATen/ATen.h>
 
+#include "nn/encoder_decoder.h"
 #include "nn/t5_layers.h"
 #include "nn/text_encoders.h"
 
@@ -12,7 +13,7 @@ class T5 : public TextEncoder {
   T5(const std::string& json, const WeightSource& source, const std::string& where)
       : json_(json), where_(where), shape_(T5Shape::of(json, where)) {
     source.ignore("decoder"), source.ignore("lm_head");
-    token_ = t5_embedding(source, shape_, {"encoder"}, where);
+    token_ = shared_embedding(source, shape_.vocabulary, shape_.width, {"encoder"}, where);
     layers_ = T5Stack(source.in("encoder"), shape_, false, where);
     weights_ = source.finish();
   }

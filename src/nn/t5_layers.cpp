@@ -13,9 +13,6 @@
 namespace rft {
 namespace {
 
-/// Rows of a cache are made for so many tokens at first, and for twice as many when they are full.
-constexpr int64_t kFirstTokens = 32;
-
 /// The bucket of a key `far` tokens away: one half of `count` is for single distances, the other for ranges that grow
 /// up to `farthest`.
 int64_t bucket_of(int64_t far, int64_t count, int64_t farthest) {
@@ -27,19 +24,10 @@ int64_t bucket_of(int64_t far, int64_t count, int64_t farthest) {
   return std::min(exact + static_cast<int64_t>(beyond * static_cast<float>(count - exact)), count - 1);
 }
 
-/// softmax(q k^T + bias) v of q [P, H, T, d]. The scores are not divided by a square root: the weights were initialised
-/// for that.
+/// Scores are not divided by a square root: the weights were initialised for that.
 Tensor attend(const Tensor& q, const AttentionKeys& keys, const Tensor& bias) {
-  Tensor scores = q.matmul(keys.k.transpose(2, 3));
-  if (bias.defined()) scores = scores.add(bias);
-  if (keys.beyond.defined())
-    scores = scores.masked_fill(keys.beyond.unsqueeze(1).unsqueeze(1), -std::numeric_limits<double>::infinity());
-  Tensor shares = scores.to(at::promote_types(q.scalar_type(), at::kFloat)).softmax(-1).to(q.scalar_type());
-  return shares.matmul(keys.v);
+  return attend_padded(q, keys, bias, 1);
 }
-
-/// [P, H, T, d] -> [N, H * d].
-Tensor joined(const Tensor& heads, const Segments& rows) { return rows.unpad(heads.transpose(1, 2).flatten(2)); }
 
 void check(const T5Shape& s, const ModelConfig& c) {
   if (s.width < 1 || s.head_dim < 1 || s.heads < 1 || s.layers < 1 || s.decoder_layers < 1)
@@ -53,37 +41,35 @@ void check(const T5Shape& s, const ModelConfig& c) {
 
 T5Shape T5Shape::of(const std::string& json, const std::string& where) {
   ModelConfig c(json, where);
+  const std::string family = c.text("model_type", "t5");
+  c.only("model_type", {"t5", "mt5", "umt5"});
+  const bool first = family == "t5";  // whose defaults are others
   T5Shape s;
-  s.vocabulary = c.integer("vocab_size", 32128), s.width = c.integer("d_model", 512);
-  s.head_dim = c.integer("d_kv", 64), s.inner = c.integer("d_ff", 2048), s.heads = c.integer("num_heads", 8);
-  s.layers = c.integer("num_layers", 6), s.decoder_layers = c.integer("num_decoder_layers", s.layers);
+  s.vocabulary = c.integer("vocab_size", first ? 32128 : 250112), s.width = c.integer("d_model", 512);
+  s.head_dim = c.integer("d_kv", 64), s.inner = c.integer("d_ff", first ? 2048 : 1024);
+  s.heads = c.integer("num_heads", first ? 8 : 6);
+  s.layers = c.integer("num_layers", first ? 6 : 8), s.decoder_layers = c.integer("num_decoder_layers", s.layers);
   s.buckets = c.integer("relative_attention_num_buckets", 32);
   s.farthest = c.integer("relative_attention_max_distance", 128);
-  s.start = c.integer("decoder_start_token_id", -1), s.eps = c.number("layer_norm_epsilon", 1e-6);
-  s.tied = c.flag("tie_word_embeddings", true), s.scaled = c.flag("scale_decoder_outputs", s.tied);
-  std::string kind = c.text("feed_forward_proj", "relu");
+  s.start = c.integer("decoder_start_token_id", first ? -1 : 0), s.eps = c.number("layer_norm_epsilon", 1e-6);
+  s.own_distances = family == "umt5";
+  // transformers 5 writes tie_word_embeddings: true for all, and scale_decoder_outputs for T5 alone; mT5's head reads
+  // states as they are, UMT5's scaled ones where its config.json says that it is tied.
+  s.tied = c.flag("tie_word_embeddings", true);
+  s.scaled = first ? c.flag("scale_decoder_outputs", s.tied) : family == "umt5" && s.tied;
+  std::string kind = c.text("feed_forward_proj", first ? "relu" : "gated-gelu");
   s.gated = kind.starts_with("gated-"), s.activation = s.gated ? kind.substr(6) : kind;
   if (kind == "gated-gelu") s.activation = "gelu_new";  // as the library reads it
   activate(s.activation, at::zeros({1}), c.where() + ": `feed_forward_proj`");
-  c.only("model_type", {"t5"}), c.only("is_gated_act", {s.gated}), c.only("dense_act_fn", {s.activation});
-  c.only("scalable_attention", {false});
+  c.only("is_gated_act", {s.gated}), c.only("dense_act_fn", {s.activation});
+  // UMT5's files say true, and transformers reads it nowhere.
+  s.own_distances ? c.ignore({"scalable_attention"}) : c.only("scalable_attention", {false});
   c.ignore({"dropout_rate", "classifier_dropout", "n_positions", "output_past", "pad_token_id", "eos_token_id",
-            "bos_token_id"});
+            "bos_token_id", "max_new_tokens"});
   ignore_general_fields(c);
   check(s, c);
   c.finish();
   return s;
-}
-
-Tensor t5_embedding(const WeightSource& source, const T5Shape& shape, const std::vector<std::string>& stacks,
-                    const std::string& where) {
-  for (const std::string& stack : stacks) {
-    const std::string name = stack + ".embed_tokens.weight";
-    if (source.differ(name, "shared.weight"))
-      bad_input(where, "'", name, "' must be the same as 'shared.weight'; embeddings of its own are not implemented");
-    source.ignore(name);
-  }
-  return source.embedding("shared", shape.vocabulary, shape.width);
 }
 
 T5Stack::T5Stack(const WeightSource& source, const T5Shape& shape, bool decoder, const std::string& where)
@@ -92,8 +78,8 @@ T5Stack::T5Stack(const WeightSource& source, const T5Shape& shape, bool decoder,
   for (int64_t i = 0; i < (decoder ? shape.decoder_layers : shape.layers); ++i) {
     WeightSource block = blocks.in(std::to_string(i));
     blocks_.push_back(take_block(block));
-    if (i > 0) continue;
-    distances_ = block.embedding("layer.0.SelfAttention.relative_attention_bias", shape.buckets, shape.heads);
+    if (i > 0 && !shape.own_distances) continue;
+    distances_.push_back(block.embedding("layer.0.SelfAttention.relative_attention_bias", shape.buckets, shape.heads));
     // Old directories have a table that nothing reads; so says transformers.
     if (decoder) block.ignore("layer.1.EncDecAttention.relative_attention_bias");
   }
@@ -130,7 +116,7 @@ Tensor T5Stack::dense(const Block& block, const Tensor& x) const {
 
 /// [P, H, T, head_dim].
 Tensor T5Stack::heads(const Linear& linear, const Tensor& x, const Segments& rows) const {
-  return rows.pad(apply(linear, x)).unflatten(2, {shape_.heads, shape_.head_dim}).transpose(1, 2);
+  return to_heads(apply(linear, x), rows, shape_.heads);
 }
 
 AttentionKeys T5Stack::keys_of(const Attention& attention, const Tensor& x, const Segments& rows) const {
@@ -140,7 +126,7 @@ AttentionKeys T5Stack::keys_of(const Attention& attention, const Tensor& x, cons
 /// [H, queries, keys]: what is added to the scores of the queries at positions `first`, first + 1, ..., and keys at 0,
 /// 1, ...: a number of their distance, and, in a decoder, nothing for keys to come. An encoder's buckets are halved:
 /// keys behind, keys ahead.
-Tensor T5Stack::bias(int64_t first, int64_t queries, int64_t keys) const {
+std::vector<Tensor> T5Stack::biases(int64_t first, int64_t queries, int64_t keys) const {
   const int64_t half = decoder_ ? shape_.buckets : shape_.buckets / 2;
   Tensor buckets = at::empty({queries, keys}, at::kLong);
   auto at = buckets.accessor<int64_t, 2>();
@@ -149,10 +135,15 @@ Tensor T5Stack::bias(int64_t first, int64_t queries, int64_t keys) const {
       const int64_t ahead = j - (first + i), far = decoder_ ? std::max<int64_t>(-ahead, 0) : std::abs(ahead);
       at[i][j] = bucket_of(far, half, shape_.farthest) + (ahead > 0 && !decoder_ ? half : 0);
     }
-  Tensor out = at::embedding(distances_, buckets).permute({2, 0, 1});
-  if (!decoder_ || first + 1 >= keys) return out;
-  Tensor to_come = at::ones({queries, keys}, at::kBool).triu(first + 1);
-  return out.masked_fill(to_come, -std::numeric_limits<double>::infinity());
+  std::vector<Tensor> out;
+  for (const Tensor& distances : distances_) {
+    out.push_back(at::embedding(distances, buckets).permute({2, 0, 1}));
+    if (!decoder_ || first + 1 >= keys) continue;
+    const Tensor to_come = at::ones({queries, keys}, at::kBool).triu(first + 1);
+    out.back() = out.back().masked_fill(to_come, -std::numeric_limits<double>::infinity());
+  }
+  out.resize(blocks_.size(), out.front());
+  return out;
 }
 
 Tensor T5Stack::run(Tensor x, const SelfAttention& self, const Segments* answers,
@@ -164,7 +155,7 @@ Tensor T5Stack::run(Tensor x, const SelfAttention& self, const Segments* answers
     if (prompts) {
       const Tensor normed = ops::rms_norm(x, block.cross.before.weight, shape_.eps);
       const Tensor seen = attend(heads(*block.cross.q, normed, *answers), (*prompts)[i], {});
-      x = x.add(apply(*block.cross.out, joined(seen, *answers)));
+      x = x.add(apply(*block.cross.out, from_heads(seen, *answers)));
     }
     x = x.add(dense(block, ops::rms_norm(x, block.before.weight, shape_.eps)));
   }
@@ -173,12 +164,12 @@ Tensor T5Stack::run(Tensor x, const SelfAttention& self, const Segments* answers
 
 Tensor T5Stack::among_themselves(const Tensor& x, const Segments& rows, const Segments* answers,
                                  const std::vector<AttentionKeys>* prompts, Tensor* penultimate) const {
-  const Tensor added = bias(0, rows.longest(), rows.longest());
+  const auto added = biases(0, rows.longest(), rows.longest());
   const auto self = [&](size_t i, const Tensor& normed) {
     const Attention& attention = blocks_[i].self;
     AttentionKeys keys = keys_of(attention, normed, rows);
     if (decoder_) keys.beyond = Tensor();  // what pads a row comes after all of its tokens
-    return joined(attend(heads(*attention.q, normed, rows), keys, added), rows);
+    return from_heads(attend(heads(*attention.q, normed, rows), keys, added[i]), rows);
   };
   return run(x, self, answers, prompts, penultimate);
 }
@@ -198,26 +189,18 @@ Tensor T5Stack::decode(const Tensor& x, const Segments& rows, const Segments& an
   return among_themselves(x, rows, &answers, &prompts, nullptr);
 }
 
-Tensor T5Stack::step(const Tensor& x, Cache& cache, const Segments& answers,
+Tensor T5Stack::step(const Tensor& x, KeyCache& cache, const Segments& answers,
                      const std::vector<AttentionKeys>& prompts) const {
-  const int64_t rows = x.size(0), at = cache.length++;
-  const std::vector<int64_t> sizes{rows, shape_.heads, at == 0 ? kFirstTokens : 2 * at, shape_.head_dim};
-  const auto put = [&](Tensor& all, const Linear& linear, const Tensor& normed) {
-    if (!all.defined() || all.size(2) == at) {
-      Tensor larger = at::empty(sizes, normed.options());
-      if (all.defined()) larger.narrow(2, 0, at).copy_(all);
-      all = larger;
-    }
-    all.select(2, at).copy_(apply(linear, normed).view({rows, shape_.heads, shape_.head_dim}));
-    return all.narrow(2, 0, at + 1);
+  const int64_t rows = x.size(0), at = cache.length();
+  const auto added = biases(at, 1, at + 1);
+  const auto one = [&](const Linear& linear, const Tensor& normed) {
+    return apply(linear, normed).view({rows, shape_.heads, shape_.head_dim});
   };
-  cache.k.resize(blocks_.size()), cache.v.resize(blocks_.size());
-  const Tensor added = bias(at, 1, at + 1);
   const auto self = [&](size_t i, const Tensor& normed) {
     const Attention& attention = blocks_[i].self;
-    const AttentionKeys keys{put(cache.k[i], *attention.k, normed), put(cache.v[i], *attention.v, normed), {}};
-    const Tensor q = apply(*attention.q, normed).view({rows, shape_.heads, 1, shape_.head_dim});
-    return attend(q, keys, added).view({rows, shape_.heads * shape_.head_dim});
+    const AttentionKeys keys = cache.append(i, one(*attention.k, normed), one(*attention.v, normed));
+    return attend(one(*attention.q, normed).unsqueeze(2), keys, added[i])
+        .reshape({rows, shape_.heads * shape_.head_dim});
   };
   return run(x, self, &answers, &prompts, nullptr);
 }

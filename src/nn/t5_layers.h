@@ -1,11 +1,13 @@
 #pragma once
-/// The layers of T5 (Raffel et al. 2020, arXiv:1910.10683), an encoder's and a decoder's: transformers' T5Stack. Rows
-/// lie end to end, without padding, in all but the attention.
+/// The layers of T5 (Raffel et al. 2020, arXiv:1910.10683), an encoder's and a decoder's: transformers' T5Stack, and
+/// those of mT5 (Xue et al. 2021, arXiv:2010.11934) and UMT5 (Chung et al. 2023, arXiv:2304.09151), in which every
+/// layer has biases of its own. Rows lie end to end, without padding, in all but the attention.
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "nn/key_cache.h"
 #include "nn/segments.h"
 #include "rft/nn/seq2seq.h"
 
@@ -18,18 +20,14 @@ struct T5Shape {
   double eps = 0;
   std::string activation;
   bool gated = false;
-  bool tied = false;    ///< the vocabulary's head is the embedding, unless the directory has another one
-  bool scaled = false;  ///< the head reads states that are multiplied by width^-0.5 (v1.0)
+  bool own_distances = false;  ///< every layer has its own biases, not the first one for all (UMT5)
+  bool tied = false;           ///< the vocabulary's head is the embedding, unless the directory has another one
+  bool scaled = false;         ///< the head reads states that are multiplied by width^-0.5
 
   /// `json` is config.json, `where` names it in errors. Throws UserError naming a field that would change the
   /// computation in a way that is not implemented.
   static T5Shape of(const std::string& json, const std::string& where);
 };
-
-/// "shared.weight", which the `stacks` ("encoder", "decoder") read. Throws UserError where the directory has other
-/// embeddings for one of them.
-Tensor t5_embedding(const WeightSource& source, const T5Shape& shape, const std::vector<std::string>& stacks,
-                    const std::string& where);
 
 class T5Stack {
  public:
@@ -49,13 +47,9 @@ class T5Stack {
   Tensor decode(const Tensor& x, const Segments& rows, const Segments& answers,
                 const std::vector<AttentionKeys>& prompts) const;
 
-  /// What rows have been told so far: of each layer keys and values [R, H, at least length, head_dim].
-  struct Cache {
-    std::vector<Tensor> k, v;
-    int64_t length = 0;
-  };
   /// One more token of each row: embedded [R, D] -> [R, D]. `answers`: the rows of each prompt.
-  Tensor step(const Tensor& x, Cache& cache, const Segments& answers, const std::vector<AttentionKeys>& prompts) const;
+  Tensor step(const Tensor& x, KeyCache& cache, const Segments& answers,
+              const std::vector<AttentionKeys>& prompts) const;
 
  private:
   struct Attention {
@@ -79,12 +73,13 @@ class T5Stack {
   Tensor dense(const Block& block, const Tensor& x) const;
   Tensor heads(const Linear& linear, const Tensor& x, const Segments& rows) const;
   AttentionKeys keys_of(const Attention& attention, const Tensor& x, const Segments& rows) const;
-  Tensor bias(int64_t first, int64_t queries, int64_t keys) const;
+  /// What each layer adds to its scores.
+  std::vector<Tensor> biases(int64_t first, int64_t queries, int64_t keys) const;
 
   T5Shape shape_;
   bool decoder_ = false;
   std::string where_;
-  Tensor distances_;  ///< [buckets, heads]: what is added to a score
+  std::vector<Tensor> distances_;  ///< [buckets, heads]: what is added to a score; of every layer, or of all
   std::vector<Block> blocks_;
   Norm norm_;
 };

@@ -5,14 +5,21 @@
 #include <utility>
 
 #include "rft/core/error.h"
+#include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/safetensors.h"
 
 namespace rft {
 namespace {
 
+constexpr char kAdapterConfig[] = "/adapter_config.json", kAdapterTensors[] = "/adapter_model.safetensors";
+
+/// Where an adapter directory holds the frozen ones that stand beside it, as PEFT keeps further adapters in directories
+/// of their own names.
+std::string frozen_directory(const std::string& directory, size_t i) { return cat(directory, "/frozen-", i); }
+
 nlohmann::json read_config(const std::string& directory) {
-  std::string file = directory + "/adapter_config.json";
+  std::string file = directory + kAdapterConfig;
   auto json = nlohmann::json::parse(read_text(file), nullptr, false);
   if (!json.is_object()) bad_input(file, "this is not a JSON object");
   return json;
@@ -21,7 +28,7 @@ nlohmann::json read_config(const std::string& directory) {
 }  // namespace
 
 bool is_adapter_directory(const std::string& directory) {
-  return file_exists(directory + "/adapter_config.json") && !file_exists(directory + "/config.json");
+  return file_exists(directory + kAdapterConfig) && !file_exists(directory + "/config.json");
 }
 
 std::string adapter_base(const std::string& directory) {
@@ -29,8 +36,7 @@ std::string adapter_base(const std::string& directory) {
   std::string base = json.value("base_model_name_or_path", "");
   for (const auto& candidate : {std::filesystem::path(base), std::filesystem::path(directory) / base})
     if (!base.empty() && std::filesystem::is_directory(candidate)) return candidate.string();
-  bad_input(directory + "/adapter_config.json", "base_model_name_or_path must name a model directory; got '", base,
-            "'");
+  bad_input(directory + kAdapterConfig, "base_model_name_or_path must name a model directory; got '", base, "'");
 }
 
 std::string model_directory(const std::string& directory) {
@@ -54,12 +60,12 @@ std::string adapter_task(const std::string& directory) {
 }
 
 LoraConfig read_adapter_config(const std::string& directory) {
-  std::string file = directory + "/adapter_config.json";
+  std::string file = directory + kAdapterConfig;
   return lora_config(read_text(file), file);
 }
 
 AdapterTensors read_adapter_tensors(const std::string& directory) {
-  std::string file = directory + "/adapter_model.safetensors";
+  std::string file = directory + kAdapterTensors;
   return {load_safetensors(file).tensors, file};
 }
 
@@ -82,9 +88,26 @@ void add_adapter_set(Decoder& decoder, const std::string& directory, int64_t set
   for (auto& [linear, adapters] : before) {
     for (Adapter& adapter : linear->adapters) {
       adapter.set = set;
+      adapter.a.requires_grad_(false), adapter.b.requires_grad_(false);
       adapters.push_back(std::move(adapter));
     }
     linear->adapters = std::move(adapters);
+  }
+}
+
+std::vector<std::string> frozen_adapters_of(const std::string& directory) {
+  std::vector<std::string> out;
+  for (std::string next = frozen_directory(directory, 0); file_exists(next + kAdapterConfig);
+       next = frozen_directory(directory, out.size()))
+    out.push_back(next);
+  return out;
+}
+
+void copy_frozen_adapters(const std::vector<std::string>& adapters, const std::string& directory) {
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    const std::string to = frozen_directory(directory, i);
+    make_directories(to);
+    for (const char* file : {kAdapterConfig, kAdapterTensors}) write_text(to + file, read_text(adapters[i] + file));
   }
 }
 
@@ -94,8 +117,8 @@ std::string absolute_base(const std::string& base) {
 
 void save_adapter(const std::string& config, const std::map<std::string, Tensor>& tensors,
                   const std::string& directory) {
-  write_text(directory + "/adapter_config.json", config);
-  save_safetensors(directory + "/adapter_model.safetensors", tensors);
+  write_text(directory + kAdapterConfig, config);
+  save_safetensors(directory + kAdapterTensors, tensors);
 }
 
 void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& base,

@@ -2,6 +2,7 @@
 /// PEFT adapter directories: adapter_config.json and adapter_model.safetensors.
 #include <map>
 #include <string>
+#include <vector>
 
 #include "rft/nn/decoder.h"
 
@@ -29,9 +30,14 @@ struct AdapterTensors {
 AdapterTensors read_adapter_tensors(const std::string& directory);
 /// Fills the decoder's adapters.
 void load_adapter(Decoder& decoder, const std::string& directory);
-/// Adds a directory's adapters as those of `set`, above 0, beside what the decoder has. Throws UserError where they do
-/// not fit it, or are DoRA's or come with modules trained whole, which only a model's own can be.
+/// Adds a directory's adapters as those of `set`, above 0 or Adapter::kFrozen, beside what the decoder has. Throws
+/// UserError where they do not fit it, or are DoRA's or come with modules trained whole, which only a model's own can
+/// be.
 void add_adapter_set(Decoder& decoder, const std::string& directory, int64_t set);
+/// The frozen adapters that an adapter directory holds: those that its own were trained beside.
+std::vector<std::string> frozen_adapters_of(const std::string& directory);
+/// Copies these adapter directories' files into `directory`, for frozen_adapters_of() to find.
+void copy_frozen_adapters(const std::vector<std::string>& adapters, const std::string& directory);
 /// Writes both files; `config` is adapter_config.json's text for a base model's absolute path.
 void save_adapter(const std::string& config, const std::map<std::string, Tensor>& tensors,
                   const std::string& directory);

@@ -15,7 +15,7 @@
 #include "rft/core/extra.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
-#include "rft/nn/quantize.h"
+#include "rft/io/safetensors.h"
 #include "rft/ops/gather_rows.h"
 #include "rft/ops/linear_divergence.h"
 #include "rft/policy/lm_sampler.h"
@@ -35,21 +35,26 @@ TokenLayout layout_of(const Experience& batch, const Decoder& decoder) {
 }  // namespace
 
 std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory, at::ScalarType dtype,
-                                                const at::Device& device) {
+                                                const at::Device& device, const std::string& quantize) {
   std::string file = directory + "/config.json";
   if (!file_exists(file)) bad_input(directory, "this is not a Hugging Face model directory: there is no config.json");
   return std::make_unique<Decoder>(DecoderConfig::from_json(read_text(file), file), load_hf_tensors(directory),
-                                   at::TensorOptions().dtype(dtype).device(device), directory);
+                                   at::TensorOptions().dtype(dtype).device(device), directory,
+                                   DecoderReading{quantize, release_pages});
 }
 
-/// With the policy's dtype, on its device.
-std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory) const {
-  return load_decoder(directory, dtype_of(options_.dtype), device_of(options_.device, "policy.device"));
+std::unique_ptr<Decoder> CausalLm::load_decoder(const std::string& directory, const std::string& quantize) const {
+  return load_decoder(directory, dtype_of(options_.dtype), device_of(options_.device, "policy.device"), quantize);
 }
 
 void CausalLm::Options::visit(OptionVisitor& v) {
   v.option("path", path, "a Hugging Face model directory (or a PEFT adapter directory)", required());
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
+  v.option(
+      "frozen_adapters", frozen_adapters,
+      "PEFT adapter directories that are part of the base: added to it, never trained, and read by the reference too "
+      "(PEFT's set_adapter of several, of which one is trained). They are saved beside what is trained, and those "
+      "that an adapter directory holds replace these");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
   v.option("device", device, "where the model is and computes: cpu, cuda or cuda:N (docs/gpu.md)");
   v.option(
@@ -125,12 +130,30 @@ CausalLm::CausalLm(Options options) : CausalLm(std::move(options), nullptr) {
 }
 
 /// The path of an adapter is that of its base model and its own.
-void CausalLm::read_adapters() { follow_adapter(options_.path, options_.adapter, options_.lora, options_.use_lora); }
+void CausalLm::read_adapters() {
+  follow_adapter(options_.path, options_.adapter, options_.lora, options_.use_lora);
+  if (!options_.adapter.empty())
+    if (auto held = frozen_adapters_of(options_.adapter); !held.empty()) options_.frozen_adapters = std::move(held);
+  if (options_.frozen_adapters.empty()) return;
+  constexpr char kWhere[] = "policy.frozen_adapters";
+  if (!options_.use_lora)
+    bad_input(kWhere, "stand beside adapters that are trained (policy.lora); `rft merge` makes a whole model of them");
+  if (options_.lora.dora)
+    bad_input(kWhere,
+              "can't stand beside DoRA's, which look at the base's rows; `rft merge` makes a model of them first");
+  for (const std::string& directory : options_.frozen_adapters)
+    if (!is_adapter_directory(directory))
+      bad_input(kWhere, "'", directory, "' is no adapter directory (adapter_config.json, adapter_model.safetensors)");
+}
+
+void CausalLm::add_frozen_adapters(Decoder& decoder) const {
+  for (const std::string& directory : options_.frozen_adapters) add_adapter_set(decoder, directory, Adapter::kFrozen);
+}
 
 CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
     : decoder_(std::move(decoder)), options_(std::move(options)) {
   read_adapters();
-  if (!decoder_) decoder_ = load_decoder(options_.path);
+  if (!decoder_) decoder_ = load_decoder(options_.path, options_.quantize);
   tokenizer_ = Tokenizer::load(options_.path);
   eos_ids_ = end_ids(options_.path, tokenizer_);
   if (tokenizer_.size() > decoder_->config().vocab_size)
@@ -143,15 +166,16 @@ CausalLm::CausalLm(Options options, std::unique_ptr<Decoder> decoder)
   if (options_.use_lora && options_.sync_reference)
     bad_input("policy.sync_reference",
               "the reference of a model with adapters is the model without them, which does not move");
-  for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(true);
+  if (options_.quantize.empty())
+    for (auto& [name, value] : decoder_->weights().named()) value.requires_grad_(true);
 }
 
 void CausalLm::add_adapters() {
+  add_frozen_adapters(*decoder_);
   if (options_.use_lora) add_lora(*decoder_, options_.lora, static_cast<uint64_t>(options_.lora_seed));
   if (!options_.adapter.empty()) load_adapter(*decoder_, options_.adapter);
   for (size_t i = 0; i < options_.adapter_sets.size(); ++i)
     add_adapter_set(*decoder_, options_.adapter_sets[i], static_cast<int64_t>(i) + 1);
-  if (!options_.quantize.empty()) quantize(*decoder_, options_.quantize);
 }
 
 void CausalLm::prepare(const Needs& needs, uint64_t seed) {
@@ -262,12 +286,12 @@ Decoder& CausalLm::reference_model() {
 Decoder& CausalLm::reference() {
   if (!reference_) {
     const std::string& path = options_.reference.empty() ? options_.path : options_.reference;
-    reference_ = load_decoder(path);
+    reference_ = load_decoder(path, options_.reference.empty() ? options_.quantize : "");
     if (decoder_->group()) reference_->divide(*decoder_->group());
     if (reference_->config().vocab_size != decoder_->config().vocab_size)
       bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->config().vocab_size,
                 " tokens, the policy one of ", decoder_->config().vocab_size);
-    if (!options_.quantize.empty() && options_.reference.empty()) quantize(*reference_, options_.quantize);
+    if (options_.reference.empty()) add_frozen_adapters(*reference_);
     for (auto& [name, value] : reference_->weights().named()) value.requires_grad_(false);
   }
   return *reference_;
@@ -328,6 +352,10 @@ void CausalLm::merge_adapters() {
 }
 
 void CausalLm::save(const std::string& directory) const {
+  if (!options_.quantize.empty() && !options_.use_lora)
+    bad_input(
+        "policy.quantize",
+        "quantized weights are not written: save the model without quantize, or adapters beside it (policy.lora)");
   copy_text_files(options_.path, directory);
   if (value_head_) value_head_->save(directory);
   if (critic_) {
@@ -335,7 +363,10 @@ void CausalLm::save(const std::string& directory) const {
     write_text(directory + kCritic + "/config.json", critic_->config().json);
     save_hf_tensors(directory + kCritic, critic_->hugging_face_tensors());
   }
-  if (options_.use_lora) return save_adapter(*decoder_, options_.lora, options_.path, directory);
+  if (options_.use_lora) {
+    copy_frozen_adapters(options_.frozen_adapters, directory);
+    return save_adapter(*decoder_, options_.lora, options_.path, directory);
+  }
   write_text(directory + "/config.json", decoder_->config().json);
   save_hf_tensors(directory, decoder_->group() ? gathered_ : decoder_->hugging_face_tensors());
 }

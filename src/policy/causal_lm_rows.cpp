@@ -105,6 +105,7 @@ CausalLm::TokenRow CausalLm::uncut_row(const Rows& rows, int64_t i, bool append_
 
 CausalLm::TokenRow CausalLm::completion_row(const Rows& rows, int64_t i, bool append_eos,
                                             const std::string& column) const {
+  if (auto fitted = fitted_.extract({rows.where(i), column})) return std::move(fitted.mapped());
   TokenRow row = uncut_row(rows, i, append_eos, column);
   if (shorten(row, longest_row(), options_.too_long) != Fit::too_long) return row;
   bad_input(rows.where(i), "prompt and completion have ", row.prompt.size() + row.completion.size(), " tokens; ",
@@ -123,28 +124,14 @@ int64_t CausalLm::longest_prompt() const {
 
 Rows CausalLm::usable(const Rows& rows, const Needs& needs) const {
   if (options_.too_long == "error") return rows;
-  if (needs.data == Needs::Data::steps)
-    bad_input("policy.too_long", "must be error where rows have steps; got ", options_.too_long);
-  const bool asks = needs.data == Needs::Data::rollout || needs.pathwise;
-  const int64_t limit = asks ? longest_prompt() : longest_row();
-  std::vector<std::string> columns{"completion"};
-  if (needs.data == Needs::Data::pairs) columns = {"chosen", "rejected"};
-  if (needs.gold) columns.push_back("completion");
-  if (asks) columns = {""};
-  LengthReport report;
-  std::vector<int64_t> kept;
-  for (int64_t i = 0; i < rows.size(); ++i) {
-    Fit worst = Fit::whole;
-    for (const std::string& column : columns) {
-      TokenRow row = asks ? prompt_row(rows, i) : uncut_row(rows, i, true, column);
-      worst = std::max(worst, shorten(row, limit, options_.too_long));
-    }
-    report.add(worst, rows, i);
-    if (worst != Fit::too_long) kept.push_back(i);
-  }
-  report.log(rows, limit);
-  if (kept.empty()) bad_input(rows.file(), "all rows have more than ", limit, " tokens and are left out");
-  return kept.size() == static_cast<size_t>(rows.size()) ? rows : rows.select(kept);
+  const auto columns = answer_columns(needs);
+  const int64_t limit = columns[0].empty() ? longest_prompt() : longest_row();
+  return rows_that_fit(rows, columns, limit, [&](int64_t i, const std::string& column) {
+    TokenRow row = column.empty() ? prompt_row(rows, i) : uncut_row(rows, i, true, column);
+    const Fit fit = shorten(row, limit, options_.too_long);
+    if (fit != Fit::too_long) fitted_[{rows.where(i), column}] = std::move(row);
+    return fit;
+  });
 }
 
 void CausalLm::split_or_encode(const Rows& rows, int64_t i, bool append_eos, const std::string& column,
@@ -197,7 +184,7 @@ void CausalLm::add_texts(Experience& batch, const Rows& rows) const {
     if (name != "input_ids") batch.context.set_text(name, column);
   if (batch.context.has_text(extra::prompt)) return;
   std::vector<std::string> prompts;
-  for (int64_t i = 0; i < rows.size(); ++i) prompts.push_back(tokenizer_.decode(prompt_row(rows, i).prompt));
+  for (const auto& ids : prompts_of(batch)) prompts.push_back(tokenizer_.decode(ids));
   batch.context.set_text(extra::prompt, std::move(prompts));
 }
 
@@ -209,6 +196,10 @@ RowReader CausalLm::reader(const Rows& rows) const {
 Experience CausalLm::contexts(const Rows& rows) const {
   std::vector<TokenRow> encoded;
   for (int64_t i = 0; i < rows.size(); ++i) {
+    if (auto fitted = fitted_.extract({rows.where(i), ""})) {
+      encoded.push_back(std::move(fitted.mapped()));
+      continue;
+    }
     encoded.push_back(prompt_row(rows, i));
     const TokenRow& row = encoded.back();
     if (shorten(encoded.back(), longest_prompt(), options_.too_long) != Fit::too_long) continue;
@@ -246,6 +237,8 @@ Experience CausalLm::demonstrations(const Rows& rows) {
   if (!encoded.empty()) show_learned(encoded[0], rows.where(0));
   return demonstrations_of(rows, encoded, read);
 }
+
+Tensor CausalLm::row_tokens(const Experience& batch) const { return tokens_of_rows(batch); }
 
 Experience CausalLm::pairs(const Rows& rows) const { return pairs_of(rows, reader(rows)); }
 

@@ -176,7 +176,7 @@ void DecodeModel::add_low_rank(const LinearView& linear, const float* x, int64_t
   for (const AdapterView& adapter : linear.adapters) {
     const int64_t rank = adapter.a.out;
     const auto goes_through = [&](int64_t n) {
-      return (sets_->empty() ? 0 : (*sets_)[static_cast<size_t>(n)]) == adapter.set;
+      return adapter.set == Adapter::kFrozen || (sets_->empty() ? 0 : (*sets_)[static_cast<size_t>(n)]) == adapter.set;
     };
     int64_t first = 0;
     while (first < rows && !goes_through(first)) ++first;

@@ -3,12 +3,17 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <nlohmann/json.hpp>
+
 #include "policy/adapter_directory.h"
 #include "policy/shared_options.h"
 #include "policy/token_layout.h"
 #include "policy/token_rows.h"
+#include "policy/value_head.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/core/log.h"
+#include "rft/core/text.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/nn/weights_lora.h"
@@ -19,6 +24,8 @@
 
 namespace rft {
 namespace {
+
+constexpr char kSeq2SeqCritic[] = "/critic";
 
 std::unique_ptr<Seq2Seq> load_model(const std::string& directory, at::ScalarType dtype) {
   const std::string file = directory + "/config.json";
@@ -53,7 +60,45 @@ Evaluation nothing_decided(const Experience& batch, const Needs& needs, const at
   out.logp = at::zeros(batch.action.sizes(), options.dtype(at::kFloat));
   if (needs.entropy) out.entropy = at::zeros_like(out.logp);
   if (needs.divergence) out.extra.set(extra::divergence, at::zeros_like(out.logp));
+  if (needs.value) out.value = at::zeros_like(out.logp);
   return out;
+}
+
+void save_model(const Seq2Seq& model, const std::string& directory) {
+  write_text(directory + "/config.json", model.config_json());
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, value] : model.weights().tensors) tensors[name] = value.detach();
+  save_hf_tensors(directory, tensors);
+}
+
+/// Sets the weights of `model` to those that save_model() wrote.
+void load_into(const Seq2Seq& model, const std::string& directory, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const auto saved = load_model(directory, dtype);
+  const auto &from = saved->weights().tensors, &to = model.weights().tensors;
+  if (from.size() != to.size() || saved->config_json() != model.config_json())
+    bad_input(directory, "its config.json or its head is not the policy's");
+  for (size_t i = 0; i < to.size(); ++i) Tensor(to[i].second).copy_(from[i].second);
+}
+
+/// All that is trained, under names that start with `prefix`.
+void add_model(std::vector<Parameter>& out, const Seq2Seq& model, const std::string& prefix, const std::string& group) {
+  const Weights& weights = model.weights();
+  for (const auto& [name, value] : weights.tensors)
+    if (!weights.buffers.count(name)) out.push_back({prefix + name, value, value.dim() > 1, group});
+}
+
+/// What config.json says of noise in training, which is left out here; said once.
+void say_dropout(const std::string& config_json, const std::string& path) {
+  const auto json = nlohmann::json::parse(config_json);
+  std::vector<std::string> said;
+  for (const char* name :
+       {"dropout_rate", "dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop"})
+    if (auto found = json.find(name); found != json.end() && found->is_number() && found->get<double>() > 0)
+      said.push_back(cat(name, " ", found->get<double>()));
+  if (!said.empty())
+    log::info(cat(path, ": trained without dropout; config.json's ", join(said, ", "), said.size() > 1 ? " are" : " is",
+                  " not used"));
 }
 
 }  // namespace
@@ -64,7 +109,8 @@ bool is_seq2seq_directory(const std::string& directory) {
 }
 
 void Seq2SeqLm::Options::visit(OptionVisitor& v) {
-  v.option("path", path, "a Hugging Face model directory (T5ForConditionalGeneration), or a PEFT adapter directory",
+  v.option("path", path,
+           "a Hugging Face model directory (T5, mT5, UMT5, BART, mBART, Pegasus), or a PEFT adapter directory",
            required());
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
@@ -72,6 +118,16 @@ void Seq2SeqLm::Options::visit(OptionVisitor& v) {
       "reference", reference,
       "the model directory of the reference policy, or of a teacher with the same vocabulary; empty = the policy as "
       "it was before training");
+  v.option("max_length", max_length,
+           "tokens of a prompt at most, and of an answer in the data; null = as many as the model has positions for",
+           at_least(2).in("tokens"));
+  v.option("too_long", too_long,
+           "a row that has more: the run does not start; it is left out; its ends are cut; the prompt's beginning is "
+           "(and an answer that is too long left out). How many are is said; special tokens around a prompt stay",
+           one_of({"error", "drop", "keep_start", "keep_end"}));
+  v.option("critic", critic,
+           "what estimates returns where an objective asks: a head on the decoder, or on that of a copy of the model",
+           one_of({"head", "model"}));
   lora_options(v, use_lora, lora, lora_seed, "names such as q and wo; empty = all linear layers but the head");
 }
 
@@ -89,7 +145,10 @@ Seq2SeqLm::Seq2SeqLm(Options options)
     : options_(with_base(std::move(options))), model_(load_model(options_.path, dtype_of(options_.dtype))) {
   tokenizer_ = Tokenizer::load(options_.path);
   eos_ids_ = end_ids(options_.path, tokenizer_);
+  first_id_ = forced_first_id(options_.path);
   const int64_t vocabulary = model_->head().size(0);
+  if (first_id_ && (*first_id_ < 0 || *first_id_ >= vocabulary))
+    bad_input(options_.path, "forced_bos_token_id must be in 0 .. ", vocabulary - 1, "; got ", *first_id_);
   if (tokenizer_.size() > vocabulary)
     bad_input(options_.path, "the tokenizer has ", tokenizer_.size(), " ids, the model only ", vocabulary);
   if (!options_.reference.empty()) reference();  // whatever is wrong with it is said before any work is done
@@ -114,18 +173,37 @@ void Seq2SeqLm::merge_adapters() {
   options_.use_lora = false;
 }
 
+Seq2SeqLm::~Seq2SeqLm() = default;
+
 void Seq2SeqLm::prepare(const Needs& needs, uint64_t seed) {
   Policy::prepare(needs, seed);
-  if (needs.value)
-    bad_input("policy", "seq2seq_lm has no critic; use credit from the groups, and with `ppo` value_weight: 0");
+  say_dropout(model_->config_json(), options_.path);
+  if (!needs.value) return;
+  const Tensor& head = model_->head();
+  value_head_ = std::make_unique<ValueHead>(head.size(1), head.options().requires_grad(false), seed);
+  value_head_->load(options_.path);
+  if (options_.critic != "model") return;
+  const std::string saved = options_.path + kSeq2SeqCritic;
+  critic_ = load_model(file_exists(saved + "/config.json") ? saved : options_.path, dtype_of(options_.dtype));
+  for (const auto& parameter : critic_parameters()) parameter.value.requires_grad_(true);
+}
+
+/// [M]: what the critic expects at the decisions of `layout`; `states` [M, D] are the policy's own.
+Tensor Seq2SeqLm::values(const Seq2SeqRows& rows, const TokenLayout& layout, const Tensor& states) const {
+  if (!value_head_) run_failed("seq2seq_lm", "values were asked for, and prepare() was not told");
+  if (!critic_) return value_head_->values(states);
+  return value_head_->values(ops::gather_rows(critic_->forward(rows), layout.hidden_index, layout.decision));
 }
 
 Experience Seq2SeqLm::sample(const Experience& contexts, const SampleRequest& request) {
   if (rollout_.mask_top_p < 1 || rollout_.reference_mixture > 0)
     bad_input("rollout", "mask_top_p and reference_mixture are for causal_lm; seq2seq_lm samples alone");
-  auto sampled = sample_rows(*model_, &tokenizer_, prompts_of(contexts), request.group_size, request.seed,
-                             request.greedy, rollout_.sampler(eos_ids_, request.first_row()), request.progress);
-  return rollout_of(contexts, request.group_size, sampled, tokenizer_);
+  auto sampled =
+      sample_rows(*model_, &tokenizer_, prompts_of(contexts), request.group_size, request.seed, request.greedy,
+                  rollout_.sampler(eos_ids_, request.first_row()), request.progress, first_id_);
+  Experience out = rollout_of(contexts, request.group_size, sampled, tokenizer_);
+  if (first_id_) out.mask.select(1, 0).fill_(false);
+  return out;
 }
 
 Evaluation Seq2SeqLm::judge(const Seq2Seq& model, const Experience& batch, const Needs& needs) {
@@ -141,6 +219,7 @@ Evaluation Seq2SeqLm::judge(const Seq2Seq& model, const Experience& batch, const
   Evaluation out;
   out.logp = to_cells(result.logp, layout.cell, B, T);
   if (needs.entropy) out.entropy = to_cells(result.entropy, layout.cell, B, T);
+  if (needs.value) out.value = to_cells(values(rows, layout, states), layout.cell, B, T);
   if (!needs.divergence) return out;
   const Seq2Seq& teacher = reference();
   Tensor ref_states;
@@ -174,39 +253,43 @@ const Seq2Seq& Seq2SeqLm::reference() {
   return *reference_;
 }
 
-std::vector<Parameter> Seq2SeqLm::parameters() {
+std::vector<Parameter> Seq2SeqLm::critic_parameters() const {
   std::vector<Parameter> out;
-  if (options_.use_lora) {
+  if (value_head_) value_head_->add_parameters(out, "value_head.");
+  if (!critic_) return out;
+  add_model(out, *critic_, "critic.", groups::critic);
+  // Nothing reads the vocabulary's head there, where it is not the embedding too.
+  std::erase_if(out, [](const Parameter& parameter) { return parameter.name == "critic.lm_head.weight"; });
+  return out;
+}
+
+std::vector<Parameter> Seq2SeqLm::parameters() {
+  std::vector<Parameter> out = critic_parameters();
+  if (!options_.use_lora)
+    add_model(out, *model_, "", groups::policy);
+  else
     for (const NamedLinear& layer : model_->weights().linears) add_parameters(out, *layer.linear);
-    return out;
-  }
-  for (const auto& [name, value] : model_->weights().tensors) out.push_back({name, value, value.dim() > 1});
   return out;
 }
 
 void Seq2SeqLm::save(const std::string& directory) const {
   copy_text_files(options_.path, directory);
-  if (options_.use_lora)
-    return save_adapter(
-        peft_config_json(model_->weights(), options_.lora, absolute_base(options_.path), "SEQ_2_SEQ_LM"),
-        peft_tensors(model_->weights()), directory);
-  write_text(directory + "/config.json", model_->config_json());
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, value] : model_->weights().tensors) tensors[name] = value.detach();
-  save_hf_tensors(directory, tensors);
+  if (value_head_) value_head_->save(directory);
+  if (critic_) {
+    make_directories(directory + kSeq2SeqCritic);
+    save_model(*critic_, directory + kSeq2SeqCritic);
+  }
+  if (!options_.use_lora) return save_model(*model_, directory);
+  save_adapter(peft_config_json(model_->weights(), options_.lora, absolute_base(options_.path), "SEQ_2_SEQ_LM"),
+               peft_tensors(model_->weights()), directory);
 }
 
 void Seq2SeqLm::load(const std::string& directory) {
-  if (options_.use_lora) {
-    const auto [tensors, file] = read_adapter_tensors(directory);
-    return load_peft_tensors(model_->weights(), tensors, file);
-  }
-  const at::NoGradGuard no_grad;
-  const auto saved = load_model(directory, dtype_of(options_.dtype));
-  const auto &from = saved->weights().tensors, &to = model_->weights().tensors;
-  if (from.size() != to.size() || saved->config_json() != model_->config_json())
-    bad_input(directory, "its config.json or its head is not the policy's");
-  for (size_t i = 0; i < to.size(); ++i) Tensor(to[i].second).copy_(from[i].second);
+  if (value_head_) value_head_->load(directory);
+  if (critic_) load_into(*critic_, directory + kSeq2SeqCritic, dtype_of(options_.dtype));
+  if (!options_.use_lora) return load_into(*model_, directory, dtype_of(options_.dtype));
+  const auto [tensors, file] = read_adapter_tensors(directory);
+  load_peft_tensors(model_->weights(), tensors, file);
 }
 
 }  // namespace rft

@@ -25,9 +25,13 @@ void check(const Seq2Seq& model, const Tokenizer* tokenizer, const std::vector<s
   if (!options.stop.empty() && !tokenizer) run_failed("sampler", "stop texts need a tokenizer");
   for (const std::string& stop : options.stop)
     if (stop.empty()) bad_input("sampler", "a stop text must not be empty");
-  const int64_t vocab = model.head().size(0);
+  const int64_t vocab = model.head().size(0), most = model.max_positions();
+  if (options.max_new_tokens > most)
+    bad_input("sampler", "max_new_tokens ", options.max_new_tokens, " exceeds the model's ", most, " positions");
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (prompts[i].empty()) bad_input(cat("prompt ", i), "the prompt has no tokens; the encoder needs at least one");
+    if (static_cast<int64_t>(prompts[i].size()) > most)
+      bad_input(cat("prompt ", i), "the prompt has ", prompts[i].size(), " tokens; the model takes at most ", most);
     for (int64_t id : prompts[i])
       if (id < 0 || id >= vocab) bad_input(cat("prompt ", i), "token ids must be in 0 .. ", vocab - 1, "; got ", id);
   }
@@ -47,13 +51,14 @@ Packed packed(const std::vector<std::vector<int64_t>>& rows, size_t first, size_
 class Sampler {
  public:
   Sampler(const Seq2Seq& model, const Tokenizer* tokenizer, uint64_t seed, bool greedy, const SamplerOptions& options,
-          const SamplerProgress& progress, std::vector<SampledRow>& out)
+          const SamplerProgress& progress, std::optional<int64_t> first_id, std::vector<SampledRow>& out)
       : model_(model),
         tokenizer_(tokenizer),
         seed_(seed),
         sampling_(token_sampling(options, greedy)),
         options_(options),
         progress_(progress),
+        first_id_(first_id),
         out_(out) {}
 
   /// Rows first, first + 1, ... of the whole; `samples` of them answer each prompt that `memory` holds.
@@ -75,8 +80,12 @@ class Sampler {
     std::vector<int64_t> latest;
     for (const GrowingRow& row : rows)
       latest.push_back(row.row().ids.empty() ? model_.start_id() : row.row().ids.back());
-    const Tensor logits =
-        ops::linear(decoding.step(at::tensor(latest, at::kLong)), model_.head()).to(at::kFloat).contiguous();
+    const Tensor states = decoding.step(at::tensor(latest, at::kLong));
+    if (first_id_ && rows.front().row().ids.empty()) {  // all rows are at their beginning
+      for (GrowingRow& row : rows) row.accept({*first_id_}), ++tokens_, done_ += row.done();
+      return;
+    }
+    const Tensor logits = ops::linear(states, model_.head()).to(at::kFloat).contiguous();
     const int64_t vocab = logits.size(1);
     std::vector<ops::SampledToken> drawn(rows.size());
     const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 15) / (vocab + 4096));
@@ -112,6 +121,7 @@ class Sampler {
   ops::TokenSampling sampling_;
   const SamplerOptions& options_;
   const SamplerProgress& progress_;
+  std::optional<int64_t> first_id_;
   std::vector<SampledRow>& out_;
   int64_t tokens_ = 0, done_ = 0;
 };
@@ -120,13 +130,14 @@ class Sampler {
 
 std::vector<SampledRow> sample_rows(const Seq2Seq& model, const Tokenizer* tokenizer,
                                     const std::vector<std::vector<int64_t>>& prompts, int64_t group_size, uint64_t seed,
-                                    bool greedy, const SamplerOptions& options, const SamplerProgress& progress) {
+                                    bool greedy, const SamplerOptions& options, const SamplerProgress& progress,
+                                    std::optional<int64_t> first_id) {
   check(model, tokenizer, prompts, options);
   const c10::InferenceMode inference;
   const auto P = static_cast<int64_t>(prompts.size());
   const int64_t rows = options.batch_size > 0 ? options.batch_size : default_rows(model, options.max_new_tokens);
   std::vector<SampledRow> out(static_cast<size_t>(P * group_size));
-  Sampler sampler(model, tokenizer, seed, greedy, options, progress, out);
+  Sampler sampler(model, tokenizer, seed, greedy, options, progress, first_id, out);
   const int64_t together = std::max<int64_t>(1, rows / group_size);  // prompts
   for (int64_t first = 0; first < P; first += together) {
     const int64_t last = std::min(first + together, P);

@@ -22,6 +22,7 @@ void length_options(OptionVisitor& v, std::optional<int64_t>& max_length, std::s
 
 void add_parameters(std::vector<Parameter>& out, const Linear& linear) {
   for (const Adapter& adapter : linear.adapters) {
+    if (adapter.set != 0) continue;
     out.push_back({adapter.module + ".lora_A", adapter.a, true});
     out.push_back({adapter.module + ".lora_B", adapter.b, true});
     if (adapter.magnitude.defined()) out.push_back({adapter.module + ".lora_magnitude", adapter.magnitude, true});

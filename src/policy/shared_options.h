@@ -16,7 +16,7 @@ at::ScalarType dtype_of(const std::string& name);
 /// What becomes of long rows of text.
 void length_options(OptionVisitor& v, std::optional<int64_t>& max_length, std::string& too_long);
 
-/// A linear layer's adapters.
+/// A linear layer's own adapters.
 void add_parameters(std::vector<Parameter>& out, const Linear& linear);
 
 /// The block `lora`; `targets` says what target_modules may be.

@@ -14,6 +14,8 @@
 namespace rft {
 namespace {
 
+constexpr char kSteps[] = "completions", kVerdicts[] = "labels";  // columns of rows of steps
+
 CausalLm::Options as_language_model(const TextScorer::Options& o) {
   CausalLm::Options out;
   out.path = o.path, out.adapter = o.adapter, out.dtype = o.dtype,
@@ -90,35 +92,41 @@ void TextScorer::prepare(const Needs& needs, uint64_t seed) {
   add_adapters();
 }
 
+CausalLm::TokenRow TextScorer::uncut_row(const Rows& rows, int64_t i, bool append_eos,
+                                         const std::string& column) const {
+  if (column != kSteps) return CausalLm::uncut_row(rows, i, append_eos, column);
+  TokenRow row = prompt_row(rows, i);
+  const auto texts = rows.strings(i, kSteps);
+  const auto verdicts = rows.verdicts(i, kVerdicts);
+  if (texts.empty() || texts.size() != verdicts.size())
+    bad_input(rows.where(i), "`completions` and `labels` must be as many, at least one; got ", texts.size(), " and ",
+              verdicts.size());
+  for (double verdict : verdicts)
+    if (verdict < 0 || verdict > 1) bad_input(rows.where(i), "`labels` must lie in 0 .. 1; got ", verdict);
+  for (size_t k = 0; k < texts.size(); ++k) {
+    auto ids = tokenizer().encode(texts[k] + options_.step_separator, false);
+    if (ids.empty()) bad_input(rows.where(i), "`completions`[", k, "] has no tokens");
+    row.completion.insert(row.completion.end(), ids.begin(), ids.end());
+    row.learned.resize(row.completion.size());
+    row.learned.back() = true;
+  }
+  return row;
+}
+
+/// A step's verdict is at its last token; of an answer that was cut the last steps may be missing.
 Experience TextScorer::steps(const Rows& rows) const {
   std::vector<TokenRow> encoded;
-  std::vector<std::vector<double>> labels;
-  for (int64_t i = 0; i < rows.size(); ++i) {
-    TokenRow row = prompt_row(rows, i);
-    auto texts = rows.strings(i, "completions");
-    auto verdicts = rows.verdicts(i, "labels");
-    if (texts.empty() || texts.size() != verdicts.size())
-      bad_input(rows.where(i), "`completions` and `labels` must be as many, at least one; got ", texts.size(), " and ",
-                verdicts.size());
-    std::vector<double> at_token;
-    for (size_t k = 0; k < texts.size(); ++k) {
-      if (verdicts[k] < 0 || verdicts[k] > 1)
-        bad_input(rows.where(i), "`labels` must lie in 0 .. 1; got ", verdicts[k]);
-      auto ids = tokenizer().encode(texts[k] + options_.step_separator, false);
-      if (ids.empty()) bad_input(rows.where(i), "`completions`[", k, "] has no tokens");
-      row.completion.insert(row.completion.end(), ids.begin(), ids.end());
-      at_token.resize(row.completion.size(), std::nan(""));
-      at_token.back() = verdicts[k];
-    }
-    encoded.push_back(std::move(row)), labels.push_back(std::move(at_token));
-  }
+  for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(completion_row(rows, i, false, kSteps));
   Experience out = pack(encoded);
   Tensor label = at::full(out.action.sizes(), std::numeric_limits<float>::quiet_NaN(), at::kFloat);
-  for (size_t b = 0; b < labels.size(); ++b)
-    for (size_t t = 0; t < labels[b].size(); ++t)
-      label.data_ptr<float>()[static_cast<int64_t>(b) * label.size(1) + static_cast<int64_t>(t)] =
-          static_cast<float>(labels[b][t]);
-  out.mask = label.isnan().logical_not();
+  for (int64_t b = 0; b < rows.size(); ++b) {
+    const auto verdicts = rows.verdicts(b, kVerdicts);
+    const std::vector<bool>& ends = encoded[static_cast<size_t>(b)].learned;
+    size_t step = 0;
+    for (size_t t = 0; t < ends.size(); ++t)
+      if (ends[t])
+        label.data_ptr<float>()[b * label.size(1) + static_cast<int64_t>(t)] = static_cast<float>(verdicts[step++]);
+  }
   out.extra.set(extra::step_label, label);
   const Fields columns = rows.columns();
   for (const auto& [name, column] : columns.texts()) out.context.set_text(name, column);

@@ -20,6 +20,11 @@ std::vector<std::vector<int64_t>> prompts_of(const Experience& contexts) {
   return out;
 }
 
+Tensor tokens_of_rows(const Experience& batch) {
+  const Tensor number = at::arange(1, batch.mask.size(1) + 1, at::kLong);
+  return batch.mask.to(at::kLong).mul(number).amax(1).add(batch.context.tensor("prompt_length"));
+}
+
 Experience rollout_of(const Experience& contexts, int64_t group_size, const std::vector<SampledRow>& sampled,
                       const Tokenizer& tokenizer) {
   const auto B = static_cast<int64_t>(sampled.size());
@@ -60,6 +65,7 @@ Experience pairs_of(const Rows& rows, const RowReader& read) {
   for (const char* column : {"chosen", "rejected"})
     for (int64_t i = 0; i < rows.size(); ++i) encoded.push_back(read.completion(i, column));
   Experience out = CausalLm::pack(encoded), texts;
+  texts.context = out.context.select(at::arange(rows.size(), at::kLong));
   read.add_texts(texts);
   out.group = at::arange(rows.size(), at::kLong).repeat({2});
   const Fields twice = texts.context.select(out.group);

@@ -12,6 +12,8 @@ namespace rft {
 
 /// The prompts of `contexts`, without their padding.
 std::vector<std::vector<int64_t>> prompts_of(const Experience& contexts);
+/// [B]: tokens of each row's prompt and of its completion up to the last decision.
+Tensor tokens_of_rows(const Experience& batch);
 /// What was sampled, group_size rows a context, with logp, extra::truncated and extra::completion.
 Experience rollout_of(const Experience& contexts, int64_t group_size, const std::vector<SampledRow>& sampled,
                       const Tokenizer& tokenizer);

@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "train/give_back_memory.h"
+#include "core/give_back_memory.h"
 
 namespace rft {
 

@@ -9,9 +9,9 @@
 #include <functional>
 #include <numbers>
 
+#include "core/give_back_memory.h"
 #include "rft/core/error.h"
 #include "rft/ops/adamw.h"
-#include "train/give_back_memory.h"
 #include "train/gradient_buckets.h"
 #include "train/layer_weights.h"
 #include "train/whole_places.h"

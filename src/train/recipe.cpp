@@ -125,6 +125,8 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
     bad_input(get("data").place(), "data.weights must have a number for each file, ", stage.data.rows().size(),
               "; got ", stage.data.weights.size());
   stage.train = read_options<TrainOptions>(get("train"));
+  if (stage.train.micro_batch_size && stage.train.micro_batch_tokens)
+    bad_input(get("train").place(), "train.micro_batch_size and train.micro_batch_tokens mean the same: give one");
   registry<Policy>().resolve(stage.policy);
   auto objective = make_objective(stage);
   if (objective->needs().data == Needs::Data::transitions) stage.replay.emplace();

@@ -13,6 +13,7 @@
 #include "rft/core/text.h"
 #include "rft/objective/bi_level.h"
 #include "rft/ops/groups.h"
+#include "rft/policy/counts_tokens.h"
 #include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
 #include "rft/rollout/spread.h"
@@ -30,56 +31,6 @@ Needs needs_of(const Objective& objective, const Credit* credit, const Selector&
   Needs needs = objective.needs() | selector.needs();
   return credit ? needs | credit->needs() : needs;
 }
-
-/// "label": true or false, what people thought of a completion.
-Experience with_labels(Experience batch, const Rows& rows) {
-  std::vector<float> labels;
-  for (int64_t i = 0; i < rows.size(); ++i) {
-    std::string label = rows.text(i, extra::label);
-    if (label != "true" && label != "false") bad_input(rows.where(i), "`label` must be true or false; got ", label);
-    labels.push_back(label == "true" ? 1.0f : 0.0f);
-  }
-  batch.extra.set(extra::label, at::tensor(labels));
-  return batch;
-}
-
-/// "margin": how much better the chosen answer was found; where the rows have that column.
-Experience with_margins(Experience batch, const Rows& rows) {
-  if (rows.size() == 0 || !rows.has(0, extra::margin)) return batch;
-  std::vector<float> margins;
-  for (int64_t i = 0; i < rows.size(); ++i) margins.push_back(static_cast<float>(rows.number(i, extra::margin)));
-  batch.extra.set(extra::margin, at::tensor(margins).repeat({2}));
-  return batch;
-}
-
-/// Pairs, and the rows' own completions as a third block.
-Experience with_gold(Policy& policy, const Rows& rows) {
-  Experience pairs = policy.pairs(rows), gold = policy.demonstrations(rows);
-  pairs.extra.set(extra::given, at::zeros({pairs.rows()}, at::kBool));
-  gold.extra.set(extra::given, at::ones({gold.rows()}, at::kBool));
-  return Experience::concat({pairs, gold});
-}
-
-Experience encode(Policy& policy, const Needs& needs, const Rows& rows, RewardModel* reward) {
-  bool rewarded = needs.pathwise || needs.data == Needs::Data::rollout;
-  if (reward && rewarded)
-    for (const auto& column : reward->columns()) rows.require(column);
-  switch (needs.data) {
-    case Needs::Data::demonstrations:
-      return policy.demonstrations(rows);
-    case Needs::Data::unpaired:
-      return with_labels(policy.demonstrations(rows), rows);
-    case Needs::Data::pairs:
-      return needs.gold ? with_gold(policy, rows) : with_margins(policy.pairs(rows), rows);
-    case Needs::Data::steps:
-      return policy.steps(rows);
-    default:
-      return policy.contexts(rows);
-  }
-}
-
-/// Pairs are 2N rows of which a step takes some: the chosen ones first.
-int64_t contexts_in(const Experience& data, const Needs& needs) { return data.context.rows() / needs.blocks(); }
 
 }  // namespace
 
@@ -99,8 +50,10 @@ StageTrainer::StageTrainer(const StageConfig& config, uint64_t seed, const Mesh&
       cursor_(1, false, 0) {
   needs_ = needs_of(*objective_, credit_.get(), *selector_);
   needs_.entropy = !needs_.q;  // a metric of every run; Q's objectives have it of other actions than the batch's
-  // Preferences between the policy's own answers: a reward picks the pairs that rows would have given.
+  if (config_.train.micro_batch_tokens && !dynamic_cast<const CountsTokens*>(policy_.get()))
+    bad_input("train.micro_batch_tokens", "is for policies of text; use train.micro_batch_size");
   bool acts = !config_.environment.is_null();
+  // Preferences between the policy's own answers: a reward picks the pairs that rows would have given.
   if (pairs_online(config_, needs_)) needs_.data = Needs::Data::rollout, online_pairs_ = true;
   if (acts) enter_worlds();
   policy_->prepare(needs_, mix(seed_, kWeights));
@@ -151,47 +104,6 @@ void StageTrainer::make_optimizer() {
   if (layered) layered->set_gate(optimizer_->gate());
 }
 
-void StageTrainer::read_rows() {
-  Rows rows = Rows::load(config_.data.rows());
-  fingerprint_ = rows.fingerprint();
-  for (const std::string& column : config_.rollout.reprompt.columns()) rows.require(column);
-  rows = policy_->usable(rows, needs_);
-  data_ = encode(*policy_, needs_, rows, reward_.get());
-  ask_otherwise(*policy_, data_, config_.rollout.reprompt);
-  if (config_.rollout.given_answers) gold_ = policy_->demonstrations(rows);
-  bool single = actor_ && config_.worlds.learn_from != "rows" && actor_->memory() == 0;
-  if (single && needs_.data == Needs::Data::demonstrations) data_ = actor_->decisions(data_);
-  order_rows(rows);
-  if (processes_ && needs_.data == Needs::Data::rollout)
-    lengths_ = std::make_unique<AnswerLengths>(data_.context.rows());
-  if (config_.data.eval.empty()) return;
-  Rows held_out = Rows::load(config_.data.eval);
-  if (reward_)
-    for (const auto& column : reward_->columns()) held_out.require(column);
-  held_out = policy_->usable(held_out, needs_);
-  bool judges = needs_.score;  // a reward model answers nothing: it is held against the verdicts it should give
-  eval_ = judges ? encode(*policy_, needs_, held_out, nullptr) : policy_->contexts(held_out);
-  ask_otherwise(*policy_, eval_, config_.rollout.reprompt);
-  int64_t limit = config_.data.eval_rows;
-  if (limit <= 0 || limit >= held_out.size()) return;
-  Tensor first = at::arange(limit, at::kLong);
-  eval_ = eval_.select(rows_of_blocks(first, held_out.size(), judges ? needs_.blocks() : 1));
-}
-
-void StageTrainer::order_rows(const Rows& rows) {
-  int64_t contexts = contexts_in(data_, needs_);
-  uint64_t seed = mix(seed_, kOrder);
-  if (config_.data.weights.empty()) {
-    cursor_ = RowCursor(contexts, config_.data.shuffle, seed);
-    return;
-  }
-  if (contexts != rows.size())
-    bad_input("data.weights", "rows that are cut into decisions can't be weighed by their files");
-  for (int64_t size : rows.file_sizes())
-    if (size == 0) bad_input("data.weights", "a file of which all rows are left out can't be drawn from");
-  cursor_ = RowCursor(rows.file_sizes(), config_.data.weights, config_.data.shuffle, seed);
-}
-
 void StageTrainer::enter_worlds() {
   worlds_ = make_worlds(config_, mix(seed_, kWorlds));
   worlds_->anneal();
@@ -220,7 +132,7 @@ int64_t StageTrainer::total_steps() const {
                                  : std::max<int64_t>(config_.train.batch_size / group_size(), 1);
   int64_t steps_a_batch =
       rollout ? updates_of(selector_->expected_rows(rollout_batch_size(), config_.rollout.group_size)) : 1;
-  int64_t rows = contexts_in(data_, needs_);
+  int64_t rows = contexts_in(data_);
   return whole(config_.train.epochs * static_cast<double>(rows) / static_cast<double>(rows_a_batch)) * steps_a_batch;
 }
 
@@ -229,42 +141,6 @@ bool StageTrainer::single_decisions() const {
   if (!worlds_ || online_pairs_) return false;
   const std::string& from = config_.worlds.learn_from;
   return from == "decisions" || (from == "auto" && config_.worlds.steps && actor_->memory() == 0);
-}
-
-/// Rows of one context in a batch that is not rolled out.
-int64_t StageTrainer::group_size() const {
-  if (needs_.group_size) return needs_.group_size;
-  return needs_.data == Needs::Data::contexts ? config_.rollout.group_size : 1;
-}
-
-Experience StageTrainer::draw_rows() { return draw_rows_of(data_, cursor_, mix(seed_, kDraws)); }
-
-/// Rows of `data`, each as often as a group is large, with the keys of their random numbers.
-Experience StageTrainer::draw_rows_of(const Experience& data, RowCursor& cursor, uint64_t seed) {
-  int64_t group = group_size(), contexts = std::max<int64_t>(config_.train.batch_size / group, 1);
-  auto index = at::tensor(cursor.next(contexts), at::kLong);
-  auto groups = at::arange(contexts, at::kLong).repeat_interleave(group);
-  auto rows = index.index_select(0, groups);
-  auto draw = draw_keys(rows.numel(), group, mix(seed, static_cast<uint64_t>(steps_)));
-  int64_t blocks = needs_.blocks();
-  rows = rows_of_blocks(rows, contexts_in(data, needs_), blocks);
-  groups = groups.repeat({blocks}), draw = draw.repeat({blocks, 1});
-  Experience batch = data.select(rows);
-  batch.group = groups;
-  batch.extra.set(extra::draw, draw);
-  if (!batch.mask.defined()) batch.mask = at::ones({rows.numel(), 1}, at::kBool);
-  if (needs_.ref_logp) batch.ref_logp = ref_logp_together(processes_, *policy_, batch, needs_);
-  return batch;
-}
-
-/// The rows of `data.meta`, as the training rows are encoded.
-void StageTrainer::read_meta_rows() {
-  if (replay_ || worlds_) bad_input("data.meta", "objectives of two levels learn from rows, not in environments");
-  Rows rows = policy_->usable(Rows::load(config_.data.meta), needs_);
-  for (const std::string& column : config_.rollout.reprompt.columns()) rows.require(column);
-  meta_ = encode(*policy_, needs_, rows, reward_.get());
-  ask_otherwise(*policy_, meta_, config_.rollout.reprompt);
-  meta_cursor_ = RowCursor(contexts_in(meta_, needs_), config_.data.shuffle, mix(seed_, kMeta));
 }
 
 /// The recipe's, or as many trajectories as leave the selector one optimizer batch.
@@ -366,6 +242,7 @@ void StageTrainer::step(Metrics& metrics, const std::string& rescue) {
   if (chunk.rows() == 0) return skipped("the selector kept no rows", chunk, "", metrics);
   UpdateOptions options;
   options.micro_batch_size = config_.train.micro_batch_size.value_or(0);
+  options.micro_batch_tokens = config_.train.micro_batch_tokens.value_or(0);
   options.max_grad_norm = config_.train.max_grad_norm;
   options.compare_logp = needs_.data == Needs::Data::rollout && update_ == 1;
   options.off_policy = ahead_ != nullptr;
@@ -421,7 +298,7 @@ void StageTrainer::evaluate_episodes(Metrics& metrics) {
 
 /// The objective's own numbers on the held-out rows (eval/accuracy, ...).
 void StageTrainer::evaluate_scores(Metrics& metrics) {
-  int64_t count = contexts_in(eval_, needs_);
+  int64_t count = contexts_in(eval_);
   if (count == 0) return;
   at::NoGradGuard no_grad;
   constexpr int64_t kRows = 256;

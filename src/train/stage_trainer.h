@@ -78,6 +78,8 @@ class StageTrainer {
   DividedWeights divide();
   void read_rows();
   void order_rows(const Rows& rows);
+  void report_packing(const Rows& rows) const;
+  int64_t contexts_in(const Experience& data) const;
   void enter_worlds();
   void open_replay(bool given);
   Experience decisions_of(Experience batch) const;

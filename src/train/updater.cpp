@@ -11,16 +11,26 @@
 #include "rft/core/extra.h"
 #include "rft/core/text.h"
 #include "rft/dist/exchange.h"
+#include "rft/policy/counts_tokens.h"
+#include "train/micro_batches.h"
 
 namespace rft {
 namespace {
 
+/// "rows 4 to 7", or each by its number.
+std::string named_rows(const Tensor& part) {
+  const int64_t first = part[0].item<int64_t>(), count = part.numel();
+  if (part.equal(at::arange(first, first + count))) return cat("rows ", first, " to ", first + count - 1);
+  std::vector<std::string> numbers;
+  for (int64_t i = 0; i < count; ++i) numbers.push_back(std::to_string(part[i].item<int64_t>()));
+  return "rows " + join(numbers, ", ");
+}
+
 /// "" where all terms are finite, else the term's name, its value and the rows of the batch.
-std::string non_finite_term(const Loss& loss, int64_t first_row, int64_t rows) {
+std::string non_finite_term(const Loss& loss, const Tensor& part) {
   for (const auto& term : loss.terms) {
     double value = term.value.item<double>();
-    if (!std::isfinite(value))
-      return cat("the loss term '", term.name, "' is ", value, " on rows ", first_row, " to ", first_row + rows - 1);
+    if (!std::isfinite(value)) return cat("the loss term '", term.name, "' is ", value, " on ", named_rows(part));
   }
   return "";
 }
@@ -40,19 +50,22 @@ double add_importance(const Experience& micro, const Evaluation& now, Metrics& m
   return weight.max().item<double>();
 }
 
-/// Which rows are in memory together: row i of every block (both of a pair), and the rows of a group that an objective
-/// wants whole. With several processes there is a part for each, where there are rows enough.
-std::vector<Tensor> micro_batches(const Experience& batch, const Needs& needs, const UpdateOptions& options) {
-  int64_t count = batch.rows() / options.blocks, group = std::max<int64_t>(needs.group_size, 1);
-  int64_t size = options.micro_batch_size, sharers = options.processes ? options.processes->size() : 1;
-  if (size <= 0 || size > count) size = count;
-  size = std::min(size, (count + sharers - 1) / sharers);
-  size = std::max(sharers > 1 ? (size + group - 1) / group : size / group, int64_t{1}) * group;
-  std::vector<Tensor> out;
-  for (int64_t at = 0; at < count; at += size) {
-    out.push_back(rows_of_blocks(at::arange(at, std::min(at + size, count)), count, options.blocks));
-  }
-  return out;
+/// Micro-batches of `batch`, and, of a policy that counts tokens, how full they are.
+std::vector<Tensor> parts_of(const Experience& batch, const Needs& needs, const UpdateOptions& options,
+                             const Policy& policy, Metrics& metrics) {
+  MicroBatchOptions how{.rows = options.micro_batch_size,
+                        .tokens = options.micro_batch_tokens,
+                        .group = std::max<int64_t>(needs.group_size, 1),
+                        .blocks = options.blocks,
+                        .processes = options.processes ? options.processes->size() : 1};
+  if (auto* counts = dynamic_cast<const CountsTokens*>(&policy)) how.row_tokens = counts->row_tokens(batch);
+  auto parts = micro_batches(batch.rows(), how);
+  if (!how.row_tokens.defined()) return parts;
+  Packing packing;
+  packing.add(parts, how.row_tokens);
+  metrics.add("packing/packs", static_cast<double>(packing.packs));
+  metrics.add("packing/padding", packing.padding());
+  return parts;
 }
 
 /// Those that this process computes.
@@ -147,7 +160,7 @@ Tensor judged(Pass& pass, Policy& policy, Objective& objective, const Experience
     loss.terms.push_back({"aux_loss", now.auxiliary.mul(share)});
     pass.found.add("aux_loss", now.auxiliary.item<double>(), static_cast<double>(part.numel()));
   }
-  pass.problem = non_finite_term(loss, part[0].item<int64_t>(), part.numel());
+  pass.problem = non_finite_term(loss, part);
   if (!pass.problem.empty()) return {};
   for (const auto& term : loss.terms)
     pass.trained.insert(term.trains.begin(), term.trains.end()), pass.all |= term.trains.empty();
@@ -222,7 +235,7 @@ void add_gradients(Pass& pass, Policy& policy, Objective& objective, Optimizer& 
 UpdateResult gradient(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                       const UpdateOptions& options, Metrics& metrics) {
   batch.fill_totals();
-  auto parts = micro_batches(batch, needs, options);
+  auto parts = parts_of(batch, needs, options, policy, metrics);
   if (needs.mismatched || needs.whole_batch) optimizer.gather_weights();
   if (needs.mismatched) add_mismatched(policy, batch, needs, parts, options.processes);
   if (needs.whole_batch)

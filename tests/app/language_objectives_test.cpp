@@ -300,6 +300,54 @@ TEST_F(Language, StepsAreLearnedWithoutAnEndAndGivenAnswersBesideOwnOnes) {
                                    "rollout: {group_size: 2, max_new_tokens: 6, given_answers: true}"));
 }
 
+TEST_F(Language, RowsOfStepsThatAreTooLongAreCountedToo) {
+  write_file(path("long_steps.jsonl"),
+             R"({"prompt": "1+1=", "completions": ["2"], "labels": [true]})"
+             "\n"
+             R"({"prompt": "1+1=", "completions": ["1", "111", "1111"], "labels": [true, false, true]})"
+             "\n"
+             R"({"prompt": "1+1=", "completions": ["1111111"], "labels": [true]})"
+             "\n");
+  auto run = [&](const std::string& how) {
+    return rft("train " +
+               recipe("long_steps",
+                      "{type: reward_model, path: " + path("data/model") +
+                          ", step_separator: '', max_length: 8, too_long: " + how + "}",
+                      "{train: " + path("long_steps.jsonl") + "}", "objective: {type: process_reward}") +
+               " train.steps=1 train.checkpoint_every=0");
+  };
+  auto refused = run("error");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("long_steps.jsonl:2"), std::string::npos) << refused.err;
+  for (const auto& [how, said] :
+       std::map<std::string, std::string>{{"drop", "0 are cut, 2 left out"}, {"keep_start", "1 are cut, 1 left out"}}) {
+    auto ran = run(how);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_NE(ran.err.find("2 of 3 rows have more than 8 tokens: " + said), std::string::npos) << how << ran.err;
+  }
+}
+
+TEST_F(Language, RowsArePackedBySoManyTokensAndTheReportSaysHow) {
+  std::string file = recipe("packed", model(), rows("sft.jsonl"), "objective: {type: sft}");
+  ASSERT_EQ(rft("train " + file + " --quiet train.micro_batch_size=null").code, 0);
+  auto whole = metrics("packed");
+  EXPECT_EQ(whole.at(0).at("packing/packs"), 1);
+  auto ran =
+      rft("train " + file + " train.micro_batch_size=null train.micro_batch_tokens=40 run.output=" + path("tokens"));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.err.find("micro-batches of at most 40 tokens; "), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("60 rows of"), std::string::npos) << ran.err;
+  auto packed = metrics("tokens");
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_GT(packed.at(i).at("packing/packs"), 1);
+    EXPECT_LT(packed.at(i).at("packing/padding"), whole.at(i).at("packing/padding"));
+    EXPECT_NEAR(packed.at(i).at("loss").get<double>(), whole.at(i).at("loss").get<double>(), 1e-4);
+  }
+  auto both = rft("train " + file + " train.micro_batch_tokens=40");
+  EXPECT_EQ(both.code, 2);
+  EXPECT_NE(both.err.find("give one"), std::string::npos) << both.err;
+}
+
 TEST_F(Language, BadRowsOfStepsAreNamed) {
   auto message = [&](const std::string& row) {
     write_file(path("bad.jsonl"), row + "\n");

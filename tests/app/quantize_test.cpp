@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "rft/policy/causal_lm.h"
 #include "support.h"
 
 namespace rft {
@@ -63,6 +64,13 @@ TEST_P(QuantizedBase, IsNotTrainedItself) {
   auto ran = train("c", "policy.lora=null");
   EXPECT_EQ(ran.code, 2);
   EXPECT_NE(ran.err.find("policy.lora"), std::string::npos) << ran.err;
+}
+
+TEST_P(QuantizedBase, IsNotWrittenAsIfItWereAModel) {
+  const CausalLm policy(CausalLm::Options{.path = dir_ / "data/model", .quantize = GetParam()});
+  fs::create_directory(dir_ / "saved");
+  EXPECT_NE(testing::message_of([&] { policy.save(dir_ / "saved"); }).find("policy.quantize"), std::string::npos);
+  EXPECT_TRUE(fs::is_empty(dir_ / "saved"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Bits, QuantizedBase, ::testing::Values("int8", "nf4"));

@@ -87,6 +87,44 @@ TEST_F(Seq2SeqRuns, PolicyGradientsRunAndResume) {
   }
 }
 
+TEST_F(Seq2SeqRuns, PpoTrainsACriticThatIsSavedAndResumed) {
+  for (std::string critic : {"head", "model"}) {
+    trains_and_resumes("ppo_" + critic,
+                       "data: {prompts: " + dir_ / "prompts.jsonl" +
+                           "}\nrollout: {group_size: 2, max_new_tokens: 8}\n"
+                           "reward: {type: length, form: linear, scale: 8}\nobjective: {type: ppo}",
+                       ", critic: " + critic);
+    const std::string final = dir_ / ("ppo_" + critic + "/final");
+    EXPECT_TRUE(std::filesystem::exists(final + "/value_head.safetensors"));
+    EXPECT_EQ(std::filesystem::exists(final + "/critic/model.safetensors"), critic == "model");
+  }
+}
+
+TEST_F(Seq2SeqRuns, RowsThatAreTooLongAreCountedNeverCutInSilence) {
+  write_file(dir_ / "long.jsonl", json{{"prompt", "a fox"}, {"completion", "a"}}.dump() + "\n" +
+                                      json{{"prompt", "a fox and three boats"}, {"completion", "the"}}.dump() + "\n" +
+                                      json{{"prompt", "a fox"}, {"completion", "the night and the light"}}.dump() +
+                                      "\n");
+  auto run = [&](const std::string& how) {
+    write_file(dir_ / "long.yaml",
+               "run: {threads: 1, output: " + dir_ / "long" + "}\npolicy: {type: seq2seq_lm, path: " + model() +
+                   ", max_length: 5, too_long: " + how + "}\ndata: {train: " + dir_ / "long.jsonl" +
+                   "}\nobjective: {type: sft}\ntrain: {steps: 1, batch_size: 3, checkpoint_every: 0}\n");
+    return rft("train " + dir_ / "long.yaml");
+  };
+  const auto refused = run("error");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("long.jsonl:2"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("policy.max_length is 5"), std::string::npos) << refused.err;
+  for (const auto& [how, said] : std::map<std::string, std::string>{{"drop", "0 are cut, 2 left out"},
+                                                                    {"keep_start", "2 are cut, 0 left out"},
+                                                                    {"keep_end", "1 are cut, 1 left out"}}) {
+    const auto ran = run(how);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_NE(ran.err.find("2 of 3 rows have more than 5 tokens: " + said), std::string::npos) << how << ran.err;
+  }
+}
+
 TEST_F(Seq2SeqRuns, AdaptersAreTrainedContinuedAndMerged) {
   const std::string blocks = "data: {train: " + dir_ / "pairs.jsonl" + "}\nobjective: {type: dpo}";
   trains_and_resumes("lora", blocks, ", lora: {rank: 2, alpha: 8, dora: true}", "/final/adapter_model.safetensors");

@@ -98,6 +98,21 @@ TEST(Safetensors, KeepsTheFileAsItIsWhenATensorIsWrittenTo) {
   EXPECT_EQ(tensor.sum().item<float>(), 4);
 }
 
+TEST(Safetensors, WhatGivesBackItsMemoryIsReadAgain) {
+  testing::TempDir dir;
+  const Tensor written = at::arange(100000, at::kFloat);
+  save_safetensors(dir / "a.safetensors", {{"a", written}, {"b", written.neg()}});
+  const auto file = load_safetensors(dir / "a.safetensors");
+  for (const auto& [name, value] : file.tensors) {
+    EXPECT_TRUE(value.equal(name == "a" ? written : written.neg()));
+    release_pages(value);
+  }
+  EXPECT_TRUE(file.tensors.at("a").equal(written));
+  const Tensor own = at::ones({100000});
+  release_pages(own);
+  EXPECT_EQ(own.sum().item<double>(), 100000);
+}
+
 TEST(Safetensors, ReadsDataThatIsNotAligned) {
   TempDir dir;
   std::string content = bytes("{\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}} ", 0);

@@ -5,6 +5,7 @@
 
 #include "decoder_fixtures.h"
 #include "rft/core/rng.h"
+#include "rft/io/hf_directory.h"
 #include "rft/ops/quantized.h"
 
 namespace rft {
@@ -79,6 +80,34 @@ TEST(Quantize, ComputesWhatTheNumbersThatCodesStandForDo) {
 
 TEST(Quantize, FourBitsToo) {
   for (bool dora : {false, true}) expect_the_same("wide", "nf4", dora);
+}
+
+TEST(Quantize, WhatIsPackedWhileItIsReadIsTheSame) {
+  for (const char* name : {"qwen2_tied", "gpt2", "mixtral"}) {
+    SCOPED_TRACE(name);
+    Decoder whole = load_decoder(name, at::kFloat);
+    add_lora(whole, adapters(false), 3);
+    quantize(whole, "int8");
+    const std::string directory = testing::decoder_path(name);
+    const auto tensors = load_hf_tensors(directory);
+    size_t taken = 0;
+    Decoder read(DecoderConfig::from_json(testing::read_file(directory + "/config.json"), name), tensors, at::kFloat,
+                 name, {"int8", [&](const Tensor&) { ++taken; }});
+    EXPECT_GE(taken, whole.hugging_face_tensors().size());
+    add_lora(read, adapters(false), 3);
+    for (size_t i = 0; i < whole.weights().layers.size(); ++i) {
+      const DecoderLayer &a = whole.weights().layers[i], &b = read.weights().layers[i];
+      for (auto [one, two] :
+           {std::pair(&a.qkv, &b.qkv), {&a.out, &b.out}, {&a.gate_up, &b.gate_up}, {&a.down, &b.down}}) {
+        if (!one->weight.defined()) continue;
+        EXPECT_TRUE(one->weight.equal(two->weight) && one->scale.equal(two->scale));
+        ASSERT_EQ(one->adapters.size(), two->adapters.size());
+        for (size_t k = 0; k < one->adapters.size(); ++k) EXPECT_TRUE(one->adapters[k].a.equal(two->adapters[k].a));
+      }
+      for (size_t e = 0; e < a.experts.size(); ++e)
+        EXPECT_TRUE(a.experts[e].gate_up.weight.equal(b.experts[e].gate_up.weight));
+    }
+  }
 }
 
 TEST(Quantize, NamesTheLayerThatItCannotTake) {

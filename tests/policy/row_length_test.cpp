@@ -43,5 +43,21 @@ TEST(RowLength, CutsAPromptThatIsToBeAnswered) {
   }
 }
 
+TEST(RowLength, PromptAndAnswerApartKeepWhatFramesThePrompt) {
+  auto apart = [](int64_t limit, const std::string& how) {
+    TokenRow row{{0, 5, 6, 7, 2}, {8, 9, 1}};
+    const Fit fit = shorten_apart(row, limit, how, [](int64_t id) { return id < 3; });
+    return std::tuple(fit, row.prompt, row.completion);
+  };
+  const Ids prompt{0, 5, 6, 7, 2}, answer{8, 9, 1};
+  for (std::string how : {"error", "drop", "keep_start", "keep_end"})
+    EXPECT_EQ(apart(5, how), std::tuple(Fit::whole, prompt, answer)) << how;
+  for (std::string how : {"error", "drop"}) EXPECT_EQ(apart(4, how), std::tuple(Fit::too_long, prompt, answer)) << how;
+  EXPECT_EQ(apart(4, "keep_start"), std::tuple(Fit::cut, (Ids{0, 5, 6, 2}), answer));
+  EXPECT_EQ(apart(4, "keep_end"), std::tuple(Fit::cut, (Ids{0, 6, 7, 2}), answer));
+  EXPECT_EQ(apart(2, "keep_start"), std::tuple(Fit::cut, (Ids{0, 5}), (Ids{8, 9})));
+  EXPECT_EQ(apart(2, "keep_end"), std::tuple(Fit::too_long, prompt, answer));
+}
+
 }  // namespace
 }  // namespace rft

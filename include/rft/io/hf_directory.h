@@ -1,6 +1,7 @@
 #pragma once
 /// Hugging Face model directories, as save_pretrained writes them.
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ void save_hf_tensors(const std::string& directory, const std::map<std::string, T
 
 /// generation_config.json's eos ids (a number or a list), else config.json's; empty where neither says.
 std::vector<int64_t> eos_token_ids(const std::string& directory);
+
+/// The token that generation_config.json says each answer begins with (forced_bos_token_id), or where there is no such
+/// file config.json; none where it says none.
+std::optional<int64_t> forced_first_id(const std::string& directory);
 
 /// Copies tokenizer files, generation_config.json and chat template from one model directory to another, as they are.
 void copy_text_files(const std::string& from, const std::string& to);

@@ -21,6 +21,10 @@ struct SafetensorsFile {
 /// overlap, leave holes, run past the file or disagree with shape and dtype.
 SafetensorsFile load_safetensors(const std::string& file);
 
+/// Gives the memory of a tensor of load_safetensors() back to the system: what is read of it later comes from the file
+/// again. It must not have been written to. Nothing happens to a tensor that is no view of a file.
+void release_pages(const Tensor& tensor);
+
 /// Writes whole or not at all: to a temporary name beside `file`, fsync, rename. Throws RunError (disk full,
 /// unwritable). Order and content depend on the arguments alone, so equal input gives equal bytes.
 void save_safetensors(const std::string& file, const std::map<std::string, Tensor>& tensors,

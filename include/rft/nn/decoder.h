@@ -1,6 +1,7 @@
 #pragma once
 /// Decoder-only transformers (Llama, Mistral, Mixtral, Qwen 2 and 3, Qwen3-MoE, Gemma 2 and 3, Phi-3, OLMo-2, SmolLM3,
 /// GPT-2) as one architecture described by config.json.
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -115,13 +116,23 @@ struct Packed {
   std::vector<int64_t> lengths;  ///< tokens of each row; they sum to N
 };
 
+/// How a Decoder takes the tensors of a directory.
+struct DecoderReading {
+  /// Linear layers are packed as soon as their rows are there, as quantize() of rft/nn/quantize.h does it: "int8",
+  /// "nf4";
+  /// "": they stay as they are.
+  std::string quantize;
+  /// Called with each tensor that was copied and isn't needed any more; may be empty.
+  std::function<void(const Tensor&)> taken;
+};
+
 class Decoder {
  public:
   /// `tensors` are named and shaped as `save_pretrained` writes them. All missing and misshapen tensors are named in
   /// one UserError that starts with `where`. Extra tensors that are known to be derived (rotary inv_freq, attn.bias
   /// masks) are ignored; others are an error. `options` say the dtype and the device of the weights.
   Decoder(DecoderConfig config, const std::map<std::string, Tensor>& tensors, const at::TensorOptions& options,
-          const std::string& where);
+          const std::string& where, const DecoderReading& reading = {});
 
   /// Of a divided model (divide()) heads, kv_heads and intermediate_size are this process's own.
   const DecoderConfig& config() const { return config_; }

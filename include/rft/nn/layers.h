@@ -12,13 +12,18 @@ namespace rft {
 /// (DoRA, Liu et al. 2024, arXiv:2402.09353) these rows of y, without bias, are then multiplied by
 /// magnitude / |W + scale B A|, each row's length being taken without gradient, as the paper and PEFT do.
 struct Adapter {
+  /// `set` of adapters that are part of what the others stand beside: never trained, and there where those are not.
+  static constexpr int64_t kFrozen = -1;
+
   std::string module;  ///< Hugging Face module path, "model.layers.0.self_attn.q_proj"
   Tensor a;            ///< [r, in]
   Tensor b;            ///< [rows, r]
   int64_t first = 0, rows = 0;
   double scale = 1;
   Tensor magnitude = {};  ///< [rows], or undefined
-  int64_t set = 0;        ///< 0: the model's own; else of a set that a sampled row chooses (rft serve --adapter)
+  /// 0: the model's own; above 0: of a set that a sampled row chooses (rft serve --adapter); kFrozen
+  /// (policy.frozen_adapters).
+  int64_t set = 0;
 };
 
 /// y = x W^T + bias. q, k and v are rows of one Linear, as are gate and up: fewer and larger products.

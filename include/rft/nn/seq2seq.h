@@ -1,5 +1,6 @@
 #pragma once
 /// Encoder-decoder language models: the encoder reads a prompt, the decoder writes an answer to it.
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,23 +49,28 @@ class Seq2Seq {
   /// [V, D]: logits are states times its rows.
   virtual const Tensor& head() const = 0;
   virtual int64_t start_id() const = 0;  ///< the decoder's first token
+  /// Tokens of a prompt at most, and of an answer.
+  virtual int64_t max_positions() const { return std::numeric_limits<int64_t>::max(); }
   /// Numbers of keys and values that a token of an answer leaves behind in all layers.
   virtual int64_t cache_floats() const = 0;
   virtual const Weights& weights() const = 0;
   virtual const std::string& config_json() const = 0;
 };
 
-/// By `architectures`: T5ForConditionalGeneration of transformers (Raffel et al. 2020, arXiv:1910.10683; v1.1 and
-/// FLAN-T5 too). Where the directory has an lm_head.weight that is not shared.weight, it is the head, whatever
-/// tie_word_embeddings says; states are scaled by D^-0.5 as scale_decoder_outputs says or, without it,
-/// tie_word_embeddings: both as transformers 5 reads them. Throws UserError naming `where` for another architecture, a
-/// field that would change the computation in a way that is not implemented, and tensors that do not fit.
+/// By `architectures` of transformers: T5ForConditionalGeneration (Raffel et al. 2020, arXiv:1910.10683; v1.1 and
+/// FLAN-T5 too), MT5ForConditionalGeneration, UMT5ForConditionalGeneration, BartForConditionalGeneration (Lewis et al.
+/// 2020, arXiv:1910.13461), MBartForConditionalGeneration and PegasusForConditionalGeneration. Encoder and decoder read
+/// one embedding. Where the directory has an lm_head.weight that is not this embedding, it is the head, whatever
+/// tie_word_embeddings says; T5's states are scaled by D^-0.5 as scale_decoder_outputs says or, without it,
+/// tie_word_embeddings: both as transformers 5 reads them (which scales UMT5's always; here as tie_word_embeddings
+/// says, as the published ones were trained). Throws UserError naming `where` for another architecture, a field that
+/// would change the computation in a way that is not implemented, and tensors that do not fit. Dropout is none.
 std::unique_ptr<Seq2Seq> make_seq2seq(const std::string& config_json, const WeightSource& source,
                                       const std::string& where);
 /// Whether config.json's text names an architecture that make_seq2seq() reads.
 bool is_seq2seq(const std::string& config_json, const std::string& where);
-/// An untrained model with transformers' initial deviations (Mesh TensorFlow's): 1 for embeddings, and so that scores
-/// and outputs of layers start with a variance near 1; determined by `seed`.
-std::unique_ptr<Seq2Seq> random_seq2seq(const std::string& config_json, at::ScalarType dtype, uint64_t seed);
+/// An untrained T5 with transformers' initial deviations (Mesh TensorFlow's): 1 for embeddings, and so that scores and
+/// outputs of layers start with a variance near 1; determined by `seed`.
+std::unique_ptr<Seq2Seq> random_t5(const std::string& config_json, at::ScalarType dtype, uint64_t seed);
 
 }  // namespace rft

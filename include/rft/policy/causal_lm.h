@@ -3,12 +3,15 @@
 /// for values it gets a critic: a linear head on the hidden state before each decision, which trains the trunk too
 /// (`head`), or on that of a copy of the model (`model`). It is saved beside the model, in value_head.safetensors and
 /// critic/.
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rft/nn/decoder.h"
+#include "rft/policy/counts_tokens.h"
 #include "rft/policy/divides_weights.h"
 #include "rft/policy/gathers_layers.h"
 #include "rft/policy/judges_tokens.h"
@@ -37,11 +40,13 @@ class CausalLm : public Policy,
                  public GathersLayers,
                  public DividesWeights,
                  public ReadsPrompts,
-                 public JudgesTokens {
+                 public JudgesTokens,
+                 public CountsTokens {
  public:
   struct Options {
     std::string path;
     std::string adapter;
+    std::vector<std::string> frozen_adapters;
     std::string reference;
     std::string critic = "head";
     std::string dtype = "float32";
@@ -95,6 +100,7 @@ class CausalLm : public Policy,
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
   Influence token_influence(const Experience& batch) override;
+  Tensor row_tokens(const Experience& batch) const override;
   void stepped(int64_t step) override;
   std::vector<Parameter> parameters() override;
   void save(const std::string& directory) const override;
@@ -131,11 +137,14 @@ class CausalLm : public Policy,
   /// adapters before add_adapters().
   CausalLm(Options options, std::unique_ptr<Decoder> decoder);
   void add_adapters();
-  std::unique_ptr<Decoder> load_decoder(const std::string& directory) const;
+  /// With the policy's dtype, on its device; `quantize` as the option.
+  std::unique_ptr<Decoder> load_decoder(const std::string& directory, const std::string& quantize = "") const;
   /// Loads a model directory. Throws UserError where it is none.
   static std::unique_ptr<Decoder> load_decoder(const std::string& directory, at::ScalarType dtype,
-                                               const at::Device& device = at::kCPU);
+                                               const at::Device& device = at::kCPU, const std::string& quantize = "");
   const Options& options() const { return options_; }
+  /// Row i's tokens as they are, however many; its answer is in `column`.
+  virtual TokenRow uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const;
 
   std::unique_ptr<Decoder> decoder_;
 
@@ -148,8 +157,8 @@ class CausalLm : public Policy,
   void sample_pieces_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
                           const SampleRequest& request, const PieceWork& work) const;
   void read_adapters();
+  void add_frozen_adapters(Decoder& decoder) const;
   const ChatTemplate& chat() const;
-  TokenRow uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const;
   /// Of a whole row, and of a prompt that is to be answered.
   int64_t longest_row() const;
   int64_t longest_prompt() const;
@@ -172,6 +181,8 @@ class CausalLm : public Policy,
   Tokenizer tokenizer_;
   mutable std::unique_ptr<ChatTemplate> chat_;  ///< read when the first conversation is
   std::vector<int64_t> eos_ids_;
+  /// What usable() made of rows, by their place and column, until they are encoded: nothing is tokenized twice.
+  mutable std::map<std::pair<std::string, std::string>, TokenRow> fitted_;
   std::unique_ptr<ValueHead> value_head_;   ///< where an objective asks for values
   std::unique_ptr<Decoder> critic_;         ///< critic model: the trunk under the value head
   std::unique_ptr<Decoder> reference_;      ///< frozen; a copy is made when it is first asked for

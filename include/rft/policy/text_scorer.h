@@ -37,6 +37,10 @@ class TextScorer : public CausalLm {
   Evaluation evaluate(const Experience& batch, const Needs& needs) override;
   Tensor ref_logp(const Experience& batch, const Needs& needs) override;
 
+ protected:
+  /// Of the column "completions" the steps of an answer, learned where each ends.
+  TokenRow uncut_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column) const override;
+
  private:
   Options options_;
 };

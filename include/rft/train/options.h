@@ -121,7 +121,7 @@ struct TrainOptions {
   std::optional<int64_t> steps, timesteps;
   double epochs = 3;
   int64_t batch_size = 8;
-  std::optional<int64_t> micro_batch_size;
+  std::optional<int64_t> micro_batch_size, micro_batch_tokens;
   int64_t iterations = 1;
   double max_grad_norm = 1.0;
   int64_t log_every = 1, samples_every = 10, samples = 4;
@@ -145,6 +145,11 @@ struct TrainOptions {
     v.option("micro_batch_size", micro_batch_size,
              "trajectories in memory at once; null = the whole batch. The gradient is the same for any value",
              at_least(1).in("trajectories"));
+    v.option(
+        "micro_batch_tokens", micro_batch_tokens,
+        "in its place, of policies of text: so many tokens in memory at once, of rows of similar length (a row that "
+        "has more is alone). Rows lie end to end, without padding between them, and none sees another",
+        at_least(1).in("tokens"));
     v.option("iterations", iterations, "passes over each rollout (TRL's num_iterations)", at_least(1));
     v.option("max_grad_norm", max_grad_norm, "the gradient is scaled down to this norm; 0 = never", at_least(0));
     v.option("log_every", log_every, "a line of metrics.jsonl every so many steps, averaged over them",

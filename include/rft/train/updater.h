@@ -14,8 +14,9 @@
 namespace rft {
 
 struct UpdateOptions {
-  int64_t micro_batch_size = 0;  ///< 0 = the whole batch
-  double max_grad_norm = 0;      ///< 0 = no clipping
+  int64_t micro_batch_size = 0;    ///< 0 = the whole batch
+  int64_t micro_batch_tokens = 0;  ///< the same in tokens, of a policy that counts them (CountsTokens); 0 = any number
+  double max_grad_norm = 0;        ///< 0 = no clipping
   double lr = 0;
   /// Gives the learning rate of what the objective found in this batch, in place of `lr`; may be empty.
   std::function<double(const Metrics&)> rate;
@@ -36,9 +37,10 @@ struct UpdateResult {
 };
 
 /// Evaluates `batch` micro-batch by micro-batch (pairs and groups that the objective reads together stay together),
-/// adds up the gradients and steps. The gradient is that of the whole batch for any micro-batch size: the objective
-/// normalises by batch.totals, which are set here. Several processes each take some of the micro-batches and add up
-/// their gradients: the step is the same as one process's, but for the order of that sum.
+/// adds up the gradients and steps; of a policy that counts tokens also packing/packs, how many micro-batches there
+/// are, and packing/padding (train/micro_batches.h). The gradient is that of the whole batch for any micro-batch size:
+/// the objective normalises by batch.totals, which are set here. Several processes each take some of the micro-batches
+/// and add up their gradients: the step is the same as one process's, but for the order of that sum.
 UpdateResult update(Policy& policy, Objective& objective, Optimizer& optimizer, Experience& batch, const Needs& needs,
                     const UpdateOptions& options, Metrics& metrics);
 
