@@ -16,8 +16,9 @@ const std::set<std::string> kInterfaces = {"rft/policy/policy.h",          "rft/
                                            "rft/policy/credits_steps.h",   "rft/policy/gathers_layers.h",
                                            "rft/nn/layer_gate.h",          "rft/policy/reference_sampler.h",
                                            "rft/policy/divides_weights.h", "rft/env/environment.h",
-                                            "rft/policy/reads_prompts.h",   "rft/policy/judges_tokens.h",
-                                            "rft/objective/bi_level.h",     "rft/policy/samples_pieces.h"};
+                                           "rft/policy/reads_prompts.h",   "rft/policy/judges_tokens.h",
+                                           "rft/objective/bi_level.h",     "rft/policy/samples_pieces.h",
+                                           "rft/policy/counts_tokens.h"};
 
 /// The sampler of language models, for judges that write before they judge.
 const std::set<std::string> kSampler = {"rft/policy/lm_engine.h", "rft/policy/lm_sampler.h"};
