@@ -61,7 +61,7 @@ def main():
         data = f"data:\n  prompts: [{', '.join(map(str, files))}]\n  weights: {list(weights)}"
         names.append(f"run{i}")
         print(f"{names[-1]} {weights}: {run(names[-1], data):.4f}", flush=True)
-    print(rft("mixture", *[folder / name for name in names], "--out", folder / "best.yaml"))
+    print(rft("mixture", *[folder / name for name in names], "--least", 0.1, "--out", folder / "best.yaml"))
     print(f"the fitted mixture: {run('best', (folder / 'best.yaml').read_text()):.4f}")
 
 
