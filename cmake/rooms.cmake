@@ -8,9 +8,10 @@ target_link_libraries(rft_pch PUBLIC rft_flags rft::torch)
 target_precompile_headers(rft_pch PRIVATE <ATen/ATen.h> <functional> <map> <memory> <optional> <string> <vector>)
 
 # Several files are compiled as one: LibTorch's templates, which take most of a compiler's time, are worked through once
-# for all of them. A name in an unnamed namespace must then be the only one in its room; two rooms don't meet.
-function(rft_together target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+# for all of them. A name in an unnamed namespace must then be the only one in its room; two rooms don't meet. `count`: so
+# many at most.
+function(rft_together target count)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${count})
 endfunction()
 
 function(rft_room name)
@@ -32,7 +33,7 @@ function(rft_room name)
   target_precompile_headers(rft_${name} REUSE_FROM rft_pch)
   # ops compiles the same kernels anew for each instruction set, a file each.
   if(NOT name STREQUAL "ops")
-    rft_together(rft_${name})
+    rft_together(rft_${name} 8)
   endif()
   if(name STREQUAL "dist")
     target_include_directories(rft_dist SYSTEM PRIVATE ${PROJECT_SOURCE_DIR}/src/dist/gloo_shim)

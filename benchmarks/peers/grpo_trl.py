@@ -1,6 +1,6 @@
 """GRPO steps of TRL's GRPOTrainer on the CPU: the peer of `rft train` in benchmarks/grpo.py.
 
-usage: grpo_trl.py MODEL PROMPTS.jsonl STEPS THREADS   (prints one JSON line)
+usage: grpo_trl.py MODEL PROMPTS.jsonl STEPS THREADS ROWS   (prints one JSON line)
 """
 import json
 import os
@@ -10,7 +10,8 @@ import time
 
 started = time.time()
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TRL_EXPERIMENTAL_SILENCE="1")
-model, prompts, steps, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+model, prompts = sys.argv[1:3]
+steps, threads, rows_a_step = map(int, sys.argv[3:6])
 
 import torch  # noqa: E402
 
@@ -34,7 +35,7 @@ def reward(completions, **kwargs):
 rows = [json.loads(line)["prompt"] for line in open(prompts)]
 config = GRPOConfig(
     output_dir="/tmp/unused-trl-output", use_cpu=True, bf16=False, gradient_checkpointing=False, save_strategy="no", report_to=[],
-    per_device_train_batch_size=64, num_generations=8, max_completion_length=32, max_steps=steps, learning_rate=1e-4,
+    per_device_train_batch_size=rows_a_step, num_generations=8, max_completion_length=32, max_steps=steps, learning_rate=1e-4,
     lr_scheduler_type="constant", logging_steps=steps, disable_tqdm=True, generation_kwargs={"min_new_tokens": 32}, seed=0)
 trainer = GRPOTrainer(
     model=transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), reward_funcs=reward, args=config,

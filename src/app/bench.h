@@ -10,6 +10,7 @@ namespace rft::app {
 struct GenerateBench {
   std::string model;  ///< a Hugging Face directory; "" = a table of built-in shapes
   int64_t batch = 8, prompt_tokens = 32, new_tokens = 32;
+  bool ragged = false;  ///< four times as many rows as are decoded at once, of unequal lengths
   ModelOptions kept;
 };
 

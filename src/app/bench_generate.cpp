@@ -14,6 +14,7 @@
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/io/safetensors.h"
+#include "rft/policy/lm_engine.h"
 #include "rft/policy/lm_sampler.h"
 
 namespace rft::app {
@@ -47,13 +48,42 @@ double read_bandwidth() {
   return best;
 }
 
+std::vector<int64_t> prompt_of(int64_t row, int64_t tokens, int64_t vocab_size) {
+  std::vector<int64_t> ids(static_cast<size_t>(tokens));
+  for (int64_t t = 0; t < tokens; ++t) ids[static_cast<size_t>(t)] = (7 * row + 13 * t + 1) % vocab_size;
+  return ids;
+}
+
+/// Seconds of one greedy run over rows of unequal lengths: one that ends gives its place to the next.
+double run_ragged(const Decoder& decoder, const GenerateBench& o) {
+  const Clock clock;
+  LmEngine engine(decoder, nullptr, o.batch);
+  std::vector<std::shared_ptr<LmRequest>> requests;
+  for (int64_t row = 0; row < 4 * o.batch; ++row) {
+    auto request = std::make_shared<LmRequest>();
+    request->prompt =
+        prompt_of(row, std::max<int64_t>(1, o.prompt_tokens >> (row % 3)), decoder.config().vocab_size);
+    request->options.max_new_tokens = std::max<int64_t>(1, o.new_tokens >> (row % 5));
+    request->greedy = true;
+    engine.add(request);
+    requests.push_back(std::move(request));
+  }
+  while (engine.step()) {
+  }
+  const double seconds = clock.seconds();
+  for (const auto& request : requests) {
+    if (static_cast<int64_t>(request->rows.at(0).ids.size()) != request->options.max_new_tokens)
+      run_failed("bench", "a row ended early");
+  }
+  return seconds;
+}
+
 /// Seconds of one greedy run over `batch` different prompts.
 double run_once(const Decoder& decoder, const GenerateBench& o) {
-  std::vector<std::vector<int64_t>> prompts(static_cast<size_t>(o.batch));
+  if (o.ragged) return run_ragged(decoder, o);
+  std::vector<std::vector<int64_t>> prompts;
   for (int64_t b = 0; b < o.batch; ++b) {
-    for (int64_t t = 0; t < o.prompt_tokens; ++t) {
-      prompts[static_cast<size_t>(b)].push_back((7 * b + 13 * t + 1) % decoder.config().vocab_size);
-    }
+    prompts.push_back(prompt_of(b, o.prompt_tokens, decoder.config().vocab_size));
   }
   SamplerOptions options;
   options.max_new_tokens = o.new_tokens;
@@ -95,7 +125,8 @@ void bench_generate(const GenerateBench& options) {
   const Decoder decoder = million_parameter_model();
   std::printf("%-44s %8s %12s\n", "generate (4 layers, d = 128, float32)", "ms", "tokens/s");
   for (int64_t batch : {1, 8, 64}) {
-    const GenerateBench one{"", batch, 16, 32};
+    GenerateBench one;
+    one.batch = batch, one.prompt_tokens = 16;
     double best = 1e9;
     for (int repeat = 0; repeat < 5; ++repeat) best = std::min(best, run_once(decoder, one));
     std::printf("%3ld completions of %ld tokens %17s %8.2f %12.0f\n", long{batch}, long{one.new_tokens}, "", best * 1e3,

@@ -6,7 +6,7 @@
 #include "rft/env/environment.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::act_test {
 namespace {
 
 using testing::read_file;
@@ -143,4 +143,4 @@ class Registered : public ::testing::Environment {
 const auto* const registered = ::testing::AddGlobalTestEnvironment(new Registered);
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::act_test

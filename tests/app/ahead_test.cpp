@@ -7,7 +7,7 @@
 
 #include "tiny_task.h"
 
-namespace rft {
+namespace rft::ahead_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::Ran;
@@ -167,4 +167,4 @@ TEST(Ahead, WhatItCannotDoIsSaid) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::ahead_test

@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::chat_test {
 namespace {
 
 using nlohmann::json;
@@ -176,4 +176,4 @@ TEST_F(Chat, GenerateAndLogprobTakeMessages) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::chat_test

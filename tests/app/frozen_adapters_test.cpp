@@ -6,7 +6,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::frozen_adapters_test {
 namespace {
 
 using nlohmann::json;
@@ -106,4 +106,4 @@ TEST_F(FrozenAdapters, WhatDoesNotFitIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::frozen_adapters_test

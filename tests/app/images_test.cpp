@@ -4,7 +4,7 @@
 #include "rft/io/image.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::images_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::Ran;
@@ -262,4 +262,4 @@ TEST(Pairs, DpoTrainsALanguageModelOnChosenAndRejected) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::images_test

@@ -8,7 +8,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::judge_test {
 namespace {
 
 using nlohmann::json;
@@ -291,4 +291,4 @@ TEST_F(Judged, RewardsThemselvesByAssess) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::judge_test

@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::language_objectives_test {
 namespace {
 
 using nlohmann::json;
@@ -469,4 +469,4 @@ TEST_F(Language, CreditsAndSelectorsThatLookBeyondTheGroupRun) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::language_objectives_test

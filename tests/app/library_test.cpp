@@ -7,7 +7,7 @@
 #include "rft/select/selector.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::library_test {
 namespace {
 namespace fs = std::filesystem;
 
@@ -94,4 +94,4 @@ TEST(Commands, WrongArgumentsAreTheUsersMistake) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::library_test

@@ -9,7 +9,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::loss_test {
 namespace {
 
 using nlohmann::json;
@@ -275,4 +275,4 @@ TEST(LossBatch, PairsBecomeTwiceTheRowsTheChosenOnesFirst) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::loss_test

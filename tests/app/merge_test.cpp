@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::merge_test {
 namespace {
 
 using testing::read_file;
@@ -73,4 +73,4 @@ TEST_F(Merge, SaysWhatIsMissingAndTouchesNothing) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::merge_test

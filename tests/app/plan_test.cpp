@@ -5,7 +5,7 @@
 #include "rft/io/safetensors.h"
 #include "tiny_task.h"
 
-namespace rft {
+namespace rft::plan_test {
 namespace {
 
 using namespace testing;
@@ -163,4 +163,4 @@ TEST_F(Plan, ReadsRowsAndTheTinyModel) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::plan_test

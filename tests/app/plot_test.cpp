@@ -1,7 +1,7 @@
 // rft plot: curves of given runs, and what it says of runs and metrics that are not there.
 #include "support.h"
 
-namespace rft {
+namespace rft::plot_test {
 namespace {
 using testing::Ran;
 using testing::read_file;
@@ -79,4 +79,4 @@ TEST_F(PlotCommand, ADrawingThatCantBeWrittenIsARunsFailure) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::plot_test

@@ -6,7 +6,7 @@
 #include "rft/policy/causal_lm.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::quantize_test {
 namespace {
 
 using testing::read_file;
@@ -76,4 +76,4 @@ TEST_P(QuantizedBase, IsNotWrittenAsIfItWereAModel) {
 INSTANTIATE_TEST_SUITE_P(Bits, QuantizedBase, ::testing::Values("int8", "nf4"));
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::quantize_test

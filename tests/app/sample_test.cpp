@@ -7,7 +7,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::sample_test {
 namespace {
 
 struct Case {
@@ -137,4 +137,4 @@ TEST(Sample, TheSameSeedGivesTheSamePictures) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::sample_test

@@ -6,7 +6,7 @@
 #include "rft/io/image.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::score_test {
 namespace {
 
 using nlohmann::json;
@@ -129,4 +129,4 @@ TEST_F(Score, WhatCannotBeReadOrWrittenHasItsExitCode) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::score_test

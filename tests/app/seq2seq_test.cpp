@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::seq2seq_test {
 namespace {
 
 using nlohmann::json;
@@ -191,4 +191,4 @@ TEST_F(Seq2SeqRuns, DataMakesAnUntrainedModel) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::seq2seq_test

@@ -3,7 +3,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::sequences_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::read_file;
@@ -101,4 +101,4 @@ TEST(Sequences, BadInputIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::sequences_test

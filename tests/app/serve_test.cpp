@@ -13,7 +13,7 @@
 #include "app/completion_service.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::serve_test {
 namespace {
 
 using nlohmann::json;
@@ -300,5 +300,5 @@ TEST_F(Serve, WhoHangsUpFreesTheirPlaceAndTooManyAreRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::serve_test
 #endif

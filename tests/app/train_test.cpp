@@ -10,7 +10,7 @@
 
 #include "tiny_task.h"
 
-namespace rft {
+namespace rft::train_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::Ran;
@@ -286,4 +286,4 @@ TEST(Train, AnUnwritableOutputIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::train_test

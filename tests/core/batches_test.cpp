@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace rft {
+namespace rft::batches_test {
 namespace {
 
 using Batches = std::vector<std::vector<size_t>>;
@@ -14,4 +14,4 @@ TEST(Batches, RowsOfLikeLengthShareABatch) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::batches_test

@@ -2,7 +2,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::config_test {
 namespace {
 
 using testing::message_of;
@@ -87,4 +87,4 @@ TEST(Config, NamesAFileThatIsNotThere) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::config_test

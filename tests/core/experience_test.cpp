@@ -7,7 +7,7 @@
 #include "rft/core/text.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::experience_test {
 namespace {
 
 Experience sample(int64_t rows, int64_t steps) {
@@ -90,4 +90,4 @@ TEST(Text, NearestFindsTyposAndNothingElse) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::experience_test

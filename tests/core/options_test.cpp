@@ -3,7 +3,7 @@
 #include "rft/core/registry.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::options_test {
 namespace {
 
 using testing::message_of;
@@ -125,4 +125,4 @@ TEST(Registry, MakesByTypeAndNamesTheNearest) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::options_test

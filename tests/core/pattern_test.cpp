@@ -4,7 +4,7 @@
 #include "rft/core/error.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::pattern_test {
 namespace {
 
 using testing::message_of;
@@ -88,4 +88,4 @@ TEST(Pattern, ALiteralIsItself) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::pattern_test

@@ -15,7 +15,7 @@
 #include "rft/credit/win_rate.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::baselines_test {
 namespace {
 
 template <class T>
@@ -234,4 +234,4 @@ TEST(WinRate, AgainstTheAnswersOfOthersOrOneOfTheGroup) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::baselines_test

@@ -8,7 +8,7 @@
 #include "rft/credit/leave_one_out.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::credit_test {
 namespace {
 
 using nlohmann::json;
@@ -149,4 +149,4 @@ TEST(RewardOptions, ContradictionsAreRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::credit_test

@@ -7,7 +7,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::gae_test {
 namespace {
 
 Gae make(const std::string& yaml) { return Gae(read_options<Gae::Options>(Config::parse(yaml))); }
@@ -181,4 +181,4 @@ TEST(Gae, GammaIsThatOfOneStepWhereDecisionsLastSeveral) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::gae_test

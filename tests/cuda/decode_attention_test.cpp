@@ -6,7 +6,7 @@
 #include "on_device.h"
 #include "support.h"
 
-namespace rft::cuda {
+namespace rft::cuda::decode_attention_test {
 namespace {
 
 using testing::on_device;
@@ -144,4 +144,4 @@ TEST(DecodeAttention, a_token_gets_the_same_numbers_in_any_batch) {
 }
 
 }  // namespace
-}  // namespace rft::cuda
+}  // namespace rft::cuda::decode_attention_test

@@ -13,7 +13,7 @@
 #include "rft/core/rng.h"
 #include "rft/text/tokenizer.h"
 
-namespace rft::cuda {
+namespace rft::cuda::decode_engine_test {
 namespace {
 
 constexpr int64_t kVocab = 90;
@@ -292,4 +292,4 @@ TEST(DecodeEngine, logits_that_are_not_finite_end_the_run) {
 }
 
 }  // namespace
-}  // namespace rft::cuda
+}  // namespace rft::cuda::decode_engine_test

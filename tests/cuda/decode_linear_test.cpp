@@ -7,7 +7,7 @@
 #include "on_device.h"
 #include "support.h"
 
-namespace rft::cuda {
+namespace rft::cuda::decode_linear_test {
 namespace {
 
 using kernels::DecodeLinear;
@@ -117,4 +117,4 @@ TEST(DecodeLinear, refuses_shapes_that_it_cannot_read) {
 }
 
 }  // namespace
-}  // namespace rft::cuda
+}  // namespace rft::cuda::decode_linear_test

@@ -10,7 +10,7 @@
 #include "rft/ops/decode_sample.h"
 #include "support.h"
 
-namespace rft::cuda {
+namespace rft::cuda::decode_sample_test {
 namespace {
 
 using testing::device;
@@ -100,4 +100,4 @@ TEST(DecodeSample, logits_that_are_not_finite_are_reported) {
 }
 
 }  // namespace
-}  // namespace rft::cuda
+}  // namespace rft::cuda::decode_sample_test

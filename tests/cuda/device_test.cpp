@@ -7,7 +7,7 @@
 #include "rft/ops/linear_logp.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::device_test {
 namespace {
 
 constexpr char kConfig[] =
@@ -84,4 +84,4 @@ TEST(PackedAttention, EqualsEachRowsOwn) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::device_test

@@ -11,7 +11,7 @@
 #include "rft/policy/image_pipeline.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::image_networks_test {
 namespace {
 namespace fs = std::filesystem;
 
@@ -76,4 +76,4 @@ TEST(ImageNetworks, AreTheNetworksThemselvesOnTheCpu) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_networks_test

@@ -5,7 +5,7 @@
 #include "on_device.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::layers_test {
 namespace {
 using testing::on_device;
 
@@ -109,4 +109,4 @@ TEST(AdamW, StepsAsPyTorchs) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::layers_test

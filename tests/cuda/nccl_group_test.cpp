@@ -5,7 +5,7 @@
 #include "rft/dist/device_group.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::nccl_group_test {
 namespace {
 
 class OneProcess : public Communicator {
@@ -39,4 +39,4 @@ TEST(NcclGroup, OneProcessHasItsOwnSums) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::nccl_group_test

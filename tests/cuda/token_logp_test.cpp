@@ -6,7 +6,7 @@
 #include "rft/ops/linear_logp.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::token_logp_test {
 namespace {
 using testing::device;
 using testing::on_device;
@@ -88,4 +88,4 @@ TEST(TokenLogp, TheSameBitsEveryTime) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::token_logp_test

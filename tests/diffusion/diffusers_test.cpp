@@ -7,7 +7,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::diffusers_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -145,4 +145,4 @@ TEST(Diffusers, EulersNoisedSamplesAreDiffusersDividedBySqrtOfSigmaSquaredPlusOn
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::diffusers_test

@@ -8,7 +8,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::scheduler_test {
 namespace {
 
 using testing::message_of;
@@ -301,4 +301,4 @@ TEST(Schedulers, StepOptionsThatDoNotApplyAreRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::scheduler_test

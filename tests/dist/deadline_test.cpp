@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::deadline_test {
 namespace {
 
 void sleep(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
@@ -22,4 +22,4 @@ TEST(Deadline, ExpiresOnceAndOnlyWhereItIsNotRenewed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::deadline_test

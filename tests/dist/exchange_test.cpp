@@ -7,7 +7,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::exchange_test {
 namespace {
 
 using testing::message_of;
@@ -178,4 +178,4 @@ TEST(Launch, NamesAVariableThatMakesNoSense) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::exchange_test

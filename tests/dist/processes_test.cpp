@@ -1,7 +1,7 @@
 /// Whole runs on several processes: the same result as one, whatever happens to them.
 #include "processes.h"
 
-namespace rft {
+namespace rft::processes_test {
 namespace {
 namespace fs = std::filesystem;
 using namespace testing;
@@ -194,4 +194,4 @@ TEST(Processes, WhatDoesNotFitTogetherIsSaid) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::processes_test

@@ -4,7 +4,7 @@
 #include "processes.h"
 #include "rft/dist/communicator.h"
 
-namespace rft {
+namespace rft::sharding_test {
 namespace {
 using namespace testing;
 
@@ -187,4 +187,4 @@ TEST(Sharding, AStepSendsWhatTheoryCounts) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::sharding_test

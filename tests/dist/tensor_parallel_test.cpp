@@ -3,7 +3,7 @@
 
 #include "processes.h"
 
-namespace rft {
+namespace rft::tensor_parallel_test {
 namespace {
 using namespace testing;
 
@@ -123,4 +123,4 @@ TEST(TensorParallel, WhatCantBeDividedIsSaid) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::tensor_parallel_test

@@ -11,7 +11,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::classic_test {
 namespace {
 
 std::unique_ptr<Environment> make(const std::string& yaml) {
@@ -121,4 +121,4 @@ TEST(HypergridWorld, SaysWhichChoicesAreAllowed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::classic_test

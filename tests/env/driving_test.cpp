@@ -7,7 +7,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::driving_test {
 namespace {
 
 /// A state of vehicles {x, y, heading, speed, goal x, goal y, crashed} that came from nowhere.
@@ -110,4 +110,4 @@ TEST(Driving, GoesOnFromAStateAndDrawsItself) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::driving_test

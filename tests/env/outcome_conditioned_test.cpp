@@ -8,7 +8,7 @@
 #include "rft/env/hypergrid.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::outcome_conditioned_test {
 namespace {
 
 /// A 3 x 3 grid, asked.
@@ -112,4 +112,4 @@ TEST(OutcomeConditioned, NeedsAWorldThatMakesObjects) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::outcome_conditioned_test

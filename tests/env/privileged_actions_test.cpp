@@ -8,7 +8,7 @@
 #include "rft/env/hypergrid.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::privileged_actions_test {
 namespace {
 
 std::unique_ptr<Environment> make(const std::string& type) {
@@ -124,4 +124,4 @@ TEST(PrivilegedActions, NeedsATaskThatCanBeHelped) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::privileged_actions_test

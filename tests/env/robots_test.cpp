@@ -10,7 +10,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::robots_test {
 namespace {
 
 const std::vector<std::string> kTasks = {"inverted_pendulum", "reacher",      "pusher", "hopper",
@@ -200,4 +200,4 @@ TEST_F(RobotFiles, WhatIsObservedFollowsTheOptions) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::robots_test

@@ -4,7 +4,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::files_test {
 namespace {
 
 using testing::message_of;
@@ -94,4 +94,4 @@ TEST(Files, ANameFromAFileCanNotLeaveItsDirectory) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::files_test

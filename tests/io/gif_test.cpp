@@ -8,7 +8,7 @@
 #include "rft/io/image.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::gif_test {
 namespace {
 
 Tensor frames(int64_t count) {
@@ -52,4 +52,4 @@ TEST(Gif, WhatIsNoFilmIsRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::gif_test

@@ -6,7 +6,7 @@
 #include "rft/io/rows.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::hdf5_test {
 namespace {
 
 std::string file_of(const std::string& name) { return testing::fixture("parity/data/trajectories") + "/" + name; }
@@ -85,4 +85,4 @@ TEST_F(Hdf5, FilesThatLieAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::hdf5_test

@@ -8,7 +8,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::hf_directory_test {
 namespace {
 
 using namespace testing;
@@ -139,4 +139,4 @@ TEST(HfDirectory, CopiesTheTextFilesThatAreThere) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::hf_directory_test

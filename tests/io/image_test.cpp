@@ -5,7 +5,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::image_test {
 namespace {
 
 using testing::fixture;
@@ -125,4 +125,4 @@ TEST(ContactSheet, ChoosesTheNearestToASquare) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_test

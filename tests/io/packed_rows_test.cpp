@@ -7,7 +7,7 @@
 #include "rft/io/rows.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::packed_rows_test {
 namespace {
 
 using testing::message_of;
@@ -115,4 +115,4 @@ TEST(GzippedRows, ThatAreDamagedOrCutShortAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::packed_rows_test

@@ -2,7 +2,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::rows_test {
 namespace {
 
 using testing::message_of;
@@ -115,4 +115,4 @@ TEST(Rows, TheFingerprintFollowsTheContent) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::rows_test

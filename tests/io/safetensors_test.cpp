@@ -4,7 +4,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::safetensors_test {
 namespace {
 
 using namespace testing;
@@ -227,4 +227,4 @@ TEST(Safetensors, NamesAFileThatCanNotBeReadOrWritten) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::safetensors_test

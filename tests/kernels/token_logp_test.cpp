@@ -6,7 +6,7 @@
 
 #include "support.h"
 
-namespace rft::kernels {
+namespace rft::kernels::token_logp_test {
 namespace {
 
 OnlineSoftmax one_logit(float z) {
@@ -58,4 +58,4 @@ TEST(TokenLogpKernel, GradientIsAutogradsOfLogpAndEntropy) {
 }
 
 }  // namespace
-}  // namespace rft::kernels
+}  // namespace rft::kernels::token_logp_test

@@ -6,7 +6,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::rooms_test {
 namespace {
 namespace fs = std::filesystem;
 
@@ -111,4 +111,4 @@ TEST(Rooms, KernelsNeverSeeLibTorch) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::rooms_test

@@ -2,7 +2,7 @@
 
 #include "decoder_fixtures.h"
 
-namespace rft {
+namespace rft::decoder_config_test {
 namespace {
 
 using namespace testing;
@@ -164,4 +164,4 @@ TEST(DecoderConfig, AllocatesNothingForAConfigThatItsTensorsDoNotFit) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decoder_config_test

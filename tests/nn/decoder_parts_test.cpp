@@ -9,7 +9,7 @@
 #include "rft/policy/lm_sampler.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::decoder_parts_test {
 namespace {
 
 using namespace testing;
@@ -146,4 +146,4 @@ TEST(WeightPart, PartsAreTheWhole) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decoder_parts_test

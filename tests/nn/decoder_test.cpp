@@ -5,7 +5,7 @@
 
 #include "decoder_fixtures.h"
 
-namespace rft {
+namespace rft::decoder_test {
 namespace {
 
 using namespace testing;
@@ -228,4 +228,4 @@ TEST(RandomDecoder, HasTheSpreadThatTransformersGivesAndDependsOnItsSeedAlone) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decoder_test

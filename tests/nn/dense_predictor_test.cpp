@@ -10,7 +10,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::dense_predictor_test {
 namespace {
 
 using nlohmann::json;
@@ -212,4 +212,4 @@ TEST(DensePredictor, AnotherArchitectureIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::dense_predictor_test

@@ -1,7 +1,7 @@
 // DiTTransformer2DModel against diffusers: outputs, gradients, names, and what is refused.
 #include "dit_fixtures.h"
 
-namespace rft {
+namespace rft::dit_test {
 namespace {
 
 using namespace dits;
@@ -93,4 +93,4 @@ TEST(Dit, SamplesAndRowsThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::dit_test

@@ -6,7 +6,7 @@
 #include "rft/nn/token_denoiser.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::esm_test {
 namespace {
 
 std::string directory(const std::string& name) { return testing::fixture("parity/data/esm/" + name); }
@@ -60,4 +60,4 @@ TEST(Esm, OtherModelsAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::esm_test

@@ -1,7 +1,7 @@
 // FluxTransformer2DModel against diffusers, with the packing and scaling of its pipeline.
 #include "dit_fixtures.h"
 
-namespace rft {
+namespace rft::flux_test {
 namespace {
 
 using namespace dits;
@@ -63,4 +63,4 @@ TEST(Flux, SamplesAndRowsThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::flux_test

@@ -9,7 +9,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::image_codec_test {
 namespace {
 
 constexpr char kStem[] = "diffusion_pytorch_model";
@@ -150,4 +150,4 @@ TEST(ImageCodec, SizesThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_codec_test

@@ -12,7 +12,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::image_lora_test {
 namespace {
 
 using testing::fixture;
@@ -271,4 +271,4 @@ TEST(ImageLora, WritesFilesForDiffusersToRead) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_lora_test

@@ -6,7 +6,7 @@
 #include "decoder_fixtures.h"
 #include "rft/io/safetensors.h"
 
-namespace rft {
+namespace rft::lora_test {
 namespace {
 
 using namespace testing;
@@ -326,4 +326,4 @@ TEST(Lora, KeepsAdaptersInTheTypeOfTheBase) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::lora_test

@@ -8,7 +8,7 @@
 #include "rft/io/hf_directory.h"
 #include "rft/ops/quantized.h"
 
-namespace rft {
+namespace rft::quantize_test {
 namespace {
 
 using testing::load_decoder;
@@ -117,4 +117,4 @@ TEST(Quantize, NamesTheLayerThatItCannotTake) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::quantize_test

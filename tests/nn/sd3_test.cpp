@@ -1,7 +1,7 @@
 // SD3Transformer2DModel against diffusers: outputs, gradients, names, and what is refused.
 #include "dit_fixtures.h"
 
-namespace rft {
+namespace rft::sd3_test {
 namespace {
 
 using namespace dits;
@@ -71,4 +71,4 @@ TEST(Sd3, SamplesAndRowsThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::sd3_test

@@ -12,7 +12,7 @@
 #include "rft/ops/linear_logp.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::seq2seq_test {
 namespace {
 
 using nlohmann::json;
@@ -295,4 +295,4 @@ TEST(Seq2Seq, BadInputIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::seq2seq_test

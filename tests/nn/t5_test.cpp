@@ -8,7 +8,7 @@
 #include "rft/nn/text_encoder.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::t5_test {
 namespace {
 
 std::string directory_of(const std::string& name) { return testing::fixture("parity/data/t5/" + name); }
@@ -79,4 +79,4 @@ TEST(T5, BadInputIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::t5_test

@@ -9,7 +9,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::text_encoder_test {
 namespace {
 
 using Tensors = std::map<std::string, Tensor>;
@@ -140,4 +140,4 @@ TEST(TextEncoder, IdsThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::text_encoder_test

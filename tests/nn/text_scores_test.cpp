@@ -11,7 +11,7 @@
 #include "rft/io/hf_directory.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::text_scores_test {
 namespace {
 
 Decoder load(const std::string& directory) {
@@ -86,4 +86,4 @@ TEST(TextScores, HeadsThatAreNoScoreAreRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::text_scores_test

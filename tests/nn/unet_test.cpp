@@ -8,7 +8,7 @@
 #include "rft/nn/controlnet.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::unet_test {
 namespace {
 
 constexpr char kStem[] = "diffusion_pytorch_model";
@@ -168,4 +168,4 @@ TEST(Motion, FramesAreThoseOfTheStripAndAreCounted) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::unet_test

@@ -10,7 +10,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::vision_encoder_test {
 namespace {
 
 using Tensors = std::map<std::string, Tensor>;
@@ -191,4 +191,4 @@ TEST(VisionEncoder, WhatDoesNotFitIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::vision_encoder_test

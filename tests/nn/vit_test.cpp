@@ -6,7 +6,7 @@
 #include "rft/nn/vision_encoder.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::vit_test {
 namespace {
 
 std::string directory() { return testing::fixture("parity/data/vit"); }
@@ -51,4 +51,4 @@ TEST(Vit, AnUnknownArchitectureIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::vit_test

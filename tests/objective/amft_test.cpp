@@ -6,7 +6,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::amft_test {
 namespace {
 
 using testing::make;
@@ -77,4 +77,4 @@ TEST(Amft, MovesItsBalanceByTheSlopeAndByMissingEntropy) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::amft_test

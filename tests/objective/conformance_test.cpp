@@ -6,7 +6,7 @@
 #include "rft/objective/sft.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::conformance_test {
 namespace {
 
 using testing::ObjectiveCase;
@@ -159,4 +159,4 @@ TEST(Grpo, AMissingColumnIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::conformance_test

@@ -10,7 +10,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::critic_test {
 namespace {
 
 using testing::case_of;
@@ -179,4 +179,4 @@ TEST(Ppo, AsksForACriticOnlyWhereItLearns) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::critic_test

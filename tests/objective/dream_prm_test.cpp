@@ -9,7 +9,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::dream_prm_test {
 namespace {
 
 using testing::make;
@@ -84,4 +84,4 @@ TEST(DreamPrm, KeepsItsWeightsAndNamesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::dream_prm_test

@@ -13,7 +13,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::forward_losses_test {
 namespace {
 
 using testing::case_of;
@@ -139,4 +139,4 @@ TEST(Dpo, SoftLabelsConform) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::forward_losses_test

@@ -10,7 +10,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::gflownet_test {
 namespace {
 
 const int64_t kLength[] = {4, 1, 3};
@@ -120,4 +120,4 @@ TEST(GFlowNetLoss, DecisionsWithAGapAreRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::gflownet_test

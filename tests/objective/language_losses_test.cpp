@@ -24,7 +24,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::language_losses_test {
 namespace {
 
 using nlohmann::json;
@@ -334,4 +334,4 @@ TEST(Objectives, NameTheCreditThatBelongsToThem) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::language_losses_test

@@ -14,7 +14,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::off_policy_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -177,4 +177,4 @@ TEST(OffPolicy, EachTermSaysWhomItTrains) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::off_policy_test

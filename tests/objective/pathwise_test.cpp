@@ -8,7 +8,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::pathwise_test {
 namespace {
 
 using testing::case_of;
@@ -162,4 +162,4 @@ TEST(CtrlU, AsksForTwoNoisesOfAnImage) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::pathwise_test

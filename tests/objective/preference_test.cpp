@@ -6,7 +6,7 @@
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
-namespace rft {
+namespace rft::preference_test {
 namespace {
 
 using testing::case_of;
@@ -220,4 +220,4 @@ TEST(Kto, SaysWhatIsMissing) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::preference_test

@@ -15,7 +15,7 @@
 #include "rft/objective/sft.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::trl_test {
 namespace {
 
 using nlohmann::json;
@@ -179,4 +179,4 @@ TEST(Trl, SupervisedLossEqualsThatOfTransformers) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::trl_test

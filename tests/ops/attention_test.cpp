@@ -7,7 +7,7 @@
 
 #include "decode_kernel_sets.h"
 
-namespace rft {
+namespace rft::attention_test {
 namespace {
 
 using testing::with_every_kernel_set;
@@ -75,4 +75,4 @@ TEST(Attention, LargeScoresNeitherOverflowNorVanish) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::attention_test

@@ -6,7 +6,7 @@
 #include "rft/core/tensor.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::decode_attention_test {
 namespace {
 
 using testing::with_every_kernel_set;
@@ -122,4 +122,4 @@ TEST(DecodeAttention, large_scores_do_not_overflow) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decode_attention_test

@@ -6,7 +6,7 @@
 #include "rft/core/tensor.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::decode_layer_test {
 namespace {
 
 using testing::with_every_kernel_set;
@@ -65,4 +65,4 @@ TEST(DecodeLayer, rotation_keeps_lengths_and_turns_pairs) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decode_layer_test

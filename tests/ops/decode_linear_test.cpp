@@ -5,7 +5,7 @@
 #include "decode_kernel_sets.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::decode_linear_test {
 namespace {
 
 using testing::with_every_kernel_set;
@@ -56,4 +56,4 @@ TEST(DecodeLinear, refuses_weights_it_cannot_read) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decode_linear_test

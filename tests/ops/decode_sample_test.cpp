@@ -9,7 +9,7 @@
 #include "rft/core/tensor.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::decode_sample_test {
 namespace {
 
 using ops::TokenSampling;
@@ -122,4 +122,4 @@ TEST(DecodeSample, logits_that_are_not_finite_are_an_error) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::decode_sample_test

@@ -7,7 +7,7 @@
 #include "rft/core/tensor.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::gemm_test {
 namespace {
 
 Tensor noise(at::IntArrayRef shape, uint64_t seed) {
@@ -68,4 +68,4 @@ TEST_F(Gemm, IsBitwiseTheSameForAnyNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::gemm_test

@@ -6,7 +6,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::groups_test {
 namespace {
 
 const double kNan = std::nan("");
@@ -36,4 +36,4 @@ TEST(Groups, NanIsLeftOutOfEveryStatistic) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::groups_test

@@ -10,7 +10,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::linear_divergence_test {
 namespace {
 
 using Kind = Divergence::Kind;
@@ -99,4 +99,4 @@ TEST(LinearDivergence, ModelsThatDoNotFitAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::linear_divergence_test

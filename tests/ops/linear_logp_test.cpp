@@ -13,7 +13,7 @@
 #include "ops/linear_logp_chunks.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::linear_logp_test {
 namespace {
 
 struct Input {
@@ -240,4 +240,4 @@ TEST(ChunkedLogp, EqualsTheTiledComputation) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::linear_logp_test

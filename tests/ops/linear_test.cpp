@@ -7,7 +7,7 @@
 #include "rft/ops/gather_rows.h"
 #include "support.h"
 
-namespace rft::ops {
+namespace rft::ops::linear_test {
 namespace {
 
 void expect_like_linear(at::ScalarType dtype, bool with_bias, double tolerance) {
@@ -82,4 +82,4 @@ TEST(GatherRows, MovesRowsAndTheirGradients) {
 }
 
 }  // namespace
-}  // namespace rft::ops
+}  // namespace rft::ops::linear_test

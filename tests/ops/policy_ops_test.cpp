@@ -9,7 +9,7 @@
 #include "rft/ops/policy_loss.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::policy_ops_test {
 namespace {
 
 using torch::autograd::grad;
@@ -92,4 +92,4 @@ TEST(NormalLogp, IsTheDensity) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::policy_ops_test

@@ -12,7 +12,7 @@
 #include "rft/ops/linear.h"
 #include "support.h"
 
-namespace rft::ops {
+namespace rft::ops::quantized_test {
 namespace {
 
 std::map<std::string, Tensor> bitsandbytes() {
@@ -90,4 +90,4 @@ TEST(Quantized, DecodingGivesTheSameProducts) {
 }
 
 }  // namespace
-}  // namespace rft::ops
+}  // namespace rft::ops::quantized_test

@@ -7,7 +7,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::rms_norm_test {
 namespace {
 
 Tensor noise(at::IntArrayRef shape, at::ScalarType type, uint64_t seed) {
@@ -64,4 +64,4 @@ TEST(RmsNorm, RoundsHalfPrecisionBeforeTheWeight) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::rms_norm_test

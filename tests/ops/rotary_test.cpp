@@ -6,7 +6,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::rotary_test {
 namespace {
 
 Tensor noise(at::IntArrayRef shape, at::ScalarType type, uint64_t seed) {
@@ -71,4 +71,4 @@ TEST(Rotary, NamesShapesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::rotary_test

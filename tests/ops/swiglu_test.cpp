@@ -7,7 +7,7 @@
 #include "ops/decode_kernels.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::swiglu_test {
 namespace {
 
 Tensor noise(at::IntArrayRef shape, at::ScalarType type, uint64_t seed) {
@@ -61,4 +61,4 @@ TEST(Swiglu, TakesViewsAndNoTokens) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::swiglu_test

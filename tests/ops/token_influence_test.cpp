@@ -9,7 +9,7 @@
 #include "rft/ops/linear_logp.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::token_influence_test {
 namespace {
 
 struct Tokens {
@@ -51,4 +51,4 @@ TEST(TokenInfluence, IsHowATokenRisesWithTheRightOnesGradient) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::token_influence_test

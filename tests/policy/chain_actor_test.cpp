@@ -17,7 +17,7 @@
 #include "rft/train/optimizer.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::chain_actor_test {
 namespace {
 
 EnvironmentSpec box(int64_t observation = 3) {
@@ -454,4 +454,4 @@ TEST(ChainActors, DemonstrationsAreOverlappingChunks) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::chain_actor_test

@@ -14,7 +14,7 @@
 #include "rft/core/noise.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::diffusion_test {
 namespace {
 
 using testing::linear_policy;
@@ -277,4 +277,4 @@ TEST(Diffusion, TheAverageTakesTheWeightsPlaceInTheEnd) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::diffusion_test

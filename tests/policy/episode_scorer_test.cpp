@@ -15,7 +15,7 @@
 #include "rft/train/optimizer.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::episode_scorer_test {
 namespace {
 
 Needs of_pairs() { return BradleyTerry({}).needs(); }
@@ -167,4 +167,4 @@ TEST(EpisodeReward, WhatDoesNotFitIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::episode_scorer_test

@@ -12,7 +12,7 @@
 #include "rft/io/rows.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::forward_judge_test {
 namespace {
 
 using testing::linear_policy;
@@ -221,4 +221,4 @@ TEST(LearnedVariance, ItsGradientIsThatOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::forward_judge_test

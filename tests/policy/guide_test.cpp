@@ -9,7 +9,7 @@
 #include "rft/policy/lm_sampler.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::guide_test {
 namespace {
 
 constexpr int64_t kTokens = 40;
@@ -132,4 +132,4 @@ TEST(Guide, AnotherVocabularyIsRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::guide_test

@@ -6,7 +6,7 @@
 #include "rft/policy/diffusion.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::image_to_image_test {
 namespace {
 
 struct Case {
@@ -45,4 +45,4 @@ INSTANTIATE_TEST_SUITE_P(All, ImageToImageRuns,
                          [](const auto& info) { return cat("number_", info.index); });
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_to_image_test

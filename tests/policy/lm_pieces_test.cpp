@@ -9,7 +9,7 @@
 #include "rft/policy/lm_sampler.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::lm_pieces_test {
 namespace {
 
 Decoder loaded(const std::string& name) {
@@ -123,4 +123,4 @@ TEST(DecoderCopy, KeepsWhatIsTrainedAndSharesWhatIsFrozen) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::lm_pieces_test

@@ -12,7 +12,7 @@
 #include "rft/ops/linear_logp.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::lm_sampler_test {
 namespace {
 
 constexpr int64_t kVocab = 90;
@@ -395,4 +395,4 @@ TEST(LmSampler, wrong_requests_name_the_prompt) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::lm_sampler_test

@@ -12,7 +12,7 @@
 #include "support.h"
 #include "table_denoiser.h"
 
-namespace rft {
+namespace rft::masked_diffusion_test {
 namespace {
 
 using testing::table_policy;
@@ -299,4 +299,4 @@ TEST(MaskedDiffusion, RowsAreReadAndBadOnesNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::masked_diffusion_test

@@ -10,7 +10,7 @@
 #include "rft/io/rows.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::mlp_actor_test {
 namespace {
 
 EnvironmentSpec box() {
@@ -171,4 +171,4 @@ TEST(Actors, DemonstrationsAreNormalisedByTheirOwnMoments) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::mlp_actor_test

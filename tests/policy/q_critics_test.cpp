@@ -9,7 +9,7 @@
 #include "rft/policy/actor.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::q_critics_test {
 namespace {
 
 EnvironmentSpec box() {
@@ -143,4 +143,4 @@ TEST(QCritics, WhatCannotBeJudgedIsRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::q_critics_test

@@ -10,7 +10,7 @@
 #include "rft/core/rng.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::q_network_test {
 namespace {
 
 EnvironmentSpec choices(int64_t count, bool masked = false) {
@@ -132,4 +132,4 @@ TEST(QNetwork, WhatDoesNotFitIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::q_network_test

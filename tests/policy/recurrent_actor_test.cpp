@@ -8,7 +8,7 @@
 #include "rft/core/rng.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::recurrent_actor_test {
 namespace {
 
 EnvironmentSpec world_of(bool discrete) {
@@ -139,4 +139,4 @@ TEST(RecurrentActor, ADirectoryBringsBackTheSameActor) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::recurrent_actor_test

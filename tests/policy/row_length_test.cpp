@@ -3,7 +3,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::row_length_test {
 namespace {
 
 using TokenRow = CausalLm::TokenRow;
@@ -60,4 +60,4 @@ TEST(RowLength, PromptAndAnswerApartKeepWhatFramesThePrompt) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::row_length_test

@@ -14,7 +14,7 @@
 #include "rft/policy/seq2seq_sampler.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::seq2seq_lm_test {
 namespace {
 
 using nlohmann::json;
@@ -261,4 +261,4 @@ TEST(Seq2SeqLm, WhatItCannotDoIsSaid) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::seq2seq_lm_test

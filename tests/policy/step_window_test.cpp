@@ -8,7 +8,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::step_window_test {
 namespace {
 
 using testing::linear_policy;
@@ -93,4 +93,4 @@ TEST(StepWindow, WhatItCannotBeIsSaid) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::step_window_test

@@ -11,7 +11,7 @@
 #include "rft/policy/causal_lm.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::token_influence_test {
 namespace {
 
 std::string model_directory(const testing::TempDir& dir) {
@@ -71,4 +71,4 @@ TEST(CausalLm, SaysWhatTokensDoToRightAnswers) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::token_influence_test

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <random>
 
-namespace rft {
+namespace rft::assessment_test {
 namespace {
 
 const double kNan = std::nan("");
@@ -67,4 +67,4 @@ TEST(Assessment, BestOfNIsTheMeanOverAllSubsets) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::assessment_test

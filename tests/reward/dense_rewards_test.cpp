@@ -4,7 +4,7 @@
 #include "image_support.h"
 #include "rft/io/image.h"
 
-namespace rft {
+namespace rft::dense_rewards_test {
 namespace {
 
 using testing::message_of;
@@ -152,4 +152,4 @@ TEST(DenseRewards, RefuseDirectoriesOfOtherModels) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::dense_rewards_test

@@ -6,7 +6,7 @@
 #include "rft/core/config.h"
 #include "rft/core/registry.h"
 
-namespace rft {
+namespace rft::film_frames_test {
 namespace {
 
 using testing::message_of;
@@ -81,4 +81,4 @@ TEST(FilmFrames, AFrameThatCanNotBeScoredIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::film_frames_test

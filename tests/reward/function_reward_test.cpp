@@ -9,7 +9,7 @@
 #include "rft/core/registry.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::function_reward_test {
 namespace {
 
 Experience three_rows() {
@@ -81,4 +81,4 @@ TEST(FunctionReward, TheSameNameReplacesTheReward) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::function_reward_test

@@ -2,7 +2,7 @@
 #include "rft/io/image.h"
 #include "rft/reward/distribution_rewards.h"
 
-namespace rft {
+namespace rft::image_distributions_test {
 namespace {
 
 using testing::image_data;
@@ -138,4 +138,4 @@ TEST(Dragon, PatchesMustFillThePicture) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_distributions_test

@@ -4,7 +4,7 @@
 #include "image_support.h"
 #include "rft/reward/vision_rewards.h"
 
-namespace rft {
+namespace rft::image_models_test {
 namespace {
 
 using testing::image_data;
@@ -135,4 +135,4 @@ TEST(FeatureCosine, APictureResemblesItselfMost) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_models_test

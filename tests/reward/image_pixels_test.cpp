@@ -5,7 +5,7 @@
 #include "image_support.h"
 #include "rft/reward/image_rewards.h"
 
-namespace rft {
+namespace rft::image_pixels_test {
 namespace {
 
 using testing::gradient_error;
@@ -131,4 +131,4 @@ TEST(EdgeConsistency, ReadsFilesToo) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::image_pixels_test

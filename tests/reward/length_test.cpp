@@ -5,7 +5,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::length_test {
 namespace {
 
 Experience completions_of(const std::vector<int64_t>& lengths) {
@@ -66,4 +66,4 @@ TEST(Length, RefusesOptionsThatAreMissingOrContradict) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::length_test

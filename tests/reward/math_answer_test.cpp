@@ -11,7 +11,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::math_answer_test {
 namespace {
 
 Rewards score(const std::vector<std::string>& completions, const std::vector<std::string>& answers,
@@ -175,4 +175,4 @@ TEST(MathAnswer, TheAnswerColumnIsNeeded) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::math_answer_test

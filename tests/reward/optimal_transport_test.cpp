@@ -9,7 +9,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::optimal_transport_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -95,4 +95,4 @@ TEST(OptimalTransport, WhatDoesNotFitIsNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::optimal_transport_test

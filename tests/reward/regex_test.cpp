@@ -8,7 +8,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::regex_test {
 namespace {
 
 Rewards score(const RegexReward::Options& options, const std::vector<std::string>& completions) {
@@ -74,4 +74,4 @@ TEST(Regex, TextThatIsNotUtf8CouldNotBeComputed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::regex_test

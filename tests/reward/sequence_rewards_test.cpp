@@ -7,7 +7,7 @@
 #include "rft/io/safetensors.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::sequence_rewards_test {
 namespace {
 
 const std::string kEsm = testing::fixture("parity/data/esm/masked_lm");  // <pad> A C G T <mask>
@@ -80,4 +80,4 @@ TEST(SequenceClassifier, SaysWhatTransformersDoes) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::sequence_rewards_test

@@ -10,7 +10,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::text_encoder_rewards_test {
 namespace {
 
 using nlohmann::json;
@@ -138,4 +138,4 @@ TEST(TextEncoderRewards, SayWhatADirectoryLacks) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::text_encoder_rewards_test

@@ -10,7 +10,7 @@
 #include "rft/reward/function_reward.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::weighted_sum_test {
 namespace {
 
 /// A reward with state; counts its calls.
@@ -191,4 +191,4 @@ TEST(WeightedSumOfDecisions, PutsRewardsOfRowsAtTheirLastDecision) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::weighted_sum_test

@@ -11,7 +11,7 @@
 #include "support.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::ahead_sampler_test {
 namespace {
 
 using testing::Riddles;
@@ -131,4 +131,4 @@ TEST(AheadSampler, NobodyWaitsForWhatIsNotTaken) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::ahead_sampler_test

@@ -8,7 +8,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::replay_test {
 namespace {
 
 /// Decisions numbered `first`, `first` + 1, ...
@@ -76,4 +76,4 @@ TEST(Replay, NothingCanBeDrawnFromAnEmptyOneAndColumnsMustMatch) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::replay_test

@@ -11,7 +11,7 @@
 #include "rft/policy/reads_prompts.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::reprompt_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -122,4 +122,4 @@ TEST(Reprompt, NamesThatDontFitAreSaid) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::reprompt_test

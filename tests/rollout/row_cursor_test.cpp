@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::row_cursor_test {
 namespace {
 
 TEST(RowCursor, HandsOutEveryRowOnceAnEpoch) {
@@ -60,4 +60,4 @@ TEST(RowCursor, KeepsTheFilesOrderWhereAsked) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::row_cursor_test

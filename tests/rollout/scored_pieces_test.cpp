@@ -12,7 +12,7 @@
 #include "support.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::scored_pieces_test {
 namespace {
 
 using testing::Riddles;
@@ -173,4 +173,4 @@ TEST(ScoredPieces, RewardsOfWholeBatchesSeeWholeBatches) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::scored_pieces_test

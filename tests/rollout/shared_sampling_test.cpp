@@ -9,7 +9,7 @@
 #include "support.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::shared_sampling_test {
 namespace {
 
 using testing::Riddles;
@@ -69,4 +69,4 @@ TEST(AnswerLengths, AreTheLastOnesOfEachContext) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::shared_sampling_test

@@ -13,7 +13,7 @@
 #include "support.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::spread_test {
 namespace {
 
 using testing::ThreadRanks;
@@ -120,4 +120,4 @@ TEST(Spread, RewardsOfDecisionsKeepTheirColumns) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::spread_test

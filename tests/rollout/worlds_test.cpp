@@ -14,7 +14,7 @@
 #include "rft/policy/mlp_actor.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::worlds_test {
 namespace {
 
 /// Observes how many steps its episode has; pays that number; ends after `length` of them, or breaks down at `bad`.
@@ -364,4 +364,4 @@ TEST(Worlds, HiddenNumbersAreZero) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::worlds_test

@@ -6,7 +6,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::best_worst_test {
 namespace {
 
 using Rows = std::vector<int64_t>;
@@ -50,4 +50,4 @@ TEST(BestWorst, MetricsTellHowManyAndHowFarApart) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::best_worst_test

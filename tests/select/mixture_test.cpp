@@ -9,7 +9,7 @@
 #include "rft/core/rng.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::mixture_test {
 namespace {
 
 using Shares = std::vector<double>;
@@ -93,4 +93,4 @@ TEST(Mixture, IsHeldNearTheMeanWhereRunsAreFewAndNoisy) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::mixture_test

@@ -10,7 +10,7 @@
 #include "rft/select/ranked_groups.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::ranked_test {
 namespace {
 
 using Rows = std::vector<int64_t>;
@@ -133,4 +133,4 @@ TEST(Gvm, WithoutAnyGradientAllAreAlike) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::ranked_test

@@ -8,7 +8,7 @@
 #include "rft/select/dynamic_sampling.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::select_test {
 namespace {
 
 Experience rows(const std::vector<double>& reward, const std::vector<int64_t>& group) {
@@ -97,4 +97,4 @@ TEST(Selectors, WithoutRewardsSaySo) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::select_test

@@ -8,7 +8,7 @@
 #include "rft/core/error.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::chat_template_test {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -158,4 +158,4 @@ TEST(ChatTemplate, ConversationsThatAreNoneAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::chat_template_test

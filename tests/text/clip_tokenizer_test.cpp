@@ -6,7 +6,7 @@
 #include "rft/text/tokenizer.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::clip_tokenizer_test {
 namespace {
 
 using nlohmann::json;
@@ -127,4 +127,4 @@ TEST(ClipFiles, AreRefusedWithTheReasonWhereTheyDoNotFit) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::clip_tokenizer_test

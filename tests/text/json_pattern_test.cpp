@@ -7,7 +7,7 @@
 #include "rft/core/pattern.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::json_pattern_test {
 namespace {
 
 using testing::message_of;
@@ -89,4 +89,4 @@ TEST(JsonPattern, SaysWhatIsNotThere) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::json_pattern_test

@@ -3,7 +3,7 @@
 #include "rft/text/tokenizer.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::tokenize_command_test {
 namespace {
 
 using nlohmann::json;
@@ -53,4 +53,4 @@ TEST_F(TokenizeCommand, HelpHasAnExample) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::tokenize_command_test

@@ -6,7 +6,7 @@
 #include "text/regex.h"
 #include "text/utf8.h"
 
-namespace rft {
+namespace rft::tokenizer_parity_test {
 namespace {
 
 using nlohmann::json;
@@ -76,4 +76,4 @@ TEST(RegexParity, PatternsMatchTheLibrarysCodePointsAllOverUnicode) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::tokenizer_parity_test

@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::tokenizer_test {
 namespace {
 
 using nlohmann::json;
@@ -274,4 +274,4 @@ TEST(MakeTokenizer, ASmallAlphabetHoldsOnlyWhatTheCorpusHas) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::tokenizer_test

@@ -3,7 +3,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::vocabulary_test {
 namespace {
 
 using Ids = std::vector<int64_t>;
@@ -34,4 +34,4 @@ TEST(Vocabulary, BadFilesAndTextsAreNamed) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::vocabulary_test

@@ -7,7 +7,7 @@
 #include "support.h"
 #include "table_policy.h"
 
-namespace rft {
+namespace rft::bi_level_test {
 namespace {
 
 constexpr int64_t kContexts = 3, kTokens = 3, kLength = 2, kGroup = 16;
@@ -121,4 +121,4 @@ TEST(Amft, LearnsWhetherToImitate) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::bi_level_test

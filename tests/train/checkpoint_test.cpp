@@ -9,7 +9,7 @@
 #include "rft/io/files.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::checkpoint_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::TempDir;
@@ -124,4 +124,4 @@ TEST(Checkpoint, AnExperienceComesBackBitForBit) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::checkpoint_test

@@ -3,7 +3,7 @@
 #include "control_runs.h"
 #include "rft/env/environment.h"
 
-namespace rft {
+namespace rft::control_learning_test {
 namespace {
 
 using testing::evaluated;
@@ -147,4 +147,4 @@ class Registered : public ::testing::Environment {
 const auto* const registered = ::testing::AddGlobalTestEnvironment(new Registered);
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::control_learning_test

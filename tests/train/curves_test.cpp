@@ -6,7 +6,7 @@
 #include "support.h"
 #include "train/curve_lines.h"
 
-namespace rft {
+namespace rft::curves_test {
 namespace {
 using testing::message_of;
 using testing::TempDir;
@@ -172,4 +172,4 @@ TEST(Curves, TicksAreRound) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::curves_test

@@ -4,7 +4,7 @@
 #include "../policy/linear_denoiser.h"
 #include "learning.h"
 
-namespace rft {
+namespace rft::diffusion_learning_test {
 namespace {
 
 using testing::Way;
@@ -73,4 +73,4 @@ INSTANTIATE_TEST_SUITE_P(
 const auto* const registered = ::testing::AddGlobalTestEnvironment(new testing::BuiltIns);
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::diffusion_learning_test

@@ -6,7 +6,7 @@
 #include "support.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::divided_optimizer_test {
 namespace {
 
 using testing::ThreadRanks;
@@ -111,4 +111,4 @@ TEST(DividedOptimizer, ItsStateIsTheWholesInAnyLayout) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::divided_optimizer_test

@@ -2,7 +2,7 @@
 #include "control_runs.h"
 #include "hypergrid_distance.h"
 
-namespace rft {
+namespace rft::gflownet_learning_test {
 namespace {
 
 TEST(GFlowNet, EndsWhereTheRewardIsInItsProportion) {
@@ -74,4 +74,4 @@ TEST(GFlowNet, PreTrainedOnOutcomesItMakesWhatItIsAskedForAndTakesToARewardFaste
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::gflownet_learning_test

@@ -12,7 +12,7 @@
 #include "support.h"
 #include "table_policy.h"
 
-namespace rft {
+namespace rft::gvm_test {
 namespace {
 
 using testing::TablePolicy;
@@ -97,4 +97,4 @@ TEST(GvmRaft, TakesHalfTheSamplesOfRaft) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::gvm_test

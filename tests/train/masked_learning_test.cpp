@@ -4,7 +4,7 @@
 #include "../policy/table_denoiser.h"
 #include "learning.h"
 
-namespace rft {
+namespace rft::masked_learning_test {
 namespace {
 
 using testing::Way;
@@ -63,4 +63,4 @@ INSTANTIATE_TEST_SUITE_P(All, MaskedLearning,
                          testing::name_of);
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::masked_learning_test

@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::micro_batches_test {
 namespace {
 
 using Parts = std::vector<std::vector<int64_t>>;
@@ -50,4 +50,4 @@ TEST(MicroBatches, WhatIsLeftEmptyIsCounted) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::micro_batches_test

@@ -4,7 +4,7 @@
 
 #include "control_runs.h"
 
-namespace rft {
+namespace rft::off_policy_test {
 namespace {
 
 using testing::TempDir;
@@ -130,4 +130,4 @@ TEST_F(OffPolicy, RecipesThatCannotWorkAreRefused) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::off_policy_test

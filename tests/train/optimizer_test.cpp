@@ -8,7 +8,7 @@
 #include "rft/train/adaptive_rate.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::optimizer_test {
 namespace {
 
 nlohmann::json golden() {
@@ -156,4 +156,4 @@ TEST(LearningRate, WarmsUpByRatioAndStopsAtTheFloor) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::optimizer_test

@@ -14,7 +14,7 @@
 #include "support.h"
 #include "table_policy.h"
 
-namespace rft {
+namespace rft::optimum_test {
 namespace {
 
 using testing::TablePolicy;
@@ -365,4 +365,4 @@ TEST(Objectives, TheSameObjectTrainsTextsAndNumbers) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::optimum_test

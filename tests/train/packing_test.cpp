@@ -13,7 +13,7 @@
 #include "rft/train/updater.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::packing_test {
 namespace {
 
 Rows texts() {
@@ -152,4 +152,4 @@ TEST(Seq2SeqPacking, SoDoThoseOfEncoderDecoderModels) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::packing_test

@@ -2,7 +2,7 @@
 // interrupted goes on with the help that it had.
 #include "control_runs.h"
 
-namespace rft {
+namespace rft::privileged_learning_test {
 namespace {
 
 using testing::TempDir;
@@ -49,4 +49,4 @@ TEST(PrivilegedActions, AResumedRunGoesOnWithTheHelpItHad) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::privileged_learning_test

@@ -6,7 +6,7 @@
 #include "rft/core/log.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::progress_test {
 namespace {
 
 /// A screen and a clock of our own.
@@ -153,4 +153,4 @@ TEST(Progress, QuietShowsNothing) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::progress_test

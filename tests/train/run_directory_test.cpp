@@ -10,7 +10,7 @@
 #include "rft/core/extra.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::run_directory_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::message_of;
@@ -180,4 +180,4 @@ TEST(RunDirectory, AnErrorStillLeavesCurves) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::run_directory_test

@@ -8,7 +8,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::run_files_test {
 namespace {
 using testing::message_of;
 using testing::read_file;
@@ -71,4 +71,4 @@ TEST(RunFiles, ANewFileReplacesNone) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::run_files_test

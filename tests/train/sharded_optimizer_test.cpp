@@ -8,7 +8,7 @@
 #include "support.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::sharded_optimizer_test {
 namespace {
 
 using testing::message_of;
@@ -314,4 +314,4 @@ TEST(ShardedOptimizer, SaysWhereAStateDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::sharded_optimizer_test

@@ -5,7 +5,7 @@
 #include "learning.h"
 #include "thread_ranks.h"
 
-namespace rft {
+namespace rft::shared_update_test {
 namespace {
 
 /// -(mean brightness - 0.8)^2, differentiable; counts what it scores.
@@ -63,4 +63,4 @@ TEST(SharedUpdate, ARewardWithAGradientScoresItsProcessesSamplesAlone) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::shared_update_test

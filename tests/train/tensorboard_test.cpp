@@ -9,7 +9,7 @@
 
 #include "support.h"
 
-namespace rft {
+namespace rft::tensorboard_test {
 namespace {
 namespace fs = std::filesystem;
 using testing::read_file;
@@ -113,4 +113,4 @@ TEST(TensorBoard, ValuesThatAreNotFiniteAndLongTextsAreWritten) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::tensorboard_test

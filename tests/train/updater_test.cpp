@@ -10,7 +10,7 @@
 #include "rft/objective/sft.h"
 #include "support.h"
 
-namespace rft {
+namespace rft::updater_test {
 namespace {
 
 /// logits [V] of a table, one row for each context: as small as a policy can be.
@@ -148,4 +148,4 @@ TEST(Update, ClipsToTheGivenNorm) {
 }
 
 }  // namespace
-}  // namespace rft
+}  // namespace rft::updater_test
