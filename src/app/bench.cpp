@@ -23,9 +23,10 @@ void add_bench(CLI::App& program) {
       ->check(CLI::PositiveNumber);
   command->add_option("--new-tokens", options->new_tokens, "generate: tokens of each completion")
       ->check(CLI::PositiveNumber);
-  command->add_flag("--ragged", options->ragged,
-                    "generate: 4 x --batch rows whose completions are 1, 1/2, ..., 1/16 of --new-tokens long, and whose "
-                    "prompts 1, 1/2 and 1/4 of --prompt-tokens");
+  command->add_flag(
+      "--ragged", options->ragged,
+      "generate: 4 x --batch rows whose completions are 1, 1/2, ..., 1/16 of --new-tokens long, and whose "
+      "prompts 1, 1/2 and 1/4 of --prompt-tokens");
   add_model_options(*command, options->kept, "generate: ");
   add_quantize_option(*command, options->kept, "generate: ");
   command->add_option("--task", worlds->task, "environment: which (rft list environments)");

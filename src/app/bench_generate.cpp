@@ -61,8 +61,7 @@ double run_ragged(const Decoder& decoder, const GenerateBench& o) {
   std::vector<std::shared_ptr<LmRequest>> requests;
   for (int64_t row = 0; row < 4 * o.batch; ++row) {
     auto request = std::make_shared<LmRequest>();
-    request->prompt =
-        prompt_of(row, std::max<int64_t>(1, o.prompt_tokens >> (row % 3)), decoder.config().vocab_size);
+    request->prompt = prompt_of(row, std::max<int64_t>(1, o.prompt_tokens >> (row % 3)), decoder.config().vocab_size);
     request->options.max_new_tokens = std::max<int64_t>(1, o.new_tokens >> (row % 5));
     request->greedy = true;
     engine.add(request);

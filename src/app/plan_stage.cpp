@@ -81,7 +81,7 @@ StagePlan plan_stage(const StageConfig& stage, double tokens) {
   out.load.rows = static_cast<double>(stage.train.batch_size) * static_cast<double>(needs.blocks());
   out.load.answer = rollout ? static_cast<double>(of.rollout.max_new_tokens) : 0;
   out.load.tokens = tokens > 0 ? tokens : tokens_of_rows(stage, of.policy.path) + out.load.answer;
-  out.load.micro_rows = 
+  out.load.micro_rows =
       static_cast<double>(stage.train.micro_batch_size.value_or(0)) * static_cast<double>(needs.blocks());
   if (stage.train.micro_batch_tokens)
     out.load.micro_rows = std::max(1.0, static_cast<double>(*stage.train.micro_batch_tokens) / out.load.tokens);

@@ -5,6 +5,7 @@
 
 #include "rft/core/clock.h"
 #include "rft/core/error.h"
+#include "rft/core/extra.h"
 #include "rft/dist/exchange.h"
 #include "rft/policy/judges_tokens.h"
 #include "rft/policy/reference_sampler.h"

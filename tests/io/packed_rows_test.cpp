@@ -79,8 +79,9 @@ TEST(Rows, OfSeveralFilesKnowTheirPlaces) {
   EXPECT_EQ(rows.select({2}).where(0), dir / "b.jsonl.gz" + ":1");
   EXPECT_EQ(rows.file_sizes(), (std::vector<int64_t>{2, 1}));
   write_file(dir / "c.jsonl", "{\"n\": 1}\n{\"n\": }\n");
-  EXPECT_EQ(message_of([&] { Rows::load(std::vector<std::string>{dir / "a.jsonl", dir / "c.jsonl"}); })
-                .find("[" + dir / "c.jsonl" + ":2:"),
+  EXPECT_EQ(message_of([&] {
+              Rows::load(std::vector<std::string>{dir / "a.jsonl", dir / "c.jsonl"});
+            }).find("[" + dir / "c.jsonl" + ":2:"),
             0u);
   write_file(dir / "empty.jsonl", "\n");
   EXPECT_THROW(Rows::load(std::vector<std::string>{dir / "a.jsonl", dir / "empty.jsonl"}), UserError);

@@ -15,7 +15,7 @@
 
 namespace rft::testing {
 
-using Rows = std::vector<std::vector<int64_t>>;
+using TokenRows = std::vector<std::vector<int64_t>>;
 
 inline const std::vector<std::string> kCheckpoints = {
     "qwen2_tied",        "qwen3_untied", "llama3_rope", "llama_biases", "gpt2",          "qwen2_sharded",
@@ -37,7 +37,7 @@ inline Decoder load_decoder(const std::string& name, at::ScalarType dtype) {
 }
 
 struct Expected {
-  Rows rows;
+  TokenRows rows;
   Tensor logp32, logp64;                                 ///< [tokens but each row's first] float64
   std::map<std::string, std::vector<double>> gradients;  ///< by Hugging Face name; see projections()
 };
@@ -54,7 +54,7 @@ inline Expected expected_of(const std::string& name) {
   return {json["rows"], flat(json["logp32"]), flat(json["logp64"]), json["gradients"]};
 }
 
-inline Packed pack(const Rows& rows) {
+inline Packed pack(const TokenRows& rows) {
   Packed out;
   std::vector<int64_t> ids;
   for (const auto& row : rows) {
@@ -66,7 +66,7 @@ inline Packed pack(const Rows& rows) {
 }
 
 /// Log-probability of every token but each row's first, [n].
-inline Tensor log_probabilities(const Decoder& decoder, const Rows& rows, Decoder::Forward options = {}) {
+inline Tensor log_probabilities(const Decoder& decoder, const TokenRows& rows, Decoder::Forward options = {}) {
   std::vector<int64_t> at, target;
   int64_t start = 0;
   for (const auto& row : rows) {

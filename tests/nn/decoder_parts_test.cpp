@@ -24,7 +24,7 @@ struct Judged {
 };
 
 /// Log-probability and entropy of every token but each row's first, and the gradients of a sum of both.
-Judged judged(const Decoder& decoder, const Rows& rows, bool checkpoint) {
+Judged judged(const Decoder& decoder, const TokenRows& rows, bool checkpoint) {
   for (auto& [name, value] : decoder.weights().named()) value.requires_grad_(true);
   std::vector<int64_t> at, target;
   int64_t start = 0;
@@ -49,7 +49,7 @@ double relative_difference(const Tensor& a, const Tensor& b) {
 TEST(DividedDecoder, GivesTheWholeOnesNumbersAndGradients) {
   for (const std::string& name : kDividable) {
     SCOPED_TRACE(name);
-    Rows rows = expected_of(name).rows;
+    TokenRows rows = expected_of(name).rows;
     for (auto [type, tolerance] : {std::pair{at::kDouble, 1e-12}, {at::kFloat, 1e-5}}) {
       Judged whole = judged(load_decoder(name, type), rows, false);
       std::vector<Judged> parts(2);
@@ -76,7 +76,7 @@ TEST(DividedDecoder, GivesTheWholeOnesNumbersAndGradients) {
 TEST(DividedDecoder, SamplesTheWholeOnesTokensInEveryProcess) {
   for (const std::string& name : kDividable) {
     SCOPED_TRACE(name);
-    Rows prompts = expected_of(name).rows;
+    TokenRows prompts = expected_of(name).rows;
     SamplerOptions options;
     options.max_new_tokens = 10, options.temperature = 0.9, options.entropy = true, options.batch_size = 3;
     auto whole = sample_rows(load_decoder(name, at::kFloat), nullptr, prompts, 2, 7, false, options);

@@ -121,7 +121,7 @@ TEST_P(EachMixture, HasTransformersLoadBalancingLossAndItsGradients) {
   require_gradients(decoder);
   for (bool checkpoint : {false, true}) {
     for (auto& [name, value] : decoder.weights().named()) value.mutable_grad().reset();
-    auto balance = decoder.forward_balanced(pack(json["rows"].get<Rows>()), {.checkpoint = checkpoint}).balance;
+    auto balance = decoder.forward_balanced(pack(json["rows"].get<TokenRows>()), {.checkpoint = checkpoint}).balance;
     EXPECT_NEAR(balance.item<double>(), json["balance"]["value"].get<double>(), 1e-10);
     balance.backward();
     auto gradients = gradients_of(decoder.weights());

@@ -142,7 +142,7 @@ TEST_P(EachAdapter, IsTheSameModelWhenMerged) {
 
 TEST(Lora, HasTheBasesLengthsOfRowsAtFirstWithDora) {
   auto decoder = load_decoder("llama_biases", at::kDouble);
-  Rows rows = {{3, 1, 4, 1, 5}};
+  TokenRows rows = {{3, 1, 4, 1, 5}};
   auto base = log_probabilities(decoder, rows);
   auto config = lora(4, 8);
   config.dora = true;
@@ -238,7 +238,7 @@ TEST(Lora, GivesATiedHeadATensorOfItsOwnWhenMerged) {
 
 TEST(Lora, StartsAsTheBaseModelWithPeftsFirstWeights) {
   auto decoder = load_decoder("qwen2_tied", at::kFloat);
-  Rows rows = {{3, 1, 4, 1, 5}};
+  TokenRows rows = {{3, 1, 4, 1, 5}};
   auto base = log_probabilities(decoder, rows);
   add_lora(decoder, lora(8, 16), 7);
   EXPECT_TRUE(log_probabilities(decoder, rows).equal(base));

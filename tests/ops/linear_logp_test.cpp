@@ -232,8 +232,7 @@ TEST(ChunkedLogp, EqualsTheTiledComputation) {
     auto found = ops::chunked_logp(in.hidden, in.weight, in.target, shape);
     EXPECT_LT(largest_difference(found.logp, expected.logp), 1e-12);
     EXPECT_LT(largest_difference(found.entropy, expected.entropy), 1e-12);
-    auto gradients =
-        ops::chunked_logp_backward(in.hidden, in.weight, in.target, shape, found, ramp, other, true, true);
+    auto gradients = ops::chunked_logp_backward(in.hidden, in.weight, in.target, shape, found, ramp, other, true, true);
     EXPECT_LT(largest_difference(gradients.hidden, wanted[0]), 1e-12) << softcap;
     EXPECT_LT(largest_difference(gradients.weight, wanted[1]), 1e-12) << softcap;
   }

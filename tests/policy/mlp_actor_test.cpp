@@ -54,8 +54,10 @@ TEST(Actors, TheJudgeAgreesWithTheSampler) {
   at::manual_seed(1);
   Needs needs;
   needs.entropy = needs.value = needs.ref_logp = true;
-  for (auto [yaml, world] : {std::pair{"{log_std: -0.5}", box()}, {"{squash: true, activation: relu}", box()},
-                             {"{}", choices()}, {"{hidden: [8]}", choices(true)}}) {
+  for (auto [yaml, world] : {std::pair{"{log_std: -0.5}", box()},
+                             {"{squash: true, activation: relu}", box()},
+                             {"{}", choices()},
+                             {"{hidden: [8]}", choices(true)}}) {
     auto actor = make(yaml, world, needs);
     for (auto& parameter : actor->parameters()) {
       at::NoGradGuard no_grad;

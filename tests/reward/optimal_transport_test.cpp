@@ -53,9 +53,9 @@ TEST(OptimalTransport, WhatGoesTheSameWayIsWorthMore) {
   auto total = [&](double from, double to) {
     return reward.score(run_of(from, to, 4)).components[0].value.item<double>();
   };
-  EXPECT_NEAR(total(0, 3), 0, 1e-3);  // as the first was shown
+  EXPECT_NEAR(total(0, 3), 0, 1e-3);          // as the first was shown
   EXPECT_NEAR(total(0, -2), -2.0 / 9, 1e-3);  // near the second: by hand
-  EXPECT_NEAR(total(3, 0), 0, 1e-3);  // the order in time does not matter to a plan
+  EXPECT_NEAR(total(3, 0), 0, 1e-3);          // the order in time does not matter to a plan
   EXPECT_NEAR(total(10, 13), -10, 1e-2);
   // A decision's reward is its share: all the way is the same everywhere here.
   Rewards far = reward.score(run_of(10, 13, 4));
