@@ -13,10 +13,10 @@ import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
+import peer
 from shapes import make_checkpoint, with_tokenizer_of, without_eos
 
 PEER = pathlib.Path(__file__).parent / "peers" / "grpo_trl.py"
@@ -46,13 +46,6 @@ def run_rft(rft, folder, steps, rows, threads):
             "peak_mib": rows[-1]["memory/peak_bytes"] / 2**20, "rollout": statistics.median(row["time/rollout"] for row in rows[1:])}
 
 
-def run_trl(folder, model, steps, rows, threads):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    shown = subprocess.run([sys.executable, PEER, model, folder / "data/train.jsonl", str(steps), str(threads), str(rows)],
-                           check=True, env=environment, capture_output=True, text=True).stdout
-    return json.loads(shown.strip().splitlines()[-1])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rft")
@@ -74,7 +67,7 @@ def main():
         ours, peers = [], []
         for _ in range(arguments.repeats):
             ours.append(run_rft(arguments.rft, folder, steps[0], arguments.rows, arguments.threads))
-            peers.append(run_trl(folder, model, steps[1], arguments.rows, arguments.threads))
+            peers.append(peer.ask(PEER, model, folder / "data/train.jsonl", steps[1], arguments.threads, arguments.rows, threads=arguments.threads))
     print(f"{'':24}{'rft':>10}{'TRL 1.16':>10}{'ratio':>8}")
     for key, label, digits in (("step", "seconds a step", 4), ("first_step", "seconds to first step", 2), ("peak_mib", "peak memory, MiB", 0)):
         mine, theirs = (statistics.median(row[key] for row in rows) for rows in (ours, peers))

@@ -13,10 +13,10 @@ import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
+import peer
 from shapes import make_checkpoint, with_tokenizer_of, without_eos
 
 PEER = pathlib.Path(__file__).parent / "peers" / "training_torch.py"
@@ -49,12 +49,6 @@ def run_rft(a, folder):
             "loss": rows[0]["loss"]}
 
 
-def run_torch(a, folder):
-    shown = subprocess.run([sys.executable, PEER, folder / "model", folder / "rows.jsonl", str(a.rows), str(a.steps + 1), str(a.threads)],
-                           check=True, env=dict(os.environ, OMP_NUM_THREADS=str(a.threads)), capture_output=True, text=True).stdout
-    return json.loads(shown.strip().splitlines()[-1])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rft")
@@ -76,7 +70,7 @@ def main():
         ours, peers = [], []
         for _ in range(a.repeats):
             ours.append(run_rft(a, folder))
-            peers.append(run_torch(a, folder))
+            peers.append(peer.ask(PEER, folder / "model", folder / "rows.jsonl", a.rows, a.steps + 1, a.threads, threads=a.threads))
     print(f"{'':20}{'rft':>10}{'torch':>10}{'ratio':>8}")
     for key, label, digits in (("step", "seconds a step", 3), ("peak_mib", "peak memory, MiB", 0)):
         mine, theirs = (statistics.median(row[key] for row in rows) for rows in (ours, peers))
