@@ -16,10 +16,13 @@ def config_of(shape):
     if shape == "qwen2-494m":
         return Qwen2Config(vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
                            num_key_value_heads=2, max_position_embeddings=32768, **QWEN2)
+    if shape == "qwen2-vocabulary":
+        return Qwen2Config(vocab_size=151936, hidden_size=128, intermediate_size=384, num_hidden_layers=2, num_attention_heads=4,
+                           num_key_value_heads=2, max_position_embeddings=4096, **QWEN2)
     if shape == "tiny-1m":
         return Qwen2Config(vocab_size=512, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
                            num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=256)
-    raise SystemExit(f"there is no shape '{shape}'; known: gpt2-124m, qwen2-152m, qwen2-494m, tiny-1m")
+    raise SystemExit(f"there is no shape '{shape}'; known: gpt2-124m, qwen2-152m, qwen2-494m, qwen2-vocabulary, tiny-1m")
 
 
 def make_checkpoint(shape, directory):

@@ -316,9 +316,10 @@ const std::vector<Method>& methods() {
       {"Control", "ReinFlow", "arXiv:2505.22094", "PPO of a flow actor with learned noise",
        "policy: {type: flow_actor}\nobjective: {type: ppo}", "half_cheetah_reinflow.yaml"},
       {"Control", "AC-Flow", "arXiv:2510.18072",
-       "a critic of the states between noise and action, that learns first; its advantages are clipped",
-       "policy: {type: flow_actor, decision: step, critic: steps}\ncredit: {type: gae, advantage_clip: 2}\nobjective: "
-       "{type: ppo, critic_warmup: 200}",
+       "flow matching weighted by a critic of the states between noise and action, that learns first; its advantages "
+       "are clipped",
+       "policy: {type: flow_actor, decision: step, critic: steps, judge: forward}\ncredit: {type: gae, advantage_clip: "
+       "2}\nobjective: {type: rwr, value_weight: 0.5, critic_warmup: 200, kl_weight: 0.1}",
        "half_cheetah_ac_flow.yaml"},
       {"Control", "Gen-Drive", "arXiv:2410.05582",
        "a diffusion of scenes, tuned by PPO of its steps to what an evaluator that learned from pairs says",

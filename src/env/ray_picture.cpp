@@ -15,14 +15,14 @@ namespace rft {
 namespace {
 
 using Vector3 = std::array<mjtNum, 3>;
-using Colour = std::array<double, 3>;
+using Radiance = std::array<double, 3>;
 
 /// Rays a pixel, in each direction.
 constexpr int kFine = 2;
 constexpr double kAmbient = 0.4, kShadow = 0.6, kTile = 1.0;  ///< kTile: metres of the floor's pattern
 const Vector3 kToLight = {-0.26, -0.35, 0.9};
-const Colour kSkyLow = {0.93, 0.95, 0.98}, kSkyHigh = {0.55, 0.70, 0.88}, kPlane = {0.80, 0.86, 0.90},
-             kOtherTile = {0.66, 0.74, 0.80};
+const Radiance kSkyLow = {0.93, 0.95, 0.98}, kSkyHigh = {0.55, 0.70, 0.88}, kPlane = {0.80, 0.86, 0.90},
+               kOtherTile = {0.66, 0.74, 0.80};
 
 Vector3 along(const Vector3& from, const Vector3& direction, double distance) {
   return {from[0] + direction[0] * distance, from[1] + direction[1] * distance, from[2] + direction[2] * distance};
@@ -59,7 +59,7 @@ Camera camera_of(const mjModel* m, const mjData* d) {
   return out;
 }
 
-Colour paint_of(const mjModel* m, int geom, const Vector3& at) {
+Radiance paint_of(const mjModel* m, int geom, const Vector3& at) {
   if (m->geom_type[geom] == mjGEOM_PLANE) {
     auto tile = static_cast<int64_t>(std::floor(at[0] / kTile) + std::floor(at[1] / kTile));
     return tile % 2 == 0 ? kPlane : kOtherTile;
@@ -85,11 +85,11 @@ int first_hit(const mjModel* m, const mjData* d, const Vector3& eye, const Vecto
   return geom;
 }
 
-Colour seen_along(const mjModel* m, const mjData* d, const Vector3& eye, const Vector3& ray, const Vector3& light) {
+Radiance seen_along(const mjModel* m, const mjData* d, const Vector3& eye, const Vector3& ray, const Vector3& light) {
   Vector3 normal{};
   double distance = 0;
   int geom = first_hit(m, d, eye, ray, distance, normal);
-  Colour out;
+  Radiance out;
   if (geom < 0) {
     double high = std::clamp(ray[2] * 1.5 + 0.2, 0.0, 1.0);
     for (int c = 0; c < 3; ++c) out[c] = kSkyLow[c] + (kSkyHigh[c] - kSkyLow[c]) * high;
@@ -103,7 +103,7 @@ Colour seen_along(const mjModel* m, const mjData* d, const Vector3& eye, const V
     Vector3 above = along(at, normal, 1e-4);
     if (mj_ray(m, d, above.data(), light.data(), nullptr, 1, -1, &other, nullptr) >= 0) facing *= 1 - kShadow;
   }
-  Colour paint = paint_of(m, geom, at);
+  Radiance paint = paint_of(m, geom, at);
   for (int c = 0; c < 3; ++c) out[c] = std::min(1.0, paint[c] * (kAmbient + (1 - kAmbient) * facing));
   return out;
 }
@@ -119,14 +119,14 @@ Tensor Simulation::render(int64_t height, int64_t width) const {
   float* to = out.data_ptr<float>();
   at::parallel_for(0, height, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * width; i < end * width; ++i) {
-      Colour sum{};
+      Radiance sum{};
       for (int fine = 0; fine < kFine * kFine; ++fine) {
         double y = (static_cast<double>(i / width) + (fine / kFine + 0.5) / kFine) / static_cast<double>(height);
         double x = (static_cast<double>(i % width) + (fine % kFine + 0.5) / kFine) / static_cast<double>(width);
         double up = (1 - 2 * y) * camera.half_height;
         double right = (2 * x - 1) * camera.half_height * static_cast<double>(width) / static_cast<double>(height);
         Vector3 ray = unit_length(along(along(camera.forward, camera.right, right), camera.up, up));
-        Colour one = seen_along(m, d, camera.eye, ray, light);
+        Radiance one = seen_along(m, d, camera.eye, ray, light);
         for (int c = 0; c < 3; ++c) sum[c] += one[c] / (kFine * kFine);
       }
       for (int64_t c = 0; c < 3; ++c) to[c * height * width + i] = static_cast<float>(sum[static_cast<size_t>(c)]);

@@ -113,7 +113,8 @@ Tensor softcapped_attention(const Tensor& q, const Tensor& k, const Tensor& v, d
 
 /// heads [N, H + 2 K, hd] holds q, then k, then v; gives [N, H * hd]. Rows are padded on the right: under the causal
 /// mask no token sees the padding behind it, so the valid ones are exact.
-Tensor attend(const Tensor& heads, const DecoderConfig& config, const LayerKind& kind, const RowLayout& layout) {
+Tensor attended_heads(const Tensor& heads, const DecoderConfig& config, const LayerKind& kind,
+                      const RowLayout& layout) {
   if (config.attention_softcap <= 0 && can_attend_packed(heads))
     return packed_attention(heads, layout.ends, {config.heads, config.kv_heads, config.attention_scale, kind.window});
   auto cells = layout.ragged ? ops::gather_rows(heads, layout.padded, layout.packed) : heads;
@@ -172,7 +173,7 @@ class LayerForward {
                      .view({x.size(0), c_.heads + 2 * c_.kv_heads, c_.head_dim});
     if (c_.rope && kind_.rope)
       heads = turned(heads, kind_.local_rope ? layout_.local_angles : layout_.angles, c_.heads + c_.kv_heads);
-    return last_product(layer.out, attend(heads, c_, kind_, layout_));
+    return last_product(layer.out, attended_heads(heads, c_, kind_, layout_));
   }
 
   /// Of a divided block: this process's columns of the weight, then the others' products, then what is added once.

@@ -26,7 +26,7 @@ Needs CalQl::needs() const {
 
 Loss CalQl::loss(const Evaluation& now, const Experience& batch) const {
   Loss out = sac_.loss(now, batch);
-  Transitions t = read_transitions(now, batch, "cal_ql");
+  Transitions t = read_transitions(now, batch, options_.gamma, "cal_ql");
   Tensor q = t.columns(promised(now, extra::q, "cal_ql"));
   Tensor others = t.columns(promised(now, extra::sampled_q, "cal_ql"));   // [B, T, K, 3M]
   Tensor logp = t.columns(promised(now, extra::sampled_logp, "cal_ql"));  // [B, T, 3M]

@@ -33,10 +33,10 @@ Needs Dqn::needs() const {
 Loss Dqn::loss(const Evaluation& now, const Experience& batch) const {
   if (batch.action.is_floating_point())
     bad_input("objective", "dqn learns what choices are worth, and these actions are numbers: use sac or td3");
-  Transitions t = read_transitions(now, batch, "dqn");
+  Transitions t = read_transitions(now, batch, options_.gamma, "dqn");
   Tensor q = t.columns(promised(now, extra::q, "dqn"));
   Tensor next = t.columns(promised(now, extra::next_q, "dqn")).select(2, 0);
-  Tensor target = t.reward.add(t.continues.mul(next), options_.gamma).detach();
+  Tensor target = t.target(next).detach();
   Tensor critic = at::huber_loss(q.select(2, 0), target, at::Reduction::None, /*delta=*/1.0);
   Loss out;
   MetricSums metrics;

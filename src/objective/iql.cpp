@@ -31,7 +31,7 @@ Needs Iql::needs() const {
 }
 
 Loss Iql::loss(const Evaluation& now, const Experience& batch) const {
-  Transitions t = read_transitions(now, batch, "iql");
+  Transitions t = read_transitions(now, batch, options_.gamma, "iql");
   Tensor q = t.columns(promised(now, extra::q, "iql"));
   Tensor seen = std::get<0>(t.columns(promised(now, extra::target_q, "iql")).min(2)).detach();
   Tensor value = t.column(required(now.value, "value", "iql")), logp = t.column(required(now.logp, "logp", "iql"));
@@ -41,7 +41,7 @@ Loss Iql::loss(const Evaluation& now, const Experience& batch) const {
   Tensor side = at::where(ahead.detach().lt(0), at::full({}, 1 - options_.expectile, ahead.options()),
                           at::full({}, options_.expectile, ahead.options()));
   Tensor expectile = side.mul(ahead.square());
-  Tensor target = t.reward.add(t.continues.mul(next), options_.gamma);
+  Tensor target = t.target(next);
   Tensor critic = q.sub(target.unsqueeze(2)).square().mean(2);
   Tensor weight = ahead.detach().mul(options_.beta).exp().clamp_max(options_.advantage_cap);
   Tensor actor = weight.mul(logp).neg();

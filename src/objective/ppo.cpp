@@ -5,11 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "objective/critic_loss.h"
 #include "objective/regularizers.h"
 #include "objective/surrogate.h"
 #include "rft/core/error.h"
-#include "rft/core/extra.h"
-#include "rft/ops/policy_loss.h"
 
 namespace rft {
 namespace {
@@ -44,26 +43,6 @@ Tensor policy_loss(const Ppo::Options& o, const Columns& c, MetricSums& metrics)
   return clipped_between(c, r.ratio, low.neg().add(1), high.add(1), o.clip_delta, metrics);
 }
 
-/// [B, T]: the critic's loss of each token.
-Tensor value_loss(const Evaluation& now, const Experience& batch, const Columns& c, std::optional<double> clip,
-                  MetricSums& metrics) {
-  auto column = [&](const Tensor& x, const char* name) {
-    return zero_where_masked(required(x, name, "ppo").to(c.logp.options()), c.mask);
-  };
-  Tensor value = column(now.value, "value");
-  Tensor returns = column(batch.extra.find(extra::returns), extra::returns);
-  Tensor old = clip ? column(batch.extra.find(extra::old_value), extra::old_value) : value.detach();
-  Tensor loss = ops::clipped_value_loss(value, returns, old, clip);
-  if (clip) {
-    Tensor beyond = value.detach().sub(old).abs().gt(*clip),
-           kept = old.add(value.detach().sub(old).clamp(-*clip, *clip));
-    Tensor worse = kept.sub(returns).square().gt(value.detach().sub(returns).square());
-    metrics.tokens("value_clip_ratio", worse.logical_and(beyond).to(c.weight.scalar_type()), c.weight);
-  }
-  metrics.tokens("value_loss", loss, c.weight);
-  return loss;
-}
-
 }  // namespace
 
 void Ppo::Options::visit(OptionVisitor& v) {
@@ -80,14 +59,7 @@ void Ppo::Options::visit(OptionVisitor& v) {
       at_least(0));
   v.option("clip_rate", clip_rate, "how exponentially: near 0 linearly, higher: only the last decisions are let loose",
            above(0));
-  v.option("value_weight", value_weight, "weight of the critic's loss; 0: no critic", at_least(0));
-  v.option(
-      "critic_warmup", critic_warmup,
-      "so many optimizer steps at the start train the critic alone: one that starts anew beside a policy that does "
-      "not would mislead it",
-      at_least(0).in("steps"));
-  v.option("value_clip", value_clip, "the critic's estimate is kept this close to the one of the rollout; null: not",
-           above(0));
+  CriticOptions::visit(v);
   RegularizerOptions::visit(v);
 }
 
@@ -95,8 +67,7 @@ Ppo::Ppo(Options options) : options_(std::move(options)) {
   double high = 1 + options_.clip_high.value_or(options_.clip_low);
   if (options_.clip_delta && *options_.clip_delta <= high)
     bad_input("objective", "clip_delta must be above 1 + clip_high, ", high, "; got ", *options_.clip_delta);
-  if (options_.critic_warmup > 0 && options_.value_weight == 0)
-    bad_input("objective", "critic_warmup trains a critic: value_weight must be above 0");
+  options_.check();
   if (options_.clip_base && options_.ratio_level != "token")
     bad_input("objective", "clip_base clips each column's ratio: ratio_level must be token");
 }
@@ -116,13 +87,13 @@ void Ppo::stepped(const Metrics& metrics) {
 
 State Ppo::state() const {
   State out = regularizer_state(options_);
-  out["steps"] = at::tensor({steps_}, at::kLong);
+  out.merge(steps_state(steps_));
   return out;
 }
 
 void Ppo::load_state(const State& state) {
   load_regularizer_state(options_, state);
-  if (auto found = state.find("steps"); found != state.end()) steps_ = found->second.item<int64_t>();
+  load_steps(steps_, state);
 }
 
 Loss Ppo::loss(const Evaluation& now, const Experience& batch) const {
@@ -136,11 +107,7 @@ Loss Ppo::loss(const Evaluation& now, const Experience& batch) const {
   Loss out;
   if (!warming)
     out.terms.push_back({"policy_loss", reduce(policy, c, surrogate_of(options_), batch.totals.rows, tokens)});
-  if (options_.value_weight != 0) {
-    Tensor value = value_loss(now, batch, c, options_.value_clip, metrics);
-    out.terms.push_back({"value_loss", value.mul(c.weight).sum().mul(options_.value_weight / std::max(tokens, 1.0))});
-    if (warming) out.terms.back().trains = {groups::critic};
-  }
+  add_value_loss(out, metrics, now, batch, c, options_, warming, tokens, "ppo");
   if (!warming) add_regularizers(out, metrics, c, options_, tokens, "ppo");
   metrics.add_to(out.metrics);
   return out;

@@ -42,14 +42,14 @@ Needs Sac::needs() const {
 }
 
 Loss Sac::loss(const Evaluation& now, const Experience& batch) const {
-  Transitions t = read_transitions(now, batch, "sac");
+  Transitions t = read_transitions(now, batch, options_.gamma, "sac");
   Tensor q = t.columns(promised(now, extra::q, "sac"));
   Tensor next_logp = t.column(promised(now, extra::next_logp, "sac")), logp = promised(now, extra::actor_logp, "sac");
   Tensor alpha = log_temperature_.detach().exp().to(t.weight.options()).squeeze(0);
 
   Tensor expected = std::get<0>(t.columns(promised(now, extra::next_q, "sac")).min(2));
   if (options_.backup_entropy) expected = expected.sub(next_logp.mul(alpha));
-  Tensor target = t.reward.add(t.continues.mul(expected), options_.gamma).detach();
+  Tensor target = t.target(expected).detach();
   Tensor critic = q.sub(target.unsqueeze(2)).square().sum(2).mul(0.5);
   Tensor best = std::get<0>(t.columns(promised(now, extra::actor_q, "sac")).min(2));
   logp = t.column(logp);

@@ -34,10 +34,10 @@ Needs Td3::needs() const {
 }
 
 Loss Td3::loss(const Evaluation& now, const Experience& batch) const {
-  Transitions t = read_transitions(now, batch, "td3");
+  Transitions t = read_transitions(now, batch, options_.gamma, "td3");
   Tensor q = t.columns(promised(now, extra::q, "td3"));
   Tensor expected = std::get<0>(t.columns(promised(now, extra::next_q, "td3")).min(2));
-  Tensor target = t.reward.add(t.continues.mul(expected), options_.gamma).detach();
+  Tensor target = t.target(expected).detach();
   Tensor critic = q.sub(target.unsqueeze(2)).square().sum(2);
   Loss out;
   MetricSums metrics;

@@ -18,7 +18,9 @@ Tensor Transitions::columns(const Tensor& x) const {
 
 Tensor Transitions::mean(const Tensor& x) const { return x.mul(weight).sum().div(decisions); }
 
-Transitions read_transitions(const Evaluation& now, const Experience& batch, const char* objective) {
+Tensor Transitions::target(const Tensor& after) const { return reward.add(discount.mul(after)); }
+
+Transitions read_transitions(const Evaluation& now, const Experience& batch, double gamma, const char* objective) {
   Transitions t;
   t.mask = batch.mask;
   t.weight = batch.mask.to(promised(now, extra::q, objective).scalar_type());
@@ -26,7 +28,9 @@ Transitions read_transitions(const Evaluation& now, const Experience& batch, con
   const Tensor& reward = required(batch.reward, "reward", objective);
   t.reward = t.column(reward.dim() == 1 ? reward.unsqueeze(1).expand(batch.mask.sizes()) : reward);
   Tensor terminated = required(batch.extra.find(extra::terminated), extra::terminated, objective);
-  t.continues = terminated.logical_not().to(t.weight.scalar_type());
+  Tensor duration = batch.extra.find(extra::duration);
+  t.discount = duration.defined() ? at::pow(gamma, t.column(duration)) : at::full_like(t.weight, gamma);
+  t.discount = t.discount.masked_fill(terminated, 0);
   return t;
 }
 

@@ -17,7 +17,7 @@ using torch::autograd::Variable;
 using torch::autograd::variable_list;
 using Kind = Divergence::Kind;
 
-constexpr int64_t kTileElements = 1 << 20;
+constexpr int64_t kDivergenceTile = 1 << 20;
 constexpr int64_t kDeviceElements = 1 << 27;  // a GPU needs more work at once
 
 /// log((1 - mix) p + mix q).
@@ -40,7 +40,7 @@ Tensor weighted_slope(const Tensor& logp, const Tensor& ref, const Divergence& d
   run_failed("linear_divergence", "unknown kind");
 }
 
-struct LogitShape {
+struct DivergenceShape {
   double temperature, softcap, ref_softcap;
 };
 
@@ -56,10 +56,10 @@ Tensor log_probabilities(Tensor logits, double temperature, double softcap, Tens
 
 /// Walks tiles of rows, with both models' log-probabilities of each, and the slope of the first one's cap.
 template <class Body>
-void for_each_tile(const variable_list& in, const LogitShape& shape, const Body& body) {
+void for_each_tile(const variable_list& in, const DivergenceShape& shape, const Body& body) {
   auto type = accumulate_type(in[0]);
   Tensor weight = in[1].to(type).t(), ref_weight = in[3].to(type).t();
-  int64_t height = std::max<int64_t>(1, (in[0].is_cpu() ? kTileElements : kDeviceElements) / in[1].size(0));
+  int64_t height = std::max<int64_t>(1, (in[0].is_cpu() ? kDivergenceTile : kDeviceElements) / in[1].size(0));
   for (int64_t at = 0; at < in[0].size(0); at += height) {
     int64_t rows = std::min(height, in[0].size(0) - at);
     Tensor hidden = in[0].narrow(0, at, rows).to(type), ref_hidden = in[2].narrow(0, at, rows).to(type);
@@ -90,7 +90,7 @@ class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto saved = ctx->get_saved_variables();
     Divergence divergence{static_cast<Kind>(ctx->saved_data["kind"].toInt()), ctx->saved_data["mix"].toDouble()};
-    LogitShape shape{ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble(),
+    DivergenceShape shape{ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble(),
                      ctx->saved_data["ref_softcap"].toDouble()};
     auto type = accumulate_type(saved[0]);
     Tensor grad = grads[0].to(type).unsqueeze(1), grad_hidden, grad_weight;

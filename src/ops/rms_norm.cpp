@@ -84,14 +84,14 @@ void norm_rows_backward(const Tensor& x, const Tensor& weight, const Tensor& sca
 }
 
 /// x [..., D] dense -> y, and the rows' scales.
-std::tuple<Tensor, Tensor> forward_on_cpu(const Tensor& x, const Tensor& weight, double eps) {
+std::tuple<Tensor, Tensor> rms_norm_forward_on_cpu(const Tensor& x, const Tensor& weight, double eps) {
   auto y = at::empty_like(x), scale = at::empty({x.numel() / std::max<int64_t>(1, weight.numel())}, x.options());
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm", [&] { norm_rows<scalar_t>(x, weight, eps, y, scale); });
   return {y, scale};
 }
 
 /// The gradients of x and, where wanted, of the weight (else undefined).
-std::tuple<Tensor, Tensor> backward_on_cpu(const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& scale,
+std::tuple<Tensor, Tensor> rms_norm_backward_on_cpu(const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& scale,
                                            bool wants_weight) {
   auto dx = at::empty_like(x);
   auto partial = at::zeros({(scale.numel() + kBlockRows - 1) / kBlockRows, weight.numel()}, x.options());
@@ -100,10 +100,10 @@ std::tuple<Tensor, Tensor> backward_on_cpu(const Tensor& dy, const Tensor& x, co
   return {dx, wants_weight ? partial.sum(0) : Tensor()};
 }
 
-std::tuple<Tensor, Tensor> forward_shapes(const Tensor& x, const Tensor& weight, double) {
+std::tuple<Tensor, Tensor> rms_norm_forward_shapes(const Tensor& x, const Tensor& weight, double) {
   return {at::empty_like(x), at::empty({x.numel() / std::max<int64_t>(1, weight.numel())}, x.options())};
 }
-std::tuple<Tensor, Tensor> backward_shapes(const Tensor&, const Tensor& x, const Tensor& weight, const Tensor&,
+std::tuple<Tensor, Tensor> rms_norm_backward_shapes(const Tensor&, const Tensor& x, const Tensor& weight, const Tensor&,
                                            bool wants_weight) {
   return {at::empty_like(x), wants_weight ? at::empty_like(weight) : Tensor()};
 }
@@ -113,12 +113,12 @@ TORCH_LIBRARY_FRAGMENT(rft, m) {
   m.def("rms_norm_backward(Tensor dy, Tensor x, Tensor weight, Tensor scale, bool wants_weight) -> (Tensor, Tensor)");
 }
 TORCH_LIBRARY_IMPL(rft, CPU, m) {
-  m.impl("rms_norm", &forward_on_cpu);
-  m.impl("rms_norm_backward", &backward_on_cpu);
+  m.impl("rms_norm", &rms_norm_forward_on_cpu);
+  m.impl("rms_norm_backward", &rms_norm_backward_on_cpu);
 }
 TORCH_LIBRARY_IMPL(rft, Meta, m) {
-  m.impl("rms_norm", &forward_shapes);
-  m.impl("rms_norm_backward", &backward_shapes);
+  m.impl("rms_norm", &rms_norm_forward_shapes);
+  m.impl("rms_norm_backward", &rms_norm_backward_shapes);
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {

@@ -26,7 +26,7 @@ void for_rows(int64_t rows, int64_t width, const Body& body) {
   });
 }
 
-Tensor forward_on_cpu(const Tensor& x) {
+Tensor swiglu_forward_on_cpu(const Tensor& x) {
   int64_t rows = x.size(0), width = x.size(1) / 2;
   Tensor y = at::empty({rows, width}, x.options());
   const float* x_at = x.const_data_ptr<float>();
@@ -38,7 +38,7 @@ Tensor forward_on_cpu(const Tensor& x) {
   return y;
 }
 
-Tensor backward_on_cpu(const Tensor& dy, const Tensor& x) {
+Tensor swiglu_backward_on_cpu(const Tensor& dy, const Tensor& x) {
   Tensor dx = at::empty_like(x);
   int64_t rows = x.size(0), width = x.size(1) / 2;
   const float *x_at = x.const_data_ptr<float>(), *dy_at = dy.const_data_ptr<float>();
@@ -56,8 +56,8 @@ TORCH_LIBRARY_FRAGMENT(rft, m) {
   m.def("swiglu_backward(Tensor dy, Tensor x) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(rft, CPU, m) {
-  m.impl("swiglu", &forward_on_cpu);
-  m.impl("swiglu_backward", &backward_on_cpu);
+  m.impl("swiglu", &swiglu_forward_on_cpu);
+  m.impl("swiglu_backward", &swiglu_backward_on_cpu);
 }
 TORCH_LIBRARY_IMPL(rft, Meta, m) {
   m.impl("swiglu", [](const Tensor& x) { return at::empty({x.size(0), x.size(1) / 2}, x.options()); });

@@ -20,7 +20,7 @@ Tensor wide(const Tensor& logits, double scale) {
 }
 
 /// On any device; the CUDA part has a kernel.
-std::tuple<Tensor, Tensor, Tensor> composed(const Tensor& logits, const Tensor& target, double scale) {
+std::tuple<Tensor, Tensor, Tensor> token_logp_composed(const Tensor& logits, const Tensor& target, double scale) {
   Tensor z = wide(logits, scale), lse = z.logsumexp(1), logp = z.sub(lse.unsqueeze(1)), p = logp.exp();
   Tensor entropy = at::where(p.gt(0), p.mul(logp), at::zeros({}, p.options())).sum(1).neg();
   Tensor known = target.ge(0).logical_and(target.lt(z.size(1)));
@@ -29,7 +29,7 @@ std::tuple<Tensor, Tensor, Tensor> composed(const Tensor& logits, const Tensor& 
   return {at::where(known, chosen, unknown), lse, entropy};
 }
 
-Tensor composed_backward(const Tensor& logits, const Tensor& target, double scale, const Tensor& lse,
+Tensor token_logp_composed_backward(const Tensor& logits, const Tensor& target, double scale, const Tensor& lse,
                          const Tensor& entropy, const Tensor& grad_logp, const std::optional<Tensor>& grad_entropy,
                          at::ScalarType dtype) {
   Tensor logp = wide(logits, scale).sub(lse.unsqueeze(1)), p = logp.exp();
@@ -49,8 +49,8 @@ TORCH_LIBRARY_FRAGMENT(rft, m) {
       "Tensor? grad_entropy, ScalarType dtype) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(rft, CompositeExplicitAutograd, m) {
-  m.impl("token_logp", &composed);
-  m.impl("token_logp_backward", &composed_backward);
+  m.impl("token_logp", &token_logp_composed);
+  m.impl("token_logp_backward", &token_logp_composed_backward);
 }
 
 }  // namespace

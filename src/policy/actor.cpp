@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
@@ -13,6 +14,20 @@ namespace {
 
 /// [B, T, ...] -> [N, 1, ...], the decisions that `kept` [N] names.
 Tensor one_a_row(const Tensor& x, const Tensor& kept) { return x.flatten(0, 1).index_select(0, kept).unsqueeze(1); }
+
+/// [n] float64: from each of the rewards on, their sum to the end, discounted.
+Tensor discounted(const Tensor& reward, double gamma) {
+  Tensor sum = reward.to(at::kDouble).clone();
+  auto at = sum.accessor<double, 1>();
+  for (int64_t t = sum.size(0) - 2; t >= 0; --t) at[t] += gamma * at[t + 1];
+  return sum;
+}
+
+/// [n] float64: what `chunk` steps from each of the first n on earn, of sums to the end (discounted()).
+Tensor of_chunks(const Tensor& sums, int64_t n, int64_t chunk, double gamma) {
+  Tensor after = at::cat({sums, at::zeros({1}, at::kDouble)}).narrow(0, chunk, n);
+  return sums.narrow(0, 0, n).sub(after, std::pow(gamma, static_cast<double>(chunk)));
+}
 
 }  // namespace
 
@@ -34,27 +49,31 @@ Experience Actor::decisions(const Experience& batch) const {
     if (x.defined() && x.dim() > 1) out.*column = one_a_row(x, kept);
   }
   out.group = batch.group.unsqueeze(1).expand(batch.mask.sizes()).flatten().index_select(0, kept);
-  for (const char* name :
-       {extra::old_value, extra::returns, extra::step_logp, extra::next_observation, extra::terminated})
+  for (const char* name : {extra::old_value, extra::returns, extra::step_logp, extra::next_observation,
+                           extra::terminated, extra::duration})
     if (Tensor x = batch.extra.find(name); x.defined()) out.extra.set(name, one_a_row(x, kept));
   return out;
 }
 
-Experience Actor::transitions(const Rows& rows) {
+Experience Actor::transitions(const Rows& rows, int64_t chunk, double gamma) {
   Experience out = demonstrations(rows);
   int64_t B = out.rows(), T = out.steps(), D = out.context.tensor(extra::observation).size(2);
   out.reward = at::zeros({B, T}, at::kFloat);
-  Tensor next = at::zeros({B, T, D}, at::kFloat), terminated = at::zeros({B, T}, at::kBool), last = terminated.clone();
+  Tensor returns = at::zeros({B, T}, at::kFloat), next = at::zeros({B, T, D}, at::kFloat);
+  Tensor terminated = at::zeros({B, T}, at::kBool), last = terminated.clone();
   for (int64_t i = 0; i < B; ++i) {
     Tensor reward = rows.numbers(i, "rewards", 1), seen = rows.numbers(i, "observations", D);
-    int64_t n = out.mask[i].sum().item<int64_t>(), known = std::min(seen.size(0) - 1, n);
-    if (reward.size(0) != n)
-      bad_input(rows.where(i), "`rewards` must be one for each of the ", n, " actions; got ", reward.size(0));
+    int64_t n = out.mask[i].sum().item<int64_t>(), known = std::min(seen.size(0) - chunk, n);
+    if (reward.size(0) != n + chunk - 1)
+      bad_input(rows.where(i), "`rewards` must be one for each of the ", n + chunk - 1, " actions; got ",
+                reward.size(0));
     std::string ended = rows.has(i, "terminated") ? rows.text(i, "terminated") : "false";
     if (ended != "true" && ended != "false")
       bad_input(rows.where(i), "`terminated` must be true where the episode ended by itself, else false; got ", ended);
-    out.reward[i].narrow(0, 0, n).copy_(reward.squeeze(1));
-    if (known > 0) next[i].narrow(0, 0, known).copy_(seen.narrow(0, 1, known));
+    Tensor earned = discounted(reward.flatten(), gamma);
+    out.reward[i].narrow(0, 0, n).copy_(of_chunks(earned, n, chunk, gamma));
+    returns[i].narrow(0, 0, n).copy_(earned.narrow(0, 0, n));
+    if (known > 0) next[i].narrow(0, 0, known).copy_(seen.narrow(0, chunk, known));
     if (n == 0) continue;
     last[i][n - 1] = true;
     if (ended == "true")
@@ -65,6 +84,8 @@ Experience Actor::transitions(const Rows& rows) {
   out.extra.set(extra::next_observation, next);
   out.extra.set(extra::terminated, terminated);
   out.extra.set(extra::last, last);
+  out.extra.set(extra::returns, returns);
+  if (chunk > 1) out.extra.set(extra::duration, at::full({B, T}, static_cast<double>(chunk), at::kFloat));
   return out;
 }
 

@@ -69,11 +69,19 @@ Experience ChainActor::cut_steps(const Experience& credited) const {
   return out;
 }
 
+/// The steps' logp as they will be judged.
+void ChainActor::rejudge(Experience& steps) const {
+  if (!judges_forward()) return;
+  at::NoGradGuard no_grad;
+  steps.logp = judge_forward(networks_, steps, false).logp;
+}
+
 Experience ChainActor::decisions(const Experience& batch) const {
   Tensor later = at::pow(options_.denoising_gamma, at::arange(chain_steps() - 1, -1, -1, at::kFloat));
   if (batch.action.dim() == 4 && batch.mask.size(1) != batch.action.size(1)) {
     Experience out = cut_steps(batch);
     if (out.advantage.defined()) out.advantage = out.advantage.mul(later);
+    rejudge(out);
     return out;
   }
   Experience out = Actor::decisions(batch);
@@ -91,6 +99,7 @@ Experience ChainActor::decisions(const Experience& batch) const {
   for (const char* name : {extra::old_value, extra::returns})
     if (Tensor x = out.extra.find(name); x.defined()) out.extra.set(name, wide(x));
   if (out.advantage.defined()) out.advantage = wide(out.advantage).mul(later);
+  rejudge(out);
   if (out.ref_logp.defined()) {
     at::NoGradGuard no_grad;
     out.ref_logp = judge(reference_, out).logp;

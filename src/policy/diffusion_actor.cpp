@@ -81,6 +81,12 @@ ChainActor::StepNormal DiffusionActor::step(const Networks& networks, const Tens
   return out;
 }
 
+ChainActor::Answer DiffusionActor::answer(const Networks& networks, const Tensor& x, const Tensor& clean,
+                                          const Tensor& observation, const Tensor& k) const {
+  return {predicted_noise(networks, x, observation, k),
+          x.sub(clean.mul(column(schedule_.signal, k))).div(column(schedule_.spread, k))};
+}
+
 double DiffusionActor::greedy_std(int64_t k) const {
   return k + 1 == steps() ? 0 : std::max(schedule_.own_std[static_cast<size_t>(k)], kGreedyStd);
 }

@@ -65,6 +65,14 @@ ChainActor::StepNormal FlowActor::step(const Networks& networks, const Tensor& x
   return out;
 }
 
+ChainActor::Answer FlowActor::answer(const Networks& networks, const Tensor& x, const Tensor& clean,
+                                     const Tensor& observation, const Tensor& k) const {
+  const double length = 1.0 / static_cast<double>(steps());
+  Tensor t = k.to(at::kFloat).mul(length);
+  return {velocity(networks, x, t, at::full_like(t, length), observation),
+          clean.sub(x).div(t.neg().add(1).unsqueeze(1))};
+}
+
 Tensor FlowActor::error(const Networks& networks, const Tensor& clean, const Tensor& observation,
                         const std::vector<uint64_t>& keys) const {
   Tensor noise = standard_normal(keys, {size()}), t = uniform(keys, kLevelStream), length = at::zeros_like(t);

@@ -53,7 +53,7 @@ void NetworkActor::enter(const EnvironmentSpec& world, const Needs& needs, uint6
   moments_ = RunningMoments(static_cast<size_t>(world.observation));
   build(needs, seed);
   if (!base_.path.empty()) load(base_.path);
-  if (needs.ref_logp) keep_reference();
+  if (needs.ref_logp || needs.ref_estimate) keep_reference();
 }
 
 std::vector<int64_t> NetworkActor::widths(int64_t in, int64_t out) const {

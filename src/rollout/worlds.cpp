@@ -177,8 +177,6 @@ void Worlds::report(Metrics& metrics) {
 Experience Worlds::segments(Actor& actor, uint64_t seed, const Acting& acting, Metrics& metrics) {
   at::NoGradGuard no_grad;
   const int64_t T = options_.steps.value(), A = spec().agents;
-  if (acting.transitions && options_.chunk > 1)
-    bad_input("rollout.chunk", "off-policy objectives learn from single actions; got chunks of ", options_.chunk);
   auto begin_episode = [&](World& world) {
     world.environment->reset(
         mix(mix(seed_, static_cast<uint64_t>(world.index)), static_cast<uint64_t>(world.episode++)), world.observation);

@@ -51,6 +51,9 @@ void check_transitions(const StageConfig& stage, const Config& place, const Need
   if (!collects && stage.data.rows().empty())
     bad_input(place.place(),
               "there is nothing to learn from: train.timesteps collects decisions, data.train gives some");
+  if (stage.worlds.chunk > 1 && stage.worlds.reward_gamma != needs.q->gamma)
+    bad_input(stage.rollout_block.place(), "a chunk's rewards must be discounted as '", objective, "' discounts: got ",
+              "reward_gamma ", stage.worlds.reward_gamma, " and objective.gamma ", needs.q->gamma);
   if (needs.q->returns && stage.worlds.steps)
     bad_input(stage.rollout_block.place(), "'", objective,
               "' learns from the returns of whole episodes: leave out rollout.steps, or set calibrated: false");

@@ -27,7 +27,7 @@ void StageTrainer::open_replay(bool given) {
   if (!given) return;
   Rows rows = Rows::load(config_.data.rows());
   fingerprint_ = rows.fingerprint();
-  Experience decisions = decisions_of(actor_->transitions(rows));
+  Experience decisions = decisions_of(actor_->transitions(rows, worlds_->spec().chunk, needs_.q->gamma));
   if (decisions.rows() == 0) bad_input(config_.data.rows()[0], "the rows hold no decision that can be learned from");
   given_ = std::make_unique<Replay>(decisions.rows());
   given_->add(decisions);
@@ -37,11 +37,13 @@ void StageTrainer::open_replay(bool given) {
 /// from each decision to the end of its episode.
 Experience StageTrainer::decisions_of(Experience batch) const {
   batch.logp = batch.old_logp = Tensor();  // who acted does not matter to what is learned
-  if (!needs_.q->returns) return actor_->decisions(batch);
+  if (!needs_.q->returns) batch.extra.erase(extra::returns);
+  if (!needs_.q->returns || batch.extra.has(extra::returns)) return actor_->decisions(batch);
   Tensor reward = batch.reward.mul(batch.mask), last = batch.extra.tensor(extra::last), sum = at::zeros_like(reward);
-  Tensor ahead = at::zeros({batch.rows()}, reward.options());
+  Tensor duration = batch.extra.find(extra::duration), ahead = at::zeros({batch.rows()}, reward.options());
+  Tensor discount = duration.defined() ? at::pow(needs_.q->gamma, duration) : at::full_like(reward, needs_.q->gamma);
   for (int64_t t = batch.steps() - 1; t >= 0; --t) {
-    ahead = reward.select(1, t).add(ahead.masked_fill(last.select(1, t), 0), needs_.q->gamma);
+    ahead = reward.select(1, t).add(ahead.masked_fill(last.select(1, t), 0).mul(discount.select(1, t)));
     sum.select(1, t).copy_(ahead);
   }
   batch.extra.set(extra::returns, sum);

@@ -7,6 +7,7 @@
 #include "rft/objective/grpo.h"
 #include "rft/objective/ppo.h"
 #include "rft/objective/reinforce.h"
+#include "rft/objective/rwr.h"
 #include "support.h"
 #include "tests/conformance/conformance.h"
 
@@ -143,6 +144,27 @@ TEST(Ppo, ACriticMayWarmUpAlone) {
   resumed.load_state(objective.state());
   EXPECT_EQ(resumed.loss(e.now, e.batch).terms.size(), 2u);
   EXPECT_NE(testing::message_of([] { make<Ppo>("{critic_warmup: 2, value_weight: 0}"); }).find("value_weight"),
+            std::string::npos);
+}
+
+/// Advantage-weighted regression: the likelihood's term is that without a critic, the critic's term is PPO's.
+TEST(Rwr, TrainsACriticBesideThePolicy) {
+  testing::check_objective(case_of<Rwr>("{value_weight: 0.7, value_clip: 0.1}", testing::critic_example));
+  auto e = testing::critic_example();
+  Rwr objective = make<Rwr>("{critic_warmup: 1, value_weight: 0.7, temperature: 2}");
+  Loss warming = objective.loss(e.now, e.batch);
+  ASSERT_EQ(warming.terms.size(), 1u);
+  EXPECT_EQ(warming.terms[0].trains, std::vector<std::string>{groups::critic});
+  objective.stepped({});
+  Loss loss = objective.loss(e.now, e.batch);
+  EXPECT_EQ(term(loss, "value_loss"),
+            term(make<Ppo>("{value_weight: 0.7, value_clip: null}").loss(e.now, e.batch), "value_loss"));
+  EXPECT_EQ(term(loss, "policy_loss"), term(make<Rwr>("{temperature: 2}").loss(e.now, e.batch), "policy_loss"));
+  EXPECT_EQ(objective.needs().credit, "gae");
+  Rwr resumed = make<Rwr>("{critic_warmup: 1, value_weight: 0.7}");
+  resumed.load_state(objective.state());
+  EXPECT_EQ(resumed.loss(e.now, e.batch).terms.size(), 2u);
+  EXPECT_NE(testing::message_of([] { make<Rwr>("{weigh: reward, value_weight: 1}"); }).find("weigh"),
             std::string::npos);
 }
 

@@ -161,6 +161,25 @@ TEST(OffPolicy, DqnIsHubersLossOfTheTemporalDifference) {
   EXPECT_NE(testing::message_of<UserError>([&] { Dqn({}).loss(now, batch); }).find("sac"), std::string::npos);
 }
 
+/// A decision of n steps looks n steps ahead; with one step each, `duration` changes nothing.
+TEST(OffPolicy, ChunksOfActionsAreDiscountedByTheStepsTheyLast) {
+  Experience batch;
+  batch.action = at::zeros({3, 1, 2}, at::kDouble), batch.mask = at::ones({3, 1}, at::kBool);
+  batch.reward = at::tensor({1.0, 2.0, 3.0}, at::kDouble).view({3, 1});
+  batch.extra.set(extra::terminated, at::tensor({0, 0, 1}).gt(0).view({3, 1}));
+  batch.extra.set(extra::duration, at::tensor({3.0f, 1.0f, 2.0f}).view({3, 1}));
+  batch.fill_totals();
+  Evaluation now;
+  for (const char* name : {extra::q, extra::next_q, extra::actor_q})
+    now.extra.set(name, at::full({3, 1, 1}, 4.0, at::kDouble));
+  for (const char* name : {extra::next_logp, extra::actor_logp}) now.extra.set(name, at::zeros({3, 1}, at::kDouble));
+  // y = 1 + 4 / 8, 2 + 4 / 2, 3
+  double squares = (2.5 * 2.5 + 0 + 1) / 3;
+  EXPECT_NEAR(Sac({.gamma = 0.5, .critics = 1, .temperature = 1}).loss(now, batch).terms[0].value.item<double>(),
+              squares / 2, 1e-12);
+  EXPECT_NEAR(Td3({.gamma = 0.5, .critics = 1}).loss(now, batch).terms[0].value.item<double>(), squares, 1e-12);
+}
+
 TEST(OffPolicy, EachTermSaysWhomItTrains) {
   testing::Example e = transitions_example();
   Td3 td3({.policy_delay = 2});

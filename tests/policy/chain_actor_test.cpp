@@ -183,6 +183,47 @@ TEST(ChainActors, TheJudgeAgreesWithTheSampler) {
     }
 }
 
+/// The error of the answer at each step against what leads straight to the end; by hand, and its distance to the
+/// reference's answer.
+TEST(ChainActors, ForwardAStepIsJudgedByWhereItLeads) {
+  const int64_t S = 4, N = 12;
+  const std::string options = "normalize_observations: false, decision: step, denoising_gamma: 1, judge: forward";
+  for (std::string kind : {"flow", "diffusion"}) {
+    Needs needs;
+    needs.ref_estimate = true;
+    auto actor = make(kind, "{" + options + ", denoising_steps: 4}", box(), needs);
+    at::manual_seed(1);
+    Decisions d = actor->act(at::randn({N, 3}, at::kDouble), keys(N), false, false);
+    ByHand first(*actor);
+    stir(*actor);
+    Experience cut = actor->decisions(recorded(d));
+    ByHand now(*actor);
+    Evaluation judged = actor->evaluate(cut, needs);
+    EXPECT_TRUE(judged.logp.equal(cut.logp));
+    Tensor chain = d.action.to(at::kDouble), o = d.observation.to(at::kDouble), clean = chain.select(1, S);
+    auto scheduler = make_scheduler(
+        R"({"_class_name": "DDPMScheduler", "num_train_timesteps": 4, "beta_schedule": "squaredcos_cap_v2"})", "",
+        "test");
+    for (int64_t k = 0; k < S; ++k) {
+      Tensor x = chain.select(1, k), t = ByHand::when(static_cast<double>(k) / S, N), right;
+      if (kind == "flow") {
+        right = clean.sub(x).div(1 - static_cast<double>(k) / S);
+      } else {
+        Tensor one = at::ones({1, 1, 1, 1}, at::kDouble), zero = at::zeros_like(one), level = at::tensor({S - 1 - k});
+        double signal = scheduler->add_noise(one, zero, level).item<double>();
+        right = x.sub(clean.mul(signal)).div(std::sqrt(1 - signal * signal));
+      }
+      Tensor said = now.network("step", at::cat({x, t, o}, 1)), before = first.network("step", at::cat({x, t, o}, 1));
+      EXPECT_LE(furthest(judged.logp.select(1, k).to(at::kDouble), said.sub(right).square().mean(1).neg()), 5e-4)
+          << kind << " " << k;
+      Tensor moved = judged.extra.tensor(extra::estimate).sub(judged.extra.tensor(extra::ref_estimate)).select(1, k);
+      EXPECT_LE(furthest(moved.to(at::kDouble), said.sub(before)), 1e-4) << kind << " " << k;
+    }
+  }
+  EXPECT_NE(testing::message_of([&] { make("flow", "{judge: forward}", box()); }).find("decision must be step"),
+            std::string::npos);
+}
+
 TEST(ChainActors, CutIntoStepsARowIsOneChain) {
   auto actor = make("diffusion", "{denoising_steps: 5, denoising_gamma: 0.9}", box());
   Experience rows = recorded(actor->act(at::randn({8, 3}, at::kDouble), keys(8), false, true));

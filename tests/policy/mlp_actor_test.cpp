@@ -172,5 +172,37 @@ TEST(Actors, DemonstrationsAreNormalisedByTheirOwnMoments) {
   EXPECT_NE(message.find("1 observations and 2 actions"), std::string::npos) << message;
 }
 
+/// Windows of two steps: their rewards discounted, the observation two steps on, the returns those of single steps.
+TEST(Actors, GivenDecisionsMayBeChunks) {
+  testing::TempDir dir;
+  EnvironmentSpec world = box();
+  world.action.low = {-1, -2, -1, -2}, world.action.high = {1, 3, 1, 3}, world.chunk = 2;
+  auto actor = make("{normalize_observations: false}", world);
+  testing::write_file(
+      dir / "rows.jsonl",
+      R"({"observations": [[0,0,0,0],[1,0,0,0],[2,0,0,0],[3,0,0,0]], "actions": [[0,1],[0.5,2],[1,0]], )"
+      R"("rewards": [1, 2, 4], "terminated": true})"
+      "\n"
+      R"({"observations": [[5,0,0,0],[6,0,0,0],[7,0,0,0]], "actions": [[0,1],[0,2],[1,1]], "rewards": [1, 1, 1]})"
+      "\n");
+  Experience got = actor->transitions(Rows::load({dir / "rows.jsonl"}), 2, 0.5);
+  auto is = [](const Tensor& x, std::vector<float> expected) { return x.flatten().equal(at::tensor(expected)); };
+  EXPECT_TRUE(is(got.action[0][1], {0.5, 2, 1, 0}));
+  EXPECT_TRUE(is(got.reward, {2, 4, 1.5, 1.5}));
+  EXPECT_TRUE(is(got.extra.tensor(extra::returns), {3, 4, 1.75, 1.5}));
+  EXPECT_TRUE(is(got.extra.tensor(extra::next_observation).select(2, 0), {2, 3, 7, 0}));
+  EXPECT_TRUE(is(got.extra.tensor(extra::duration), {2, 2, 2, 2}));
+  // What followed the second row's last chunk is not known.
+  EXPECT_TRUE(got.mask.equal(at::tensor({1, 1, 1, 0}).gt(0).view({2, 2})));
+  EXPECT_TRUE(got.extra.tensor(extra::terminated).equal(at::tensor({0, 1, 0, 0}).gt(0).view({2, 2})));
+
+  testing::write_file(dir / "short.jsonl", R"({"observations": [[0,0,0,0],[1,0,0,0]], "actions": [[0,1],[0,1]], )"
+                                           R"("rewards": [1]})"
+                                           "\n");
+  EXPECT_NE(
+      testing::message_of([&] { actor->transitions(Rows::load({dir / "short.jsonl"}), 2, 0.5); }).find("2 actions"),
+      std::string::npos);
+}
+
 }  // namespace
 }  // namespace rft::mlp_actor_test

@@ -63,7 +63,8 @@ TEST(Control, AnActorWithMemoryRecallsWhatOneWithoutCannot) {
   EXPECT_LT(forgetful.at("eval/reward").get<double>(), 0.7);
 }
 
-std::string two_stages(const std::string& policy, const std::string& clip, const std::string& rows, int64_t steps) {
+std::string two_stages(const std::string& policy, const std::string& objective, const std::string& rows,
+                       int64_t steps) {
   return "environment: {type: point_mass, max_steps: 40}\npolicy: " + policy + R"(
 rollout: {environments: 16, steps: 20, chunk: 2, reward_gamma: 0.95, normalize_reward: true, eval_episodes: 20}
 stages:
@@ -71,9 +72,9 @@ stages:
     data: {train: )" +
          rows + R"(}
     train: {steps: 400, batch_size: 128, log_every: 400, samples_every: 0, checkpoint_every: 0, optimizer: {lr: 3.0e-3}}
-  - credit: {type: gae, gamma: 0.95, lambda: 0.9, kl_weight: 0}
-    objective: {type: ppo, value_weight: 0.5, value_clip: null, )" +
-         clip + R"(}
+  - credit: {type: gae, gamma: 0.95, lambda: 0.9, kl_weight: 0, advantage_clip: 3}
+    objective: )" +
+         objective + R"(
     train: {steps: )" +
          std::to_string(steps) +
          R"(, batch_size: 80, iterations: 5, log_every: 20, samples_every: 0, checkpoint_every: 20,
@@ -84,13 +85,17 @@ stages:
 TEST(Control, FlowAndDiffusionActorsImproveOnTheirDemonstrations) {
   TempDir dir;
   write_demonstrations(dir / "rows.jsonl", 30);
-  for (auto [name, policy, clip] :
+  for (auto [name, policy, kind, objective] :
        {std::tuple{"flow", "{type: flow_actor, hidden: [64, 64], activation: relu, denoising_steps: 2, logp: mean}",
-                   "clip_low: 0.05"},
+                   "ppo", "{type: ppo, value_weight: 0.5, value_clip: null, clip_low: 0.05}"},
         {"diffusion", "{type: diffusion_actor, hidden: [64, 64], activation: relu, denoising_steps: 5, logp: mean}",
-         "clip_low: 0.05, clip_base: 0.01"}}) {
-    auto last = testing::run_recipe(dir, name, two_stages(policy, clip, dir / "rows.jsonl", 600));
-    double cloned = evaluated(dir / name, "sft"), tuned = evaluated(dir / name, "ppo");
+         "ppo", "{type: ppo, value_weight: 0.5, value_clip: null, clip_low: 0.05, clip_base: 0.01}"},
+        {"weighted",
+         "{type: flow_actor, hidden: [64, 64], activation: relu, denoising_steps: 2, decision: step, critic: steps, "
+         "denoising_gamma: 1, judge: forward}",
+         "rwr", "{type: rwr, value_weight: 0.5, critic_warmup: 60, temperature: 0.5, kl_weight: 0.1}"}}) {
+    auto last = testing::run_recipe(dir, name, two_stages(policy, objective, dir / "rows.jsonl", 600));
+    double cloned = evaluated(dir / name, "sft"), tuned = evaluated(dir / name, kind);
     EXPECT_GT(tuned, 0.8 * cloned) << name << ": the return is a cost, and less of it is better; cloned " << cloned;
     EXPECT_LT(last.at("logp_mismatch").get<double>(), 1e-5);
     RecordProperty(std::string(name) + "_cloned", std::to_string(cloned));
@@ -105,7 +110,8 @@ TEST(Control, AResumedRunEndsTheSame) {
   std::string diffusion = "{type: diffusion_actor, hidden: [16], denoising_steps: 3}";
   auto recipe_of = [&](const std::string& name, int64_t steps) {
     if (name == "recurrent") return recall("{type: recurrent, memory_size: 8, hidden: [8]}", 256 * steps / 8);
-    return two_stages(name == "flow" ? flow : diffusion, "clip_low: 0.2", dir / "rows.jsonl", steps);
+    return two_stages(name == "flow" ? flow : diffusion, "{type: ppo, value_weight: 0.5, value_clip: null}",
+                      dir / "rows.jsonl", steps);
   };
   for (std::string name : {"flow", "diffusion", "recurrent"}) {
     testing::run_recipe(dir, name + "_whole", recipe_of(name, 48));

@@ -30,9 +30,11 @@ train: {timesteps: )" +
 )";
 }
 
-std::string online(const std::string& policy, const std::string& objective, int64_t timesteps) {
+std::string online(const std::string& policy, const std::string& objective, int64_t timesteps,
+                   const std::string& chunk = "1") {
   return kWorld + policy + R"(
-rollout: {environments: 4, steps: 1, eval_episodes: 20, replay: {warmup: 400, updates: 0.5}}
+rollout: {environments: 4, steps: 1, chunk: )" +
+         chunk + R"(, reward_gamma: 0.95, eval_episodes: 20, replay: {warmup: 400, updates: 0.5}}
 objective: )" +
          objective + R"(
 train: {timesteps: )" +
@@ -55,6 +57,13 @@ TEST_F(OffPolicy, LearnsFromWhatItCollects) {
     auto last = testing::run_recipe(dir, name, online(policy, objective, 4000));
     EXPECT_GT(last.at("eval/reward").get<double>(), -20) << name;
   }
+}
+
+/// Two steps a decision, so half as many decisions an episode.
+TEST_F(OffPolicy, LearnsChunksOfActions) {
+  TempDir dir;
+  auto recipe = online(kSquashed, "{type: sac, gamma: 0.95, initial_temperature: 0.2}", 2000, "2");
+  EXPECT_GT(testing::run_recipe(dir, "chunks", recipe).at("eval/reward").get<double>(), -20);
 }
 
 /// An episode lasts about 9 steps at random and 500 at most.
@@ -102,9 +111,9 @@ TEST_F(OffPolicy, AResumedRunEndsTheSame) {
       {"dqn", choices}};
   for (const auto& [name, recipe] : runs) {
     std::string whole = name + "_whole", parts = name + "_parts";
-    testing::run_recipe(dir, whole, recipe(1600));
-    testing::run_recipe(dir, parts, recipe(1000));
-    testing::run_recipe(dir, parts, recipe(1600), /*resume=*/true);
+    testing::run_recipe(dir, whole, recipe(1000));
+    testing::run_recipe(dir, parts, recipe(700));
+    testing::run_recipe(dir, parts, recipe(1000), /*resume=*/true);
     EXPECT_EQ(testing::read_file(dir / (whole + "/final/model.safetensors")),
               testing::read_file(dir / (parts + "/final/model.safetensors")))
         << name;
@@ -124,6 +133,8 @@ TEST_F(OffPolicy, RecipesThatCannotWorkAreRefused) {
       std::string::npos);
   EXPECT_NE(refused(policy + "objective: {type: reinforce}\nrollout: {replay: {warmup: 3}}\ntrain: {steps: 4}")
                 .find("replay"),
+            std::string::npos);
+  EXPECT_NE(refused(online(kSquashed, "{type: sac, gamma: 0.9}", 1000, "2")).find("reward_gamma 0.95"),
             std::string::npos);
   EXPECT_NE(refused("policy: {type: gaussian}\nobjective: {type: sac}\ntrain: {timesteps: 9}").find("environment"),
             std::string::npos);

@@ -36,11 +36,11 @@ TEST(PrivilegedActions, TeachWhatPlainPpoDoesNotFind) {
 TEST(PrivilegedActions, AResumedRunGoesOnWithTheHelpItHad) {
   register_builtins();
   TempDir dir;
-  std::string wrapper = "{type: privileged_actions, force: 1, slack: 0.3, force_cost: 0.1, anneal_steps: 12000}";
+  std::string wrapper = "{type: privileged_actions, force: 1, slack: 0.3, force_cost: 0.1, anneal_steps: 5000}";
   std::string rest = "log_every: 80, checkpoint_every: 1000";
-  testing::run_recipe(dir, "whole", mountain_car(wrapper, 16384, rest));
-  testing::run_recipe(dir, "parts", mountain_car(wrapper, 6144, rest));
-  auto last = testing::run_recipe(dir, "parts", mountain_car(wrapper, 16384, rest), /*resume=*/true);
+  testing::run_recipe(dir, "whole", mountain_car(wrapper, 8192, rest));
+  testing::run_recipe(dir, "parts", mountain_car(wrapper, 4096, rest));
+  auto last = testing::run_recipe(dir, "parts", mountain_car(wrapper, 8192, rest), /*resume=*/true);
   EXPECT_EQ(last.at("assistance").get<double>(), 0.0);
   std::string resolved = testing::read_file(dir / "whole/config.yaml");  // with the wrapper's defaults
   EXPECT_NE(resolved.find("hold_steps: 0"), std::string::npos) << resolved;

@@ -46,8 +46,10 @@ class Actor : public Policy {
   /// advantage, returns and values are carried over. An actor with memory is judged along its rows and has none.
   virtual Experience decisions(const Experience& batch) const;
   /// Rows of one episode each, {"observations", "actions", "rewards", "terminated"}, as demonstrations() with reward,
-  /// extra::last, next_observation, terminated. Throws UserError naming file and line.
-  Experience transitions(const Rows& rows);
+  /// extra::last, next_observation, terminated, and returns, the rewards to the episode's end discounted by `gamma`.
+  /// With chunks of n actions a decision's reward is that of its n steps, discounted, and extra::duration is n.
+  /// Throws UserError naming file and line.
+  Experience transitions(const Rows& rows, int64_t chunk, double gamma);
 
   // An actor is given no rows to answer.
   Experience contexts(const Rows& rows) const override;

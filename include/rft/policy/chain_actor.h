@@ -24,6 +24,10 @@
 /// between the steps of a chain no time passes (extra::duration is 0), so that gamma counts the environment's steps as
 /// ever; gae's lambda counts the chain's too.
 ///
+/// `judge: forward` (with `decision: step`) judges a step by how far the network is from saying, at x_k, what leads
+/// straight to the chain's last sample: logp_k is minus the mean squared difference. Objectives of weighted likelihood
+/// learn from that (rwr: AC-Flow's critic-weighted flow matching); it is no density, so ratios of it mean nothing.
+///
 /// With `trained_steps` below denoising_steps (DPPO's ft_denoising_steps) a rollout's earlier steps are those of the
 /// network as it was when the stage began, kept as it is; what they come to is the chain's x_0, and S the number of
 /// steps that are left, which are learned. Demonstrations teach all steps.
@@ -51,6 +55,7 @@ class ChainActor : public NetworkActor, public CreditsSteps {
     std::optional<double> clip = 1;
     std::string logp = "sum";
     std::vector<double> logp_range;
+    std::string judge = "chain";
     bool start_logp = false;
     void visit(OptionVisitor& v);
   };
@@ -80,6 +85,13 @@ class ChainActor : public NetworkActor, public CreditsSteps {
                           const Tensor& k) const = 0;
   /// The deviation of step k of a greedy decision.
   virtual double greedy_std(int64_t k) const = 0;
+  /// What the network says at step k [M] of chains that stand at x [M, K], and what it should say there were x mixed of
+  /// noise and of `clean` [M, K]; [M, K] each.
+  struct Answer {
+    Tensor given, right;
+  };
+  virtual Answer answer(const Networks& networks, const Tensor& x, const Tensor& clean, const Tensor& observation,
+                        const Tensor& k) const = 0;
   /// [M]: how wrong the network is about clean actions [M, K] that it sees noised; row i's numbers are those of
   /// keys[i].
   virtual Tensor error(const Networks& networks, const Tensor& clean, const Tensor& observation,
@@ -110,10 +122,13 @@ class ChainActor : public NetworkActor, public CreditsSteps {
   Tensor step_logp(const StepNormal& normal, const Tensor& next) const;
   Tensor over_steps(const Tensor& steps, const Tensor& start) const;
   Tensor start_term(const Tensor& start) const;
+  bool judges_forward() const { return options_.judge == "forward"; }
   bool values_steps() const { return options_.critic == "steps"; }
   Tensor step_value(const Tensor& before, const Tensor& observation) const;
+  void rejudge(Experience& steps) const;
   Experience cut_steps(const Experience& credited) const;
   Evaluation judge_rollout(const Networks& networks, const Experience& batch) const;
+  Evaluation judge_forward(const Networks& networks, const Experience& batch, bool estimates) const;
   Evaluation judge_demonstrations(const Networks& networks, const Experience& batch) const;
   Evaluation judge(const Networks& networks, const Experience& batch) const;
   Tensor command(const Tensor& x) const;
@@ -144,6 +159,8 @@ class FlowActor : public ChainActor {
   std::vector<int64_t> noise_widths() const override;
   StepNormal step(const Networks& networks, const Tensor& x, const Tensor& observation, const Tensor& k) const override;
   double greedy_std(int64_t) const override { return 0; }
+  Answer answer(const Networks& networks, const Tensor& x, const Tensor& clean, const Tensor& observation,
+                const Tensor& k) const override;
   Tensor error(const Networks& networks, const Tensor& clean, const Tensor& observation,
                const std::vector<uint64_t>& keys) const override;
   std::string kind() const override { return "flow_actor"; }
@@ -169,6 +186,8 @@ class DiffusionActor : public ChainActor {
   int64_t step_features() const override;
   StepNormal step(const Networks& networks, const Tensor& x, const Tensor& observation, const Tensor& k) const override;
   double greedy_std(int64_t k) const override;
+  Answer answer(const Networks& networks, const Tensor& x, const Tensor& clean, const Tensor& observation,
+                const Tensor& k) const override;
   Tensor error(const Networks& networks, const Tensor& clean, const Tensor& observation,
                const std::vector<uint64_t>& keys) const override;
   std::string kind() const override { return "diffusion_actor"; }
