@@ -186,6 +186,14 @@ Experience roll_out(const RolloutSlots& slots, const Experience& contexts, RowCu
   return batch;
 }
 
+/// What each token does to its group's right answers, where that is asked for.
+void add_influence(const RolloutSlots& slots, const CollectOptions& options, Experience& batch, Spent& spent) {
+  if (!options.needs.token_influence) return;
+  Clock clock;
+  influence_together(slots.processes, slots.policy, batch);
+  spent.judge += clock.lap();
+}
+
 }  // namespace
 
 Asked ask(Selector& selector, RowCursor& cursor, uint64_t seed, const CollectOptions& options) {
@@ -249,12 +257,10 @@ Experience collect(const RolloutSlots& slots, const Experience& contexts, RowCur
     else if (batch.reward.defined())
       metrics.add("reward", row_sums(batch.reward, batch.mask).nanmean().item<double>(),
                   static_cast<double>(batch.rows()));
-    if (options.needs.token_influence) {
-      Clock clock;
-      influence_together(slots.processes, slots.policy, batch);
-      spent.judge += clock.lap();
-    }
+    const bool select_first = slots.selector.whole_groups();
+    if (!select_first) add_influence(slots, options, batch, spent);
     Experience chosen = batch.select(slots.selector.select(batch, metrics));
+    if (select_first && chosen.rows()) add_influence(slots, options, chosen, spent);
     kept += chosen.rows();
     if (chosen.rows()) parts.push_back(std::move(chosen));
   }

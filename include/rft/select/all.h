@@ -20,6 +20,7 @@ class SelectAll : public Selector {
   };
   explicit SelectAll(Options) {}
   Tensor select(const Experience& batch, Metrics& metrics) override;
+  bool whole_groups() const override { return true; }
 };
 
 class OwnAnswers : public Selector {

@@ -16,6 +16,7 @@ class DynamicSampling : public Selector {
   explicit DynamicSampling(Options options) : options_(options) {}
   Needs needs() const override;
   Tensor select(const Experience& batch, Metrics& metrics) override;
+  bool whole_groups() const override { return true; }
   int64_t extra_rollouts() const override { return options_.max_rounds - 1; }
 
  private:

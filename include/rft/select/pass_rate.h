@@ -20,6 +20,7 @@ class PassRate : public Selector {
   explicit PassRate(Options options);
   Needs needs() const override;
   Tensor select(const Experience& batch, Metrics& metrics) override;
+  bool whole_groups() const override { return true; }
   int64_t extra_rollouts() const override { return options_.max_rounds - 1; }
 
  private:

@@ -24,6 +24,7 @@ class RankedGroups : public Selector {
   explicit RankedGroups(Options options) : options_(std::move(options)) {}
   Needs needs() const override;
   Tensor select(const Experience& batch, Metrics& metrics) override;
+  bool whole_groups() const override { return true; }
   int64_t expected_rows(int64_t rows, int64_t group_size) const override;
 
  private:

@@ -20,6 +20,9 @@ class Selector : public Stateful {
   }
   /// [K] int64: the rows of `batch` to learn from, in order. May be empty.
   virtual Tensor select(const Experience& batch, Metrics& metrics) = 0;
+  /// Whether the right answers of a group that select() keeps rows of are all kept: what is known of a row by these can
+  /// then be computed after it, of fewer rows.
+  virtual bool whole_groups() const { return false; }
   /// How many rows remain of a rollout of `rows` when nothing unusual happens (best-of-n keeps one a group).
   virtual int64_t expected_rows(int64_t rows, int64_t group_size) const {
     (void)group_size;
