@@ -70,6 +70,7 @@
 #include "rft/reward/optimal_transport.h"
 #include "rft/reward/reasoning_judge.h"
 #include "rft/reward/regex.h"
+#include "rft/reward/routed.h"
 #include "rft/reward/sequence_rewards.h"
 #include "rft/reward/text_encoder_rewards.h"
 #include "rft/reward/text_reward.h"
@@ -195,6 +196,8 @@ void register_rewards() {
   table.add<RegexReward>("regex", "whether the completion matches a regular expression", "PCRE2");
   table.add<TextReward>("reward_model", "what a reward model says of prompt and completion, or of its steps",
                         "Ouyang et al. 2022, arXiv:2203.02155; Lightman et al. 2023, arXiv:2305.20050");
+  table.add<Routed>("routed", "of several rewards the one that a column of the dataset names",
+                    "DMoERM, Quan 2024, arXiv:2403.01197");
   table.add<SegmentationConsistency>("segmentation_consistency",
                                      "how well a picture's segmentation follows the condition, by a segmentation model",
                                      "ControlNet++, Li et al. 2024, arXiv:2404.07987");

@@ -129,8 +129,7 @@ const std::vector<Method>& methods() {
        "rsl_rl's: the learning rate follows how far the policy moves",
        "objective: {type: ppo}\ncredit: {type: gae}\ntrain: {iterations: 5, schedule: {type: adaptive}}", ""},
       {"Policy gradient", "NLPO", "arXiv:2210.01241",
-       "PPO that samples among the likely tokens of a masking policy, a copy of some steps ago; ratios are of whole "
-       "distributions",
+       "PPO on what is left of the policy among the likely tokens of a masking policy, a copy of some steps ago",
        "policy: {type: causal_lm, path: a, sync_reference: true, reference_mixup: 1, reference_every: 20}\n"
        "objective: {type: ppo}\ncredit: {type: gae}\nrollout: {mask_top_p: 0.9}",
        "arithmetic/nlpo.yaml"},
@@ -246,6 +245,19 @@ const std::vector<Method>& methods() {
       {"Reward models", "Bradley-Terry", "arXiv:2203.02155", "-log s(r_w - r_l - margin)",
        "policy: {type: reward_model}\nobjective: {type: bradley_terry, center_weight: 0.01}",
        "arithmetic/reward_model.yaml"},
+      {"Reward models", "POLAR, policy discrimination", "arXiv:2507.05197",
+       "-log s(r(a, a') - r(a, b)), a and a' answers of one policy, b of another; then the same of ranked answers; "
+       "r(reference, answer) is the reward",
+       "policy: {type: reward_model, prompt_template: '{prompt}{reference}<|reward|>{prompt}'}\nobjective: {type: "
+       "bradley_terry}",
+       "arithmetic/polar.yaml"},
+      {"Reward models", "DMoERM, experts of points", "arXiv:2403.01197",
+       "w PReLU(W [h_1; ..; h_K]), h_k what LoRA expert k has at the last token; a model each task, by a column of the "
+       "dataset (its router is not trained)",
+       "policy: {type: reward_model, path: a, experts: [b, c]}\nobjective: {type: bradley_terry}\nreward: {type: "
+       "routed, "
+       "rewards: [{for: sums, type: reward_model, path: d}, {for: words, type: reward_model, path: e}]}",
+       "arithmetic/dmoerm.yaml"},
       {"Reward models", "Process reward model", "arXiv:2305.20050", "cross-entropy of each step's verdict",
        "policy: {type: reward_model}\nobjective: {type: process_reward}", "arithmetic/process_reward.yaml"},
       {"Reward models", "DreamPRM", "arXiv:2505.20241",

@@ -3,10 +3,9 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <cmath>
 
-#include "ops/matmul.h"
+#include "ops/two_model_tiles.h"
 #include "rft/core/error.h"
 
 namespace rft::ops {
@@ -16,9 +15,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 using Kind = Divergence::Kind;
-
-constexpr int64_t kDivergenceTile = 1 << 20;
-constexpr int64_t kDeviceElements = 1 << 27;  // a GPU needs more work at once
 
 /// log((1 - mix) p + mix q).
 Tensor log_mixture(const Tensor& logp, const Tensor& ref, double mix) {
@@ -40,34 +36,12 @@ Tensor weighted_slope(const Tensor& logp, const Tensor& ref, const Divergence& d
   run_failed("linear_divergence", "unknown kind");
 }
 
-struct DivergenceShape {
-  double temperature, softcap, ref_softcap;
-};
-
-/// log softmax of a model's logits [n, V], which are given; `slope`: of the cap, undefined where there is none.
-Tensor log_probabilities(Tensor logits, double temperature, double softcap, Tensor* slope = nullptr) {
-  if (softcap > 0) {
-    logits.div_(softcap).tanh_();
-    if (slope) *slope = logits.square().neg_().add_(1);
-    logits.mul_(softcap);
-  }
-  return at::log_softmax(logits.div_(temperature), 1);
-}
-
-/// Walks tiles of rows, with both models' log-probabilities of each, and the slope of the first one's cap.
+/// Calls body(tile, logp, ref) with both models' log-probabilities of each tile.
 template <class Body>
-void for_each_tile(const variable_list& in, const DivergenceShape& shape, const Body& body) {
-  auto type = accumulate_type(in[0]);
-  Tensor weight = in[1].to(type).t(), ref_weight = in[3].to(type).t();
-  int64_t height = std::max<int64_t>(1, (in[0].is_cpu() ? kDivergenceTile : kDeviceElements) / in[1].size(0));
-  for (int64_t at = 0; at < in[0].size(0); at += height) {
-    int64_t rows = std::min(height, in[0].size(0) - at);
-    Tensor hidden = in[0].narrow(0, at, rows).to(type), ref_hidden = in[2].narrow(0, at, rows).to(type);
-    Tensor slope;
-    Tensor logp = log_probabilities(hidden.matmul(weight), shape.temperature, shape.softcap, &slope);
-    Tensor ref = log_probabilities(ref_hidden.matmul(ref_weight), shape.temperature, shape.ref_softcap);
-    body(at, rows, hidden, logp, ref, slope);
-  }
+void for_each_tile(const variable_list& in, const TwoModelShape& shape, const Body& body) {
+  for_each_two_model_tile(in, shape, [&](const TwoModelTile& tile) {
+    body(tile, at::log_softmax(tile.logits, 1), at::log_softmax(tile.ref, 1));
+  });
 }
 
 class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
@@ -80,9 +54,9 @@ class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
     ctx->saved_data["softcap"] = softcap, ctx->saved_data["ref_softcap"] = ref_softcap;
     Divergence divergence{static_cast<Kind>(kind), mix};
     Tensor out = at::empty({hidden.size(0)}, hidden.options().dtype(accumulate_type(hidden)));
-    for_each_tile({hidden, weight, ref_hidden, ref_weight}, {temperature, softcap, ref_softcap},
-                  [&](int64_t at, int64_t rows, const Tensor&, const Tensor& logp, const Tensor& ref, const Tensor&) {
-                    out.narrow(0, at, rows).copy_(divergence_of(logp, ref, divergence));
+    for_each_tile({hidden, weight, ref_hidden, ref_weight}, {temperature, softcap, temperature, ref_softcap},
+                  [&](const TwoModelTile& tile, const Tensor& logp, const Tensor& ref) {
+                    out.narrow(0, tile.first, tile.rows).copy_(divergence_of(logp, ref, divergence));
                   });
     return out;
   }
@@ -90,24 +64,17 @@ class LinearDivergence : public torch::autograd::Function<LinearDivergence> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto saved = ctx->get_saved_variables();
     Divergence divergence{static_cast<Kind>(ctx->saved_data["kind"].toInt()), ctx->saved_data["mix"].toDouble()};
-    DivergenceShape shape{ctx->saved_data["temperature"].toDouble(), ctx->saved_data["softcap"].toDouble(),
-                     ctx->saved_data["ref_softcap"].toDouble()};
-    auto type = accumulate_type(saved[0]);
-    Tensor grad = grads[0].to(type).unsqueeze(1), grad_hidden, grad_weight;
-    if (ctx->needs_input_grad(0)) grad_hidden = at::empty(saved[0].sizes(), saved[0].options().dtype(type));
-    if (ctx->needs_input_grad(1)) grad_weight = at::zeros(saved[1].sizes(), saved[1].options().dtype(type));
-    for_each_tile(saved, shape,
-                  [&](int64_t at, int64_t rows, const Tensor& hidden, const Tensor& logp, const Tensor& ref,
-                      const Tensor& cap_slope) {
-                    Tensor slope = weighted_slope(logp, ref, divergence);
-                    slope = slope.sub(logp.exp().mul(slope.sum(1, /*keepdim=*/true)));
-                    slope = slope.mul(grad.narrow(0, at, rows).div(shape.temperature));
-                    if (cap_slope.defined()) slope.mul_(cap_slope);
-                    if (grad_hidden.defined()) grad_hidden.narrow(0, at, rows).copy_(slope.matmul(saved[1].to(type)));
-                    if (grad_weight.defined()) grad_weight.addmm_(slope.t(), hidden);
-                  });
-    auto as_given = [](const Tensor& g, const Tensor& x) { return g.defined() ? g.to(x.scalar_type()) : g; };
-    return {as_given(grad_hidden, saved[0]), as_given(grad_weight, saved[1]), {}, {}, {}, {}, {}, {}, {}};
+    const double temperature = ctx->saved_data["temperature"].toDouble();
+    const TwoModelShape shape{temperature, ctx->saved_data["softcap"].toDouble(), temperature,
+                              ctx->saved_data["ref_softcap"].toDouble()};
+    Tensor grad = grads[0].to(accumulate_type(saved[0])).unsqueeze(1);
+    TwoModelGradients out(saved[0], saved[1], ctx->needs_input_grad(0), ctx->needs_input_grad(1));
+    for_each_tile(saved, shape, [&](const TwoModelTile& tile, const Tensor& logp, const Tensor& ref) {
+      Tensor slope = weighted_slope(logp, ref, divergence);
+      slope = slope.sub(logp.exp().mul(slope.sum(1, /*keepdim=*/true)));
+      out.add(tile, slope.mul_(grad.narrow(0, tile.first, tile.rows)), temperature);
+    });
+    return {out.hidden(), out.weight(), {}, {}, {}, {}, {}, {}, {}};
   }
 };
 

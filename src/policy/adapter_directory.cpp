@@ -6,17 +6,12 @@
 
 #include "rft/core/error.h"
 #include "rft/core/text.h"
+#include "rft/io/adapter_files.h"
 #include "rft/io/files.h"
 #include "rft/io/safetensors.h"
 
 namespace rft {
 namespace {
-
-constexpr char kAdapterConfig[] = "/adapter_config.json", kAdapterTensors[] = "/adapter_model.safetensors";
-
-/// Where an adapter directory holds the frozen ones that stand beside it, as PEFT keeps further adapters in directories
-/// of their own names.
-std::string frozen_directory(const std::string& directory, size_t i) { return cat(directory, "/frozen-", i); }
 
 nlohmann::json read_config(const std::string& directory) {
   std::string file = directory + kAdapterConfig;
@@ -92,22 +87,6 @@ void add_adapter_set(Decoder& decoder, const std::string& directory, int64_t set
       adapters.push_back(std::move(adapter));
     }
     linear->adapters = std::move(adapters);
-  }
-}
-
-std::vector<std::string> frozen_adapters_of(const std::string& directory) {
-  std::vector<std::string> out;
-  for (std::string next = frozen_directory(directory, 0); file_exists(next + kAdapterConfig);
-       next = frozen_directory(directory, out.size()))
-    out.push_back(next);
-  return out;
-}
-
-void copy_frozen_adapters(const std::vector<std::string>& adapters, const std::string& directory) {
-  for (size_t i = 0; i < adapters.size(); ++i) {
-    const std::string to = frozen_directory(directory, i);
-    make_directories(to);
-    for (const char* file : {kAdapterConfig, kAdapterTensors}) write_text(to + file, read_text(adapters[i] + file));
   }
 }
 

@@ -34,10 +34,6 @@ void load_adapter(Decoder& decoder, const std::string& directory);
 /// UserError where they do not fit it, or are DoRA's or come with modules trained whole, which only a model's own can
 /// be.
 void add_adapter_set(Decoder& decoder, const std::string& directory, int64_t set);
-/// The frozen adapters that an adapter directory holds: those that its own were trained beside.
-std::vector<std::string> frozen_adapters_of(const std::string& directory);
-/// Copies these adapter directories' files into `directory`, for frozen_adapters_of() to find.
-void copy_frozen_adapters(const std::vector<std::string>& adapters, const std::string& directory);
 /// Writes both files; `config` is adapter_config.json's text for a base model's absolute path.
 void save_adapter(const std::string& config, const std::map<std::string, Tensor>& tensors,
                   const std::string& directory);

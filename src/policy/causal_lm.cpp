@@ -13,6 +13,7 @@
 #include "rft/core/device.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/io/adapter_files.h"
 #include "rft/io/files.h"
 #include "rft/io/hf_directory.h"
 #include "rft/io/safetensors.h"
@@ -23,7 +24,7 @@
 namespace rft {
 namespace {
 
-constexpr char kCritic[] = "/critic";
+constexpr char kCritic[] = "/critic", kFrozen[] = "frozen";
 
 /// Where the decisions of `batch` lie in `decoder`'s states.
 TokenLayout layout_of(const Experience& batch, const Decoder& decoder) {
@@ -103,8 +104,8 @@ void CausalLm::Rollout::visit(OptionVisitor& v) {
            "divides (multiplies, where negative) the logits of tokens already seen", above(0));
   v.option("stop", stop, "texts that end a completion");
   v.option("mask_top_p", mask_top_p,
-           "sample from the tokens alone that make up this much of the reference's probability (NLPO; "
-           "policy.sync_reference lets it follow); on the CPU",
+           "sample from the tokens alone that make up this much of the reference's probability, and learn their "
+           "probabilities among these (NLPO; policy.sync_reference lets the reference follow); on the CPU",
            between(0, 1));
   v.option("reference_mixture", reference_mixture,
            "the reference's answers (reference_answers) are sampled from p_ref^(1 - this) p^this (Nash-MD); on the CPU",
@@ -133,7 +134,8 @@ CausalLm::CausalLm(Options options) : CausalLm(std::move(options), nullptr) {
 void CausalLm::read_adapters() {
   follow_adapter(options_.path, options_.adapter, options_.lora, options_.use_lora);
   if (!options_.adapter.empty())
-    if (auto held = frozen_adapters_of(options_.adapter); !held.empty()) options_.frozen_adapters = std::move(held);
+    if (auto held = adapters_within(options_.adapter, kFrozen); !held.empty())
+      options_.frozen_adapters = std::move(held);
   if (options_.frozen_adapters.empty()) return;
   constexpr char kWhere[] = "policy.frozen_adapters";
   if (!options_.use_lora)
@@ -190,13 +192,8 @@ void CausalLm::prepare(const Needs& needs, uint64_t seed) {
   for (auto& [name, value] : critic_->weights().named()) value.requires_grad_(name != "head");
 }
 
-Guide CausalLm::own_guide() {
-  if (rollout_.mask_top_p < 1) return {&reference(), 0, rollout_.mask_top_p};
-  return {};
-}
-
 Experience CausalLm::sample(const Experience& contexts, const SampleRequest& request) {
-  return sample_from(*decoder_, own_guide(), contexts, request);
+  return sample_from(*decoder_, own_guide(request.greedy), contexts, request);
 }
 
 /// With adapters the sampler would read them too: a copy of the model without them is what answers.
@@ -259,7 +256,9 @@ Evaluation CausalLm::judge(const Decoder& decoder, const Experience& batch, cons
                                     : Decoder::Balanced{decoder.forward(layout.packed, how), {}};
   if (balance.defined()) out.auxiliary = balance.mul(balance_weight).to(at::kCPU);
   Tensor states = ops::gather_rows(hidden, layout.hidden_index, layout.decision);
-  auto result = token_logp(decoder, states, layout.target, {temperature, needs.entropy, adapters});
+  bool masked = rollout && adapters && rollout_.mask_top_p < 1;
+  auto result = masked ? masked_logp(layout, states, temperature, needs.entropy)
+                       : token_logp(decoder, states, layout.target, {temperature, needs.entropy, adapters});
   out.logp = cells(result.logp, layout.cell);
   if (needs.entropy) out.entropy = cells(result.entropy, layout.cell);
   if (needs.value) out.value = cells(values(layout, states), layout.cell);
@@ -277,45 +276,6 @@ Tensor CausalLm::ref_logp(const Experience& batch, const Needs& needs) {
   Needs only_logp;
   only_logp.data = needs.data;
   return judge(reference_model(), as_reference_reads(batch), only_logp, false).logp;
-}
-
-Decoder& CausalLm::reference_model() {
-  return options_.use_lora && options_.reference.empty() ? *decoder_ : reference();
-}
-
-Decoder& CausalLm::reference() {
-  if (!reference_) {
-    const std::string& path = options_.reference.empty() ? options_.path : options_.reference;
-    reference_ = load_decoder(path, options_.reference.empty() ? options_.quantize : "");
-    if (decoder_->group()) reference_->divide(*decoder_->group());
-    if (reference_->config().vocab_size != decoder_->config().vocab_size)
-      bad_input("policy.reference", "'", path, "' has a vocabulary of ", reference_->config().vocab_size,
-                " tokens, the policy one of ", decoder_->config().vocab_size);
-    if (options_.reference.empty()) add_frozen_adapters(*reference_);
-    for (auto& [name, value] : reference_->weights().named()) value.requires_grad_(false);
-  }
-  return *reference_;
-}
-
-void CausalLm::stepped(int64_t step) {
-  if (!options_.sync_reference || step % options_.reference_every) return;
-  at::NoGradGuard no_grad;
-  auto from = decoder_->weights().named(), to = reference().weights().named();
-  for (size_t i = 0; i < from.size(); ++i)
-    to[i].second.mul_(1 - options_.reference_mixup).add_(from[i].second, options_.reference_mixup);
-}
-
-State CausalLm::state() const {
-  State state;
-  if (options_.sync_reference && reference_)
-    for (const auto& [name, value] : reference_->weights().named()) state["reference." + name] = value;
-  return state;
-}
-
-void CausalLm::load_state(const State& state) {
-  if (state.empty()) return;
-  at::NoGradGuard no_grad;
-  for (auto& [name, value] : reference().weights().named()) value.copy_(state.at("reference." + name));
 }
 
 std::vector<Parameter> CausalLm::parameters() {
@@ -364,7 +324,7 @@ void CausalLm::save(const std::string& directory) const {
     save_hf_tensors(directory + kCritic, critic_->hugging_face_tensors());
   }
   if (options_.use_lora) {
-    copy_frozen_adapters(options_.frozen_adapters, directory);
+    copy_adapters_into(directory, kFrozen, options_.frozen_adapters);
     return save_adapter(*decoder_, options_.lora, options_.path, directory);
   }
   write_text(directory + "/config.json", decoder_->config().json);

@@ -23,33 +23,28 @@ void CausalLm::sample_pieces_from(const Decoder& decoder, const Guide& guide, co
 }
 
 void CausalLm::sample_pieces(const Experience& contexts, const SampleRequest& request, const PieceWork& work) {
-  sample_pieces_from(*decoder_, own_guide(), contexts, request, work);
+  sample_pieces_from(*decoder_, own_guide(request.greedy), contexts, request, work);
 }
 
 class CausalLm::Snapshot : public SamplesPieces {
  public:
-  Snapshot(const CausalLm& policy, Decoder decoder, const Guide& guide)
-      : policy_(policy), decoder_(std::move(decoder)), guide_(guide) {
-    if (!guide.decoder || !policy.options_.sync_reference) return;
-    moved_guide_ = copied_trained(*guide.decoder, /*all=*/true);
-    guide_.decoder = &*moved_guide_;
-  }
+  Snapshot(const CausalLm& policy, Decoder decoder) : policy_(policy), decoder_(std::move(decoder)) {}
   void sample_pieces(const Experience& contexts, const SampleRequest& request, const PieceWork& work) override {
-    policy_.sample_pieces_from(decoder_, guide_, contexts, request, work);
+    policy_.sample_pieces_from(decoder_, {}, contexts, request, work);
   }
 
  private:
   const CausalLm& policy_;
   Decoder decoder_;
-  std::optional<Decoder> moved_guide_;  ///< where the reference moves
-  Guide guide_;
 };
 
 std::unique_ptr<SamplesPieces> CausalLm::snapshot() {
   if (!decoder_->device().is_cpu())
     bad_input("rollout.ahead", "rollouts are sampled ahead on the CPU; use `device: cpu`, or ahead: 0");
   if (decoder_->group()) bad_input("rollout.ahead", "a divided model (train.tensor_parallel) can't be sampled ahead");
-  return std::make_unique<Snapshot>(*this, copied_trained(*decoder_, /*all=*/false), own_guide());
+  if (rollout_.mask_top_p < 1)
+    bad_input("rollout.ahead", "with mask_top_p a rollout is learned from under the mask that it was sampled under");
+  return std::make_unique<Snapshot>(*this, copied_trained(*decoder_));
 }
 
 }  // namespace rft

@@ -11,11 +11,10 @@ namespace {
 /// Puts copies in the place of tensors, one for each, however often it stands there.
 class Copier {
  public:
-  explicit Copier(bool all) : all_(all) {}
   void tensor(Tensor& value) {
     if (!value.defined()) return;
     auto [found, fresh] = copies_.try_emplace(value.unsafeGetTensorImpl());
-    if (fresh) found->second = all_ || value.requires_grad() ? value.detach().clone() : value;
+    if (fresh) found->second = value.requires_grad() ? value.detach().clone() : value;
     value = found->second;
   }
   void norm(Norm& norm) { tensor(norm.weight), tensor(norm.bias); }
@@ -32,17 +31,16 @@ class Copier {
   }
 
  private:
-  bool all_;
   std::map<const at::TensorImpl*, Tensor> copies_;  ///< the originals live as long as this does
 };
 
 }  // namespace
 
-Decoder copied_trained(const Decoder& decoder, bool all) {
+Decoder copied_trained(const Decoder& decoder) {
   at::NoGradGuard no_grad;
   Decoder out = decoder;
   DecoderWeights& weights = out.weights();
-  Copier copier(all);
+  Copier copier;
   copier.tensor(weights.token_embedding), copier.tensor(weights.position_embedding);
   for (DecoderLayer& layer : weights.layers) copier.layer(layer);
   copier.norm(weights.final_norm);

@@ -3,7 +3,7 @@
 
 namespace rft {
 
-/// The decoder as it is now: what is trained (or `all`) copied, what is frozen shared. Without gradients; ties stay.
-Decoder copied_trained(const Decoder& decoder, bool all);
+/// The decoder as it is now: what is trained copied, what is frozen shared. Without gradients; ties stay.
+Decoder copied_trained(const Decoder& decoder);
 
 }  // namespace rft

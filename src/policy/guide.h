@@ -19,6 +19,8 @@ class GuideModel {
 
   /// Of the logits [outputs, V] of `batch`, [outputs, 2V]: a row's own, and behind them those that are drawn from.
   const float* beside(const float* logits, const DecodeBatch& batch);
+  /// Whether it says what may be drawn at all: what is drawn has the probability that is left to it then.
+  bool masks() const { return guide_.top_p < 1; }
 
  private:
   float* twin(const float* page);

@@ -191,6 +191,7 @@ void CpuEngine::take_logits(const float* logits) {
 
 ops::SampledToken CpuEngine::drawn_token(const Slot& slot, const float* logits) const {
   const ops::TokenSampling& sampling = slot.group->sampling;
+  if (guide && guide->masks()) return slot.growing.draw(logits + model.vocab(), model.vocab(), sampling);
   const ops::SampledToken own = slot.growing.draw(logits, model.vocab(), sampling);
   if (!guide || own.id < 0) return own;
   return reported(slot.growing.draw(logits + model.vocab(), model.vocab(), sampling), own, logits,

@@ -8,7 +8,9 @@
 #include "policy/shared_options.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/core/text_template.h"
 #include "rft/io/rows.h"
+#include "rft/nn/expert_mixture.h"
 #include "rft/nn/text_scores.h"
 
 namespace rft {
@@ -66,6 +68,12 @@ void TextScorer::Options::visit(OptionVisitor& v) {
   v.option("adapter", adapter, "a PEFT adapter directory to go on from; its rank and targets replace `lora`");
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16", "float64"}));
   v.option("step_separator", step_separator, "text that follows each step of an answer, at whose end it is judged");
+  v.option("prompt_template", prompt_template,
+           "what is read before an answer: a text in which {prompt} and {COLUMN} stand for the row's (POLAR: "
+           "'{prompt}{reference}<|reward|>{prompt}'); empty: the prompt");
+  v.option("experts", experts,
+           "PEFT adapter directories of this reward model, each trained on one point: they are frozen, and the "
+           "perceptron that makes a score of their states is trained (DMoERM). Those that `path` holds replace these");
   v.option("gradient_checkpointing", gradient_checkpointing,
            "recompute each layer in the backward pass instead of keeping its activations");
   length_options(v, max_length, too_long);
@@ -73,6 +81,7 @@ void TextScorer::Options::visit(OptionVisitor& v) {
 }
 
 TextScorer::TextScorer(Options options) : CausalLm(as_language_model(options), nullptr), options_(std::move(options)) {}
+TextScorer::~TextScorer() = default;
 
 void TextScorer::prepare(const Needs& needs, uint64_t seed) {
   if (!needs.score)
@@ -90,10 +99,20 @@ void TextScorer::prepare(const Needs& needs, uint64_t seed) {
               every_token ? "steps" : "whole answers");
   }
   add_adapters();
+  add_experts(seed);
+}
+
+CausalLm::TokenRow TextScorer::prompt_row(const Rows& rows, int64_t i) const {
+  if (options_.prompt_template.empty()) return CausalLm::prompt_row(rows, i);
+  return {tokenizer().encode(TextTemplate(options_.prompt_template).fill([&](const std::string& name) {
+            return name == extra::prompt ? rows.string(i, name) : rows.text(i, name);
+          })),
+          {}};
 }
 
 CausalLm::TokenRow TextScorer::uncut_row(const Rows& rows, int64_t i, bool append_eos,
                                          const std::string& column) const {
+  if (!options_.prompt_template.empty()) rows.string(i, extra::prompt);  // it puts texts together, not conversations
   if (column != kSteps) return CausalLm::uncut_row(rows, i, append_eos, column);
   TokenRow row = prompt_row(rows, i);
   const auto texts = rows.strings(i, kSteps);
@@ -146,6 +165,10 @@ Evaluation TextScorer::evaluate(const Experience& batch, const Needs&) {
   Placed layout = lay_out(batch);
   Decoder::Forward forward{.checkpoint = options_.gradient_checkpointing};
   Evaluation out;
+  if (mixture_) {
+    out.score = mixture_->scores(layout.packed, at::tensor(layout.last, at::kLong));
+    return out;
+  }
   if (!decoder_->config().head_bias) {
     out.score = text_scores(*decoder_, layout.packed, at::tensor(layout.last, at::kLong), forward);
     return out;

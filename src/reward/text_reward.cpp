@@ -11,6 +11,10 @@
 #include "rft/core/batches.h"
 #include "rft/core/error.h"
 #include "rft/core/extra.h"
+#include "rft/io/adapter_files.h"
+#include "rft/io/files.h"
+#include "rft/io/safetensors.h"
+#include "rft/nn/expert_mixture.h"
 #include "rft/nn/text_scores.h"
 
 namespace rft {
@@ -27,12 +31,26 @@ std::vector<std::string> parts_of(const std::string& text, const std::string& se
   return out;
 }
 
+std::unique_ptr<ExpertMixture> mixture_in(const std::string& path, const Decoder& base) {
+  std::vector<ExpertMixture::Expert> experts;
+  for (const std::string& directory : adapters_within(path, kExpert)) {
+    const std::string config = directory + kAdapterConfig, tensors = directory + kAdapterTensors;
+    experts.push_back({lora_config(read_text(config), config), load_safetensors(tensors).tensors, tensors});
+  }
+  auto out = std::make_unique<ExpertMixture>(base, experts, 0);
+  out->load(load_safetensors(path + kExpertMixture).tensors, path + kExpertMixture);
+  return out;
+}
+
 }  // namespace
 
 void TextReward::Options::visit(OptionVisitor& v) {
   v.option("path", path, "the reward model's directory", required());
   v.option("dtype", dtype, "what weights and activations are kept in", one_of({"float32", "bfloat16"}));
   v.option("step_separator", step_separator, "a model of steps: what ends a step of the completion");
+  v.option("prompt_template", prompt_template,
+           "what the model reads before the completion, as it was trained (policy.prompt_template): a text in which "
+           "{prompt} and {COLUMN} of the dataset stand for theirs; empty: the prompt");
   v.option("aggregate", aggregate,
            "a model of steps: what the steps' probabilities come to; steps, progress: a "
            "reward at the end of each, its probability, or by how much that rose",
@@ -42,12 +60,32 @@ void TextReward::Options::visit(OptionVisitor& v) {
 
 TextReward::TextReward(Options options)
     : options_(std::move(options)),
+      template_(options_.prompt_template),
       tokenizer_(Tokenizer::load(options_.path)),
       eos_ids_(end_ids(options_.path, tokenizer_)),
       model_(load_frozen(options_.path, options_.dtype, /*scores=*/true)) {
   if (each_step() && !model_->config().head_bias)
     bad_input("reward.aggregate", options_.aggregate, " is for models of steps; '", options_.path,
               "' judges whole texts");
+  if (template_.has(extra::completion))
+    bad_input("reward.prompt_template", "is read before the completion; it can't have {completion}");
+  if (file_exists(options_.path + kExpertMixture)) mixture_ = mixture_in(options_.path, *model_);
+}
+TextReward::~TextReward() = default;
+
+std::vector<std::string> TextReward::columns() const {
+  std::vector<std::string> out = template_.names();
+  std::erase(out, extra::prompt);
+  return out;
+}
+
+std::vector<std::string> TextReward::prompts_of(const Experience& batch) const {
+  const auto& prompts = batch.context.text(extra::prompt);
+  if (options_.prompt_template.empty()) return prompts;
+  std::vector<std::string> out;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    out.push_back(template_.fill([&](const std::string& name) { return batch.context.text(name).at(i); }));
+  return out;
 }
 
 TextReward::Text TextReward::encode(const std::string& prompt, const std::string& completion, bool finished) const {
@@ -112,7 +150,9 @@ void TextReward::score_together(const std::vector<Text>& texts, const std::vecto
     packed.lengths.push_back(static_cast<int64_t>(text.ids.size()));
   }
   packed.ids = at::tensor(ids, at::kLong);
-  Tensor scores = text_scores(*model_, packed, at::tensor(index, at::kLong)).to(at::kDouble).contiguous();
+  const Tensor places = at::tensor(index, at::kLong);
+  Tensor scores =
+      (mixture_ ? mixture_->scores(packed, places) : text_scores(*model_, packed, places)).to(at::kDouble).contiguous();
   const double* at = scores.const_data_ptr<double>();
   for (size_t i : part) {
     const Text& text = texts[i];
@@ -142,7 +182,8 @@ Rewards TextReward::score(const Experience& batch) {
   if (each_step() && batch.mask.defined()) shape.push_back(batch.mask.size(1));
   out.value = at::full(shape, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
   out.errors.assign(static_cast<size_t>(rows), "");
-  const auto &prompts = batch.context.text(extra::prompt), &completions = batch.context.text(extra::completion);
+  const std::vector<std::string> prompts = prompts_of(batch);
+  const auto& completions = batch.context.text(extra::completion);
   Tensor truncated = batch.extra.find(extra::truncated);
   std::vector<Text> texts;
   for (int64_t i = 0; i < rows; ++i) {

@@ -98,7 +98,7 @@ TEST(DecoderCopy, KeepsWhatIsTrainedAndSharesWhatIsFrozen) {
       if (!adapters)
         for (auto& [tensor, value] : decoder.weights().named()) value.requires_grad_(true);
       const auto prompts = some_prompts(decoder);
-      const Decoder copy = copied_trained(decoder, /*all=*/false);
+      const Decoder copy = copied_trained(decoder);
       const DecoderWeights &was = decoder.weights(), &is = copy.weights();
       EXPECT_EQ(is.head.is_same(is.token_embedding), was.head.is_same(was.token_embedding));
       EXPECT_EQ(is.token_embedding.const_data_ptr() == was.token_embedding.const_data_ptr(), adapters);

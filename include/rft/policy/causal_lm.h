@@ -24,6 +24,9 @@
 
 namespace rft {
 
+namespace ops {
+struct LinearLogp;
+}
 class ValueHead;
 struct RowReader;
 struct Guide;
@@ -127,7 +130,7 @@ class CausalLm : public Policy,
     std::vector<int64_t> prompt, completion;
     std::vector<bool> learned = {};  ///< of the completion's tokens; empty: all
   };
-  TokenRow prompt_row(const Rows& rows, int64_t i) const;
+  virtual TokenRow prompt_row(const Rows& rows, int64_t i) const;
   TokenRow completion_row(const Rows& rows, int64_t i, bool append_eos, const std::string& column = "completion") const;
   /// Packs token rows into an Experience: context's prompt_ids and prompt_length, action, mask.
   static Experience pack(const std::vector<TokenRow>& rows);
@@ -150,8 +153,11 @@ class CausalLm : public Policy,
 
  private:
   class Snapshot;
-  /// Of the policy's own answers.
-  Guide own_guide();
+  /// Of the policy's own answers; moves a reference whose turn has come, unless they are only looked at.
+  Guide own_guide(bool greedy);
+  /// [M]: of the decisions of `layout`, `states` [M, D] the policy's, among what the reference's mask leaves.
+  ops::LinearLogp masked_logp(const TokenLayout& layout, const Tensor& states, double temperature, bool with_entropy);
+  void move_reference();
   Experience sample_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
                          const SampleRequest& request) const;
   void sample_pieces_from(const Decoder& decoder, const Guide& guide, const Experience& contexts,
@@ -186,6 +192,7 @@ class CausalLm : public Policy,
   std::unique_ptr<ValueHead> value_head_;   ///< where an objective asks for values
   std::unique_ptr<Decoder> critic_;         ///< critic model: the trunk under the value head
   std::unique_ptr<Decoder> reference_;      ///< frozen; a copy is made when it is first asked for
+  bool reference_due_ = false;              ///< it moves before the next rollout
   std::map<std::string, Tensor> gathered_;  ///< by gather_whole(), of a divided model
 };
 

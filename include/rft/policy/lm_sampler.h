@@ -16,7 +16,7 @@ namespace rft {
 /// A second model that has a say in what is drawn, on the CPU: from p^(1 - share) q^share, p the sampling model's
 /// probabilities and q the guide's (a geometric mixture, token by token: Nash-MD's, Munos et al. 2023,
 /// arXiv:2312.00886), of the tokens that make up `top_p` of q (action masks: NLPO, Ramamurthy et al. 2022,
-/// arXiv:2210.01241).
+/// arXiv:2210.01241). Under a mask a token's log-probability is that among the tokens that it leaves.
 struct Guide {
   const Decoder* decoder = nullptr;  ///< of the same vocabulary, at the same prompts; outlives the sampling; null: none
   double share = 0, top_p = 1;
@@ -42,8 +42,8 @@ struct SamplerOptions {
 
 struct SampledRow {
   std::vector<int64_t> ids;  ///< the eos token, or the token that completes a stop text, included
-  std::vector<float>
-      logp;  ///< nats; the model's temperature-scaled distribution before filters and guide (temperature 0: under 1)
+  std::vector<float> logp;   ///< nats; the model's temperature-scaled distribution before filters and guide, but under
+                            ///< the guide's mask (temperature 0: under 1)
   std::vector<float> entropy;  ///< of the same distribution; empty unless asked for
   bool truncated = false;      ///< ended by max_new_tokens, or no token of the vocabulary goes on with the pattern
   std::string stop;            ///< the stop text that ended it, or ""
