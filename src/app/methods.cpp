@@ -129,9 +129,12 @@ const std::vector<Method>& methods() {
        "rsl_rl's: the learning rate follows how far the policy moves",
        "objective: {type: ppo}\ncredit: {type: gae}\ntrain: {iterations: 5, schedule: {type: adaptive}}", ""},
       {"Policy gradient", "NLPO", "arXiv:2210.01241",
-       "PPO on what is left of the policy among the likely tokens of a masking policy, a copy of some steps ago",
+       "PPO on what is left of the policy among the likely tokens of a masking policy, a copy of some steps ago, with "
+       "a "
+       "divergence of the whole distributions from it",
        "policy: {type: causal_lm, path: a, sync_reference: true, reference_mixup: 1, reference_every: 20}\n"
-       "objective: {type: ppo}\ncredit: {type: gae}\nrollout: {mask_top_p: 0.9}",
+       "objective: {type: ppo, divergence_weight: 0.3, divergence: reverse_kl}\ncredit: {type: gae}\nrollout: "
+       "{mask_top_p: 0.9}",
        "arithmetic/nlpo.yaml"},
       {"Policy gradient", "Dual-clip PPO", "arXiv:1912.09729", "the ratio capped where A is negative",
        "objective: {type: ppo, clip_delta: 3}\ncredit: {type: gae}", ""},

@@ -43,7 +43,7 @@ struct SamplerOptions {
 struct SampledRow {
   std::vector<int64_t> ids;  ///< the eos token, or the token that completes a stop text, included
   std::vector<float> logp;   ///< nats; the model's temperature-scaled distribution before filters and guide, but under
-                            ///< the guide's mask (temperature 0: under 1)
+                             ///< the guide's mask (temperature 0: under 1)
   std::vector<float> entropy;  ///< of the same distribution; empty unless asked for
   bool truncated = false;      ///< ended by max_new_tokens, or no token of the vocabulary goes on with the pattern
   std::string stop;            ///< the stop text that ended it, or ""
