@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """What a policy discriminator learns from (POLAR, arXiv:2507.05197): answers that rft samples from several policies.
 
-    python benchmarks/polar_data.py build/release/rft --out runs/arithmetic/polar_data --target runs/arithmetic/raft/final \\
-        --policies runs/arithmetic/base/checkpoints/step-100 runs/arithmetic/base/final
+    rft train configs/arithmetic/base.yaml train.checkpoint_every=100 train.keep_checkpoints=0
+    rft train configs/arithmetic/raft.yaml train.checkpoint_every=20 train.keep_checkpoints=0
+    python benchmarks/polar_data.py build/release/rft --target runs/arithmetic/raft/final --policies \\
+        runs/arithmetic/base/checkpoints/step-100 runs/arithmetic/base/checkpoints/step-200 runs/arithmetic/base/final \\
+        runs/arithmetic/raft/checkpoints/step-20
 
 Each policy answers each prompt twice. Writes, of the prompts and again (_test) of the held-out ones,
-  pretrain.jsonl  reference and chosen: two answers of one policy; rejected: an answer of another, who knows nothing of right
-                  and wrong
+  pretrain.jsonl  reference and chosen: two answers of one policy; rejected: an answer of another; which is the
+                  better policy is not said
   ranked.jsonl    reference: the target's right answer; chosen: a right answer; rejected: a wrong one
   prompts.jsonl   prompts with their answer and the target's answer (reference), to learn from
 Pairs of equal answers say nothing and are left out. Needs Python alone.
