@@ -234,23 +234,25 @@ Tensor Decoder::run(const Packed& rows, const Forward& options, ExpertUse* use) 
     auto with = [this, layout, i, adapters = options.adapters] {
       return LayerForward(config_, config_.kinds[i], *layout, adapters, group_);
     };
+    auto at = static_cast<int64_t>(i);
+    x = into_layer(gate_, at, x);
     if (layer.experts.empty()) {
       auto whole = [with, &layer](const std::vector<Tensor>& in) {
         auto forward = with();
         return forward.finished(layer, forward.attended(layer, in[0]), {});
       };
-      auto at = static_cast<int64_t>(i);
-      x = into_layer(gate_, at, x);
       x = out_of_layer(gate_, at, kept_or_recomputed(whole, {x}, options.checkpoint));
       continue;
     }
     x = kept_or_recomputed([with, &layer](const std::vector<Tensor>& in) { return with().attended(layer, in[0]); }, {x},
                            options.checkpoint);
     Tensor routing = with().routing(layer, x);  // outside the recomputed parts: every choice is made once
-    if (use) use->add(routing, config_.experts.per_token);
     x = kept_or_recomputed(
         [with, &layer](const std::vector<Tensor>& in) { return with().finished(layer, in[0], in[1]); }, {x, routing},
         options.checkpoint);
+    auto left = out_of_layer(gate_, at, std::vector<Tensor>{x, routing});
+    x = left[0];
+    if (use) use->add(left[1], config_.experts.per_token);
   }
   return apply(weights.final_norm, x, config_);
 }

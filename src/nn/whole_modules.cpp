@@ -36,6 +36,22 @@ std::vector<TensorPlace> all_places(const DecoderConfig& config, const DecoderWe
   return out;
 }
 
+/// In the place of the linear layers' weights, which both share and whose storage may be away, shapes that both share.
+void share_shapes(DecoderWeights& a, DecoderWeights& b) {
+  auto linears = [](DecoderLayer& layer) {
+    std::vector<Linear*> out{&layer.qkv, &layer.out, &layer.gate_up, &layer.down, &layer.router};
+    for (ExpertLayer& expert : layer.experts) out.push_back(&expert.gate_up), out.push_back(&expert.down);
+    return out;
+  };
+  for (size_t i = 0; i < a.layers.size(); ++i) {
+    auto ours = linears(a.layers[i]), theirs = linears(b.layers[i]);
+    for (size_t k = 0; k < ours.size(); ++k)
+      if (ours[k]->weight.defined())
+        ours[k]->weight = theirs[k]->weight =
+            at::empty(ours[k]->weight.sizes(), ours[k]->weight.options().device(at::kMeta));
+  }
+}
+
 }  // namespace
 
 void Decoder::train_whole(const std::vector<std::string>& modules, const std::string& where) {
@@ -72,7 +88,9 @@ void Decoder::train_whole(const std::vector<std::string>& modules, const std::st
 std::vector<std::pair<std::string, Tensor>> Decoder::whole_tensors() const {
   std::vector<std::pair<std::string, Tensor>> out;
   if (!base_) return out;
-  auto ours = all_places(config_, weights_), theirs = all_places(config_, *base_);
+  DecoderWeights now = weights_, before = *base_;
+  share_shapes(now, before);
+  auto ours = all_places(config_, now), theirs = all_places(config_, before);
   for (size_t i = 0; i < ours.size(); ++i)
     if (!ours[i].place.is_alias_of(theirs[i].place)) out.emplace_back(ours[i].name, ours[i].place);
   return out;

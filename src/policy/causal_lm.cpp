@@ -297,12 +297,22 @@ std::vector<Parameter> CausalLm::parameters() {
 }
 
 std::vector<std::string> CausalLm::layer_prefixes() const {
-  auto refuse = [](const char* why) { bad_input("train.shard", "'parameters' gathers whole layers: ", why); };
-  if (options_.use_lora) refuse("with adapters (policy.lora) the base model is frozen and whole; use 'gradients'");
-  if (options_.sync_reference) refuse("policy.sync_reference reads all weights after a step; use 'gradients'");
-  if (decoder_->config().experts.count) refuse("a mixture of experts can't; use 'gradients'");
+  if (options_.sync_reference)
+    bad_input("train.shard",
+              "'parameters' gathers whole layers: policy.sync_reference reads all weights after a step; use "
+              "'gradients'");
   std::vector<std::string> out;
   for (int64_t i = 0; i < decoder_->config().layers; ++i) out.push_back("layers." + std::to_string(i) + ".");
+  return out;
+}
+
+/// The matrices, or their codes; what is small (norms, biases, scales, a router beside codes) stays whole.
+std::vector<Parameter> CausalLm::frozen_layers() const {
+  std::vector<Parameter> out;
+  if (!options_.use_lora) return out;
+  const auto type = decoder_->weights().layers.at(0).qkv.weight.scalar_type();
+  for (const auto& [name, value] : decoder_->weights().named())
+    if (name.starts_with("layers.") && value.dim() > 1 && value.scalar_type() == type) out.push_back({name, value});
   return out;
 }
 

@@ -51,10 +51,10 @@ class GradientBuckets::Ready : public torch::autograd::PostAccumulateGradHook {
 };
 
 GradientBuckets::GradientBuckets(const FlatLayout& layout, std::vector<Parameter>& parameters, Communicator& processes,
-                                 Keep keep, const Tensor& gradient, const std::vector<ParameterRange>& layers)
-    : layout_(layout), parameters_(parameters), processes_(processes), keep_(keep), gradient_(gradient) {
+                                 Keep keep, const Tensor& gradient, bool early,
+                                 const std::vector<ParameterRange>& layers)
+    : layout_(layout), parameters_(parameters), processes_(processes), keep_(keep), gradient_(gradient), early_(early) {
   make_buckets(layers);
-  early_ = layers.empty();
   came_.resize(parameters_.size());
   for (size_t i = 0; i < parameters_.size(); ++i)
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i].value, std::make_unique<Ready>(*this, i));

@@ -24,11 +24,12 @@ class GradientBuckets {
   /// are sent (ZeRO-2).
   enum class Keep { all, own_in_place, own_alone };
 
-  /// All must outlive this. `layers`: parameters whose gradients are sent by send_layer() alone; where there are some
-  /// the others' are sent at the end. `gradient`: [layout.size()], of which the parameters' gradients are views, or
+  /// All must outlive this. `layers`: parameters whose gradients are sent by send_layer() alone. `early`: the others'
+  /// are sent as soon as they are there; else at the end, as where layers' weights are gathered meanwhile, whose
+  /// messages need an order. `gradient`: [layout.size()], of which the parameters' gradients are views, or
   /// [layout.own_size()].
   GradientBuckets(const FlatLayout& layout, std::vector<Parameter>& parameters, Communicator& processes, Keep keep,
-                  const Tensor& gradient, const std::vector<ParameterRange>& layers = {});
+                  const Tensor& gradient, bool early, const std::vector<ParameterRange>& layers = {});
   ~GradientBuckets();
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;
@@ -79,7 +80,7 @@ class GradientBuckets {
   std::vector<size_t> order_, seen_;  ///< in which buckets are sent, and became ready
   size_t next_ = 0;                   ///< in order_
   bool open_ = false, ordered_ = false;
-  bool early_ = true;  ///< false once a gradient came in several pieces: buckets are then sent when all are there
+  bool early_;  ///< false once a gradient came in several pieces: buckets are then sent when all are there
   std::deque<Flight> flights_;
 };
 

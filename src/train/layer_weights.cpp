@@ -3,11 +3,36 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/give_back_memory.h"
+#include "rft/core/error.h"
 
 namespace rft {
+namespace {
+
+/// What is sent, of a type that is: codes go as the bytes of numbers.
+Tensor as_numbers(const Tensor& parts) {
+  Tensor flat = parts.view({-1});
+  return flat.is_floating_point() ? flat : flat.view(at::kFloat);
+}
+
+}  // namespace
+
+std::vector<ParameterRange> ranges_of(const std::vector<std::string>& layers,
+                                      const std::vector<Parameter>& parameters) {
+  std::vector<ParameterRange> out;
+  for (const std::string& prefix : layers) {
+    auto belongs = [&](const Parameter& p) { return p.decay && p.name.starts_with(prefix); };
+    auto first = std::find_if(parameters.begin(), parameters.end(), belongs);
+    auto last = std::find_if_not(first, parameters.end(), belongs);
+    if (first == last || std::any_of(last, parameters.end(), belongs))
+      run_failed("Optimizer", "the weights of layer '", prefix, "' do not follow each other");
+    out.push_back({static_cast<size_t>(first - parameters.begin()), static_cast<size_t>(last - parameters.begin())});
+  }
+  return out;
+}
 
 LayerWeights::LayerWeights(const FlatLayout& layout, std::vector<Parameter>& parameters, Communicator& processes,
                            const std::vector<ParameterRange>& layers, const Tensor& own)
@@ -38,7 +63,6 @@ LayerWeights::Unit LayerWeights::unit_of(size_t first, size_t last) {
     auto view = unit.whole.narrow(0, layout_.begin_of(i) - unit.rows.first * row, value.numel()).view(value.sizes());
     view.copy_(value);
     value.set_data(view);
-    value.requires_grad_(true);
   }
   return unit;
 }
@@ -59,7 +83,7 @@ void LayerWeights::begin(Unit& unit) {
   unit.parts = at::empty({layout_.owners(), unit.rows.count, layout_.granule()}, own_.options());
   unit.parts[layout_.rank()].view({-1}).copy_(
       own_.narrow(0, unit.rows.first * layout_.granule(), unit.rows.count * layout_.granule()));
-  unit.finish = processes_.begin_share_parts(unit.parts.view({-1}));
+  unit.finish = processes_.begin_share_parts(as_numbers(unit.parts));
 }
 
 void LayerWeights::finish(Unit& unit) {
@@ -127,11 +151,15 @@ void LayerWeights::leave(int64_t layer, Pass pass) {
     return;
   }
   ++backward_;
-  gradients_->send_layer(static_cast<size_t>(layer));
+  if (gradients_) gradients_->send_layer(static_cast<size_t>(layer));
 }
 
-void LayerWeights::end_forward() {
-  while (!gathered_ && forward_ < count()) enter(forward_, Pass::forward), leave(forward_, Pass::forward);
+void LayerWeights::end_forward(int64_t passes) {
+  while (!gathered_ && forward_ < count() * passes) {
+    int64_t layer = forward_ % count();
+    enter(layer, Pass::forward), leave(layer, Pass::forward);
+  }
+  forward_ = 0;
 }
 
 void LayerWeights::end_backward() {
@@ -139,7 +167,7 @@ void LayerWeights::end_backward() {
     int64_t layer = count() - 1 - backward_;
     enter(layer, Pass::backward), leave(layer, Pass::backward);
   }
-  forward_ = backward_ = 0;
+  backward_ = 0;
 }
 
 }  // namespace rft

@@ -1,6 +1,7 @@
 #pragma once
 /// Weights of which each process keeps its part, gathered a layer at a time (ZeRO-3).
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "rft/nn/layer_gate.h"
@@ -9,9 +10,14 @@
 
 namespace rft {
 
+/// Of each layer, whose parameters' names begin so, those that are decayed, which follow each other: all but its norms
+/// and biases. Throws RunError where they do not.
+std::vector<ParameterRange> ranges_of(const std::vector<std::string>& layers, const std::vector<Parameter>& parameters);
+
 /// Every layer's weights are gathered before it computes, the next one's meanwhile, and freed behind it; its gradients
 /// are sent and freed when the backward pass has left it. What belongs to no layer (embeddings, head) and what is small
 /// (norms, biases) is gathered for a whole update. The parameters stay views of their storage, which comes and goes.
+/// Frozen ones, which may be codes of quantized weights, have no gradients to send.
 ///
 /// All processes must gather alike. One that has nothing to compute, where others have, calls end_forward() and
 /// end_backward() instead.
@@ -22,7 +28,7 @@ class LayerWeights : public LayerGate {
   LayerWeights(const FlatLayout& layout, std::vector<Parameter>& parameters, Communicator& processes,
                const std::vector<ParameterRange>& layers, const Tensor& own);
 
-  /// Who sends a layer's gradients.
+  /// Who sends a layer's gradients; nobody of frozen weights.
   void set_gradients(GradientBuckets* gradients) { gradients_ = gradients; }
   /// From now on all weights are there; until release(), from which on layers' weights are where they compute.
   void gather();
@@ -32,8 +38,8 @@ class LayerWeights : public LayerGate {
   /// This process's part has changed: what is there is out of date.
   void changed();
 
-  /// After the forward pass, and after the backward pass.
-  void end_forward();
+  /// After the forward pass (or so many of them, one after another), and after the backward pass.
+  void end_forward(int64_t passes = 1);
   void end_backward();
 
   void enter(int64_t layer, Pass pass) override;
@@ -63,7 +69,7 @@ class LayerWeights : public LayerGate {
   std::vector<Unit> layers_, others_;
   GradientBuckets* gradients_ = nullptr;
   bool gathered_ = true;
-  int64_t forward_ = 0, backward_ = 0;  ///< layers that this pass has left
+  int64_t forward_ = 0, backward_ = 0;  ///< layers that these passes have left
 };
 
 }  // namespace rft

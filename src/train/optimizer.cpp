@@ -7,13 +7,13 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <numbers>
 
 #include "core/give_back_memory.h"
 #include "rft/core/error.h"
 #include "rft/ops/adamw.h"
 #include "train/gradient_buckets.h"
 #include "train/layer_weights.h"
+#include "train/offload.h"
 #include "train/whole_places.h"
 
 namespace rft {
@@ -24,20 +24,17 @@ constexpr int64_t kSharedWeights = int64_t{1} << 24;
 
 }  // namespace
 
-double learning_rate(const ScheduleOptions& schedule, double lr, int64_t step, int64_t total) {
-  double warmup = schedule.warmup_steps > 0 ? static_cast<double>(schedule.warmup_steps)
-                                            : std::ceil(schedule.warmup_ratio * static_cast<double>(total));
-  double at = static_cast<double>(step), all = static_cast<double>(total);
-  if (at < warmup) return lr * at / std::max(1.0, warmup);
-  double done = (at - warmup) / std::max(1.0, all - warmup), share = 1.0;
-  if (schedule.type == "linear") share = std::max(0.0, 1.0 - done);
-  if (schedule.type == "cosine") share = std::max(0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * done)));
-  if (schedule.type == "inverse_sqrt") {
-    double scale = warmup > 0 ? warmup : 10000.0, shift = scale - warmup;
-    share = 1.0 / std::sqrt((at + shift) / scale);
-  }
-  return lr * std::max(share, schedule.min_ratio);
-}
+/// Frozen layers, and this process's part of them.
+struct Optimizer::Frozen {
+  Frozen(std::vector<Parameter> of, const Communicator& processes)
+      : weights(std::move(of)),
+        layout(weights, processes.size(), processes.rank()),
+        own(at::zeros({layout.own_size()}, weights.front().value.options().requires_grad(false))) {}
+
+  std::vector<Parameter> weights;
+  FlatLayout layout;
+  Tensor own;
+};
 
 Sharding sharding_of(const std::string& name) {
   return name == "optimizer"    ? Sharding::optimizer
@@ -46,30 +43,44 @@ Sharding sharding_of(const std::string& name) {
                                 : Sharding::none;
 }
 
-Optimizer::Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, Communicator* processes,
-                     Sharding sharding, const std::vector<std::string>& layers, const DividedWeights& divided)
+Optimizer::Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, const Placement& placement)
     : options_(options),
       parameters_(std::move(parameters)),
-      processes_(processes),
-      sharding_(processes ? sharding : Sharding::none),
-      layout_(parameters_, processes ? processes->size() : 1, processes ? processes->rank() : 0) {
+      processes_(placement.processes),
+      sharding_(processes_ ? placement.sharding : Sharding::none),
+      layout_(parameters_, processes_ ? processes_->size() : 1, processes_ ? processes_->rank() : 0) {
   if (parameters_.empty()) run_failed("Optimizer", "there is nothing to train");
-  places_ = std::make_unique<WholePlaces>(parameters_, divided);
+  places_ = std::make_unique<WholePlaces>(parameters_, placement.divided);
   for (const Parameter& p : parameters_) steps_[p.group] = 0;
   auto type = parameters_.front().value.options().requires_grad(false);
   for (const Parameter& p : parameters_)
     if (p.value.device() != type.device())
       bad_input("policy.device", "the model is on ", type.device(), " and '", p.name, "' on ", p.value.device(),
                 "; an objective or a critic with weights of its own needs `device: cpu`");
+  for (const Parameter& p : parameters_) p.value.requires_grad_(true);
+  if (sharding_ == Sharding::parameters && !placement.layers.frozen.empty()) {
+    frozen_ = std::make_unique<Frozen>(placement.layers.frozen, *processes_);
+    sharding_ = Sharding::gradients;
+  }
   flat_ = at::zeros({keeps_weights() ? layout_.size() : layout_.own_size()}, type);
   grad_ = at::zeros({reduces_every_pass() ? layout_.own_size() : layout_.size()}, type);
   if (keeps_weights()) move_in();
-  if (processes_) make_buckets(layers);
+  if (processes_) make_buckets(placement.layers.prefixes);
   give_back_memory();
-  bool low = flat_.scalar_type() == at::kBFloat16 || flat_.scalar_type() == at::kHalf;
-  master_ = low ? (keeps_weights() ? own_rows(flat_) : flat_).to(at::kFloat).reshape({-1}) : flat_;
-  mean_ = at::zeros({sharded() ? layout_.own_size() : layout_.size()}, master_.options());
-  square_ = at::zeros_like(mean_);
+  make_state(placement.host);
+}
+
+void Optimizer::make_state(const std::shared_ptr<HostCopies>& host) {
+  if (host)
+    on_host_ =
+        std::make_unique<OffloadedSteps>(host, flat_.scalar_type(), std::min(OffloadedSteps::kChunk, layout_.size()));
+  auto options = flat_.options();
+  if (saves_master()) options = options.dtype(at::kFloat);
+  if (host) options = options.device(at::kCPU);
+  int64_t count = sharded() ? layout_.own_size() : layout_.size();
+  master_ = host || saves_master() ? at::zeros({count}, options) : flat_;
+  mean_ = at::zeros({count}, options), square_ = at::zeros({count}, options);
+  refresh_master();
 }
 
 /// Who gathers weights, where that is needed, and who adds up gradients.
@@ -77,26 +88,15 @@ void Optimizer::make_buckets(const std::vector<std::string>& layers) {
   using Keep = GradientBuckets::Keep;
   Keep keep = reduces_every_pass() ? Keep::own_alone : sharded() ? Keep::own_in_place : Keep::all;
   std::vector<ParameterRange> ranges;
-  if (!keeps_weights()) {
-    ranges = ranges_of(layers);
+  if (frozen_) {
+    layers_ = std::make_unique<LayerWeights>(frozen_->layout, frozen_->weights, *processes_,
+                                             ranges_of(layers, frozen_->weights), frozen_->own);
+  } else if (!keeps_weights()) {
+    ranges = ranges_of(layers, parameters_);
     layers_ = std::make_unique<LayerWeights>(layout_, parameters_, *processes_, ranges, flat_);
   }
-  buckets_ = std::make_unique<GradientBuckets>(layout_, parameters_, *processes_, keep, grad_, ranges);
-  if (layers_) layers_->set_gradients(buckets_.get());
-}
-
-/// Of each layer the parameters that are decayed, which follow each other: all but its norms and biases.
-std::vector<ParameterRange> Optimizer::ranges_of(const std::vector<std::string>& layers) const {
-  std::vector<ParameterRange> out;
-  for (const std::string& prefix : layers) {
-    auto belongs = [&](const Parameter& p) { return p.decay && p.name.starts_with(prefix); };
-    auto first = std::find_if(parameters_.begin(), parameters_.end(), belongs);
-    auto last = std::find_if_not(first, parameters_.end(), belongs);
-    if (first == last || std::any_of(last, parameters_.end(), belongs))
-      run_failed("Optimizer", "the weights of layer '", prefix, "' do not follow each other");
-    out.push_back({static_cast<size_t>(first - parameters_.begin()), static_cast<size_t>(last - parameters_.begin())});
-  }
-  return out;
+  buckets_ = std::make_unique<GradientBuckets>(layout_, parameters_, *processes_, keep, grad_, !layers_, ranges);
+  if (!keeps_weights()) layers_->set_gradients(buckets_.get());
 }
 
 LayerGate* Optimizer::gate() const { return layers_.get(); }
@@ -105,12 +105,16 @@ void Optimizer::gather_weights() {
   if (layers_) layers_->gather();
 }
 
+void Optimizer::gather_trained() {
+  if (!keeps_weights()) layers_->gather();
+}
+
 void Optimizer::release_weights() {
   if (layers_) layers_->release();
 }
 
-void Optimizer::forward_done() {
-  if (layers_) layers_->end_forward();
+void Optimizer::forward_done(int64_t passes) {
+  if (layers_) layers_->end_forward(passes);
 }
 
 Optimizer::~Optimizer() = default;
@@ -124,7 +128,6 @@ void Optimizer::move_in() {
     auto view = flat_.narrow(0, at, n).view(value.sizes());
     view.copy_(value);
     value.set_data(view);
-    value.requires_grad_(true);
     value.mutable_grad() = reduces_every_pass() ? Tensor() : grad_.narrow(0, at, n).view(value.sizes());
   }
 }
@@ -233,13 +236,18 @@ void Optimizer::step(double lr, const std::set<std::string>& only) {
     auto in_flat = [&](const Tensor& x) { return x.narrow(0, piece.flat, piece.count); };
     auto in_own = [&](const Tensor& x) { return x.narrow(0, sharded() ? piece.own : piece.flat, piece.count); };
     auto weights = [&](const Tensor& x) { return keeps_weights() ? in_flat(x) : in_own(x); };
-    ops::adamw(reduces_every_pass() ? in_own(grad_) : in_flat(grad_),
-               {group == groups::critic ? lr * critics : lr, options_.beta1, options_.beta2,
-                piece.part->decay ? options_.weight_decay : 0.0, options_.eps, steps_[group]},
-               has_master() ? in_own(master_) : weights(master_), in_own(mean_), in_own(square_),
-               has_master() ? weights(flat_) : Tensor());
+    Tensor gradient = reduces_every_pass() ? in_own(grad_) : in_flat(grad_), mean = in_own(mean_),
+           square = in_own(square_);
+    ops::AdamWStep how{group == groups::critic ? lr * critics : lr,     options_.beta1, options_.beta2,
+                       piece.part->decay ? options_.weight_decay : 0.0, options_.eps,   steps_[group]};
+    if (on_host_)
+      on_host_->add({gradient, weights(flat_), in_own(master_), mean, square}, how);
+    else
+      ops::adamw(gradient, how, has_master() ? in_own(master_) : weights(master_), mean, square,
+                 has_master() ? weights(flat_) : Tensor());
   }
-  if (layers_) return layers_->changed();
+  if (on_host_) on_host_->finish();
+  if (!keeps_weights()) return layers_->changed();
   if (sharded()) share_weights();
 }
 

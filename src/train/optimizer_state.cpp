@@ -10,6 +10,7 @@
 #include "rft/train/optimizer.h"
 #include "train/gradient_buckets.h"
 #include "train/layer_weights.h"
+#include "train/offload.h"
 #include "train/whole_places.h"
 
 namespace rft {
@@ -45,6 +46,11 @@ std::vector<Stretch> stretches(const State& state, int64_t weights) {
 
 bool Optimizer::has_master() const { return !master_.is_same(flat_); }
 
+/// Of weights that are no narrower a master copy on the host says nothing more than they do.
+bool Optimizer::saves_master() const {
+  return flat_.scalar_type() == at::kBFloat16 || flat_.scalar_type() == at::kHalf;
+}
+
 State Optimizer::state() const {
   std::vector<Piece> mine = places_->in_whole(places_->counted(pieces()));
   auto packed = [&](const Tensor& x, bool own) {
@@ -53,7 +59,7 @@ State Optimizer::state() const {
     return at::cat(out);
   };
   State out{{kMean, packed(mean_, true)}, {kSquare, packed(square_, true)}};
-  if (has_master()) out[kMaster] = packed(master_, true);
+  if (saves_master()) out[kMaster] = packed(master_, true);
   std::vector<int64_t> ranges;
   for (const Piece& piece : mine) {
     if (!ranges.empty() && ranges.back() == piece.first)
@@ -79,7 +85,7 @@ int64_t Optimizer::take(const State& state) {
   std::vector<Stretch> given = stretches(state, places_->weights());
   int64_t elements = given.empty() ? 0 : given.back().at + given.back().end - given.back().first, taken = 0;
   std::vector<std::pair<Tensor, Tensor>> columns{{find(kMean, elements), mean_}, {find(kSquare, elements), square_}};
-  if (has_master()) columns.emplace_back(find(kMaster, elements), master_);
+  if (saves_master()) columns.emplace_back(find(kMaster, elements), master_);
   std::vector<Piece> mine = places_->in_whole(pieces());
   auto piece = mine.begin();
   for (const Stretch& from : given)  // both in the order of the weights
@@ -109,7 +115,7 @@ void Optimizer::load_state(const std::vector<State>& states) {
 
 void Optimizer::refresh_master() {
   at::NoGradGuard no_grad;
-  if (layers_) layers_->take();
+  if (!keeps_weights()) layers_->take();
   if (has_master()) master_.copy_((keeps_weights() ? own_rows(flat_) : flat_).reshape({-1}));
 }
 

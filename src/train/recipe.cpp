@@ -114,6 +114,16 @@ void check_ahead(const StageConfig& stage, bool sampled, const RewardModel* rewa
               "give objective.sampler_correction (grpo) or gae's correction, or leave recompute_logp out");
 }
 
+/// Where all is in the host's memory there is nowhere to offload to.
+void check_offload(const StageConfig& stage, const Config& train) {
+  if (stage.train.offload == "none") return;
+  const Config* device = stage.policy.find("device");
+  if (!device || device->text() == "cpu")
+    bad_input(train.find("offload")->place(),
+              "the policy computes on the CPU (policy.device), so that the optimizer's ",
+              "state is in the host's memory already; leave it out, or give policy.device: cuda");
+}
+
 StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage) {
   StageConfig stage;
   auto get = [&](const char* key) { return block_of(node, recipe, key); };
@@ -131,6 +141,7 @@ StageConfig read_stage(const Config& node, const Config& recipe, bool only_stage
   if (stage.train.micro_batch_size && stage.train.micro_batch_tokens)
     bad_input(get("train").place(), "train.micro_batch_size and train.micro_batch_tokens mean the same: give one");
   registry<Policy>().resolve(stage.policy);
+  check_offload(stage, get("train"));
   auto objective = make_objective(stage);
   if (objective->needs().data == Needs::Data::transitions) stage.replay.emplace();
   read_rollout(stage);

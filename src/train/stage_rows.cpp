@@ -10,6 +10,7 @@
 #include "rft/core/rng.h"
 #include "rft/core/text.h"
 #include "rft/policy/counts_tokens.h"
+#include "rft/policy/gathers_layers.h"
 #include "rft/rollout/spread.h"
 #include "train/micro_batches.h"
 #include "train/stage_trainer.h"
@@ -167,7 +168,11 @@ Experience StageTrainer::draw_rows_of(const Experience& data, RowCursor& cursor,
   batch.group = groups;
   batch.extra.set(extra::draw, draw);
   if (!batch.mask.defined()) batch.mask = at::ones({rows.numel(), 1}, at::kBool);
-  if (needs_.ref_logp) batch.ref_logp = ref_logp_together(processes_, *policy_, batch, needs_);
+  if (needs_.ref_logp) {
+    batch.ref_logp = ref_logp_together(processes_, *policy_, batch, needs_);
+    if (auto* layered = dynamic_cast<const GathersLayers*>(policy_.get()))
+      optimizer_->forward_done(layered->reference_passes());
+  }
   return batch;
 }
 

@@ -19,6 +19,7 @@
 #include "rft/rollout/spread.h"
 #include "rft/train/checkpoint.h"
 #include "rft/train/updater.h"
+#include "train/offload.h"
 #include "train/streams.h"
 
 namespace rft {
@@ -82,7 +83,7 @@ DividedWeights StageTrainer::divide() {
 
 void StageTrainer::gather_to_save(bool keep) {
   if (ahead_) ahead_->finish();
-  gather_weights();
+  optimizer_->gather_trained();
   if (divided_) divided_->gather_whole(keep);
 }
 
@@ -90,17 +91,22 @@ void StageTrainer::make_optimizer() {
   DividedWeights divided = divide();
   auto parameters = policy_->parameters(), own = objective_->parameters();
   parameters.insert(parameters.end(), own.begin(), own.end());
-  Sharding sharding = sharding_of(config_.train.shard);
-  std::vector<std::string> layers;
+  Placement placement{processes_, sharding_of(config_.train.shard), {}, divided};
   auto* layered = dynamic_cast<GathersLayers*>(policy_.get());
-  if (sharding == Sharding::parameters) {
+  if (placement.sharding == Sharding::parameters) {
     if (!layered)
       bad_input("train.shard",
                 "'parameters' gathers weights layer by layer, which policies of type causal_lm can; use ",
                 "'gradients'");
-    layers = layered->layer_prefixes();
+    placement.layers = {layered->layer_prefixes(), layered->frozen_layers()};
+    if (processes_ && config_.rollout.ahead > 0 && !placement.layers.frozen.empty())
+      bad_input("train.shard",
+                "'parameters' takes frozen layers away between rollouts, where rollout.ahead samples with them; use ",
+                "'gradients'");
   }
-  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer, processes_, sharding, layers, divided);
+  if (config_.train.offload == "optimizer" && !parameters.empty())
+    placement.host = host_copies(parameters.front().value.device());
+  optimizer_ = std::make_unique<Optimizer>(parameters, config_.train.optimizer, placement);
   if (layered) layered->set_gate(optimizer_->gate());
 }
 

@@ -12,6 +12,7 @@
 #include "rft/core/text.h"
 #include "rft/dist/exchange.h"
 #include "rft/policy/counts_tokens.h"
+#include "rft/policy/gathers_layers.h"
 #include "train/micro_batches.h"
 
 namespace rft {
@@ -217,10 +218,12 @@ void add_gradients(Pass& pass, Policy& policy, Objective& objective, Optimizer& 
   bool every = options.processes && optimizer.reduces_every_pass();
   size_t sharers = options.processes ? static_cast<size_t>(options.processes->size()) : 1;
   size_t passes = every ? (parts.size() + sharers - 1) / sharers : std::max<size_t>(mine.size(), 1);
+  auto* layered = dynamic_cast<const GathersLayers*>(&policy);
+  int64_t forwards = 1 + (layered && needs.divergence ? layered->reference_passes() : 0);
   for (size_t i = 0; i < passes; ++i) {
     Tensor loss;
     if (i < mine.size()) loss = judged(pass, policy, objective, batch, mine[i], parts.size() == 1, needs, options);
-    optimizer.forward_done();
+    optimizer.forward_done(forwards);
     bool reduces = options.processes && (every || i + 1 == passes || !pass.problem.empty());
     if (reduces) agree(pass, *options.processes);
     if (!pass.problem.empty()) return;

@@ -153,6 +153,27 @@ train: {{steps: 8, batch_size: 32, micro_batch_size: 8, log_every: 1, optimizer:
 
 
 @check
+def train_offload(m):
+    """The optimizer's state in the host's memory, beside the same run with all of it on the GPU."""
+    data = m.data()
+    recipe = stage(m, "offload", f"""
+run: {{name: offload, seed: 0, output: x}}
+policy: {{type: causal_lm, path: {data}/model}}
+objective: {{type: sft}}
+data: {{train: {data}/sft.jsonl}}
+train: {{steps: 8, batch_size: 32, micro_batch_size: 8, log_every: 1, optimizer: {{lr: 1.0e-3}}}}
+""")
+    names, good, said = ["loss", "grad_norm"], True, []
+    for dtype in ("float32", "bfloat16"):
+        override = f"policy.dtype={dtype}"
+        there = losses(m, "there-" + dtype, recipe, names, override, places=("gpu",))
+        host = losses(m, "host-" + dtype, recipe, names, override, "train.offload=optimizer", places=("gpu",))
+        fine, text = compared({"cpu": host["gpu"], "gpu": there["gpu"]}, names, 1e-3 if dtype == "float32" else 5e-2)
+        good, said = good and fine, said + [f"{dtype}: {text}"]
+    return good, "; ".join(said)
+
+
+@check
 def train_grpo(m):
     """Samples on the GPU, so later steps may differ where a draw falls on a boundary: the first step is compared."""
     data = m.data()

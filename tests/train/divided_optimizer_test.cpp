@@ -33,7 +33,7 @@ Course course(std::vector<Parameter> parameters, const DividedWeights& divided, 
               const std::vector<State>& pieces = {}) {
   OptimizerOptions options;
   options.lr = 0.01, options.weight_decay = 0.1;
-  Optimizer optimizer(parameters, options, nullptr, Sharding::none, {}, divided);
+  Optimizer optimizer(parameters, options, {.divided = divided});
   if (!pieces.empty()) optimizer.load_state(pieces);
   Course out;
   for (int64_t step = from; step < to; ++step) {

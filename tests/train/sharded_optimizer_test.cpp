@@ -68,7 +68,7 @@ std::vector<Seen> on(int64_t size, Sharding sharding, int64_t from, int64_t to, 
   std::vector<Seen> out(static_cast<size_t>(size));
   ThreadRanks::run(size, [&](Communicator& processes) {
     auto parameters = weights(type);
-    Optimizer optimizer(parameters, options(), &processes, sharding);
+    Optimizer optimizer(parameters, options(), {&processes, sharding});
     if (!pieces.empty()) {
       at::NoGradGuard no_grad;
       for (size_t i = 0; i < values.size(); ++i) parameters[i].value.copy_(values[i]);
@@ -171,7 +171,7 @@ void train_chain(Chain& mine, Communicator& processes, Sharding sharding, const 
                       true});
     layers.push_back({prefixes.back() + "bias", at::full({kWidth}, 0.1), false});
   }
-  Optimizer optimizer(layers, options(), &processes, sharding, prefixes);
+  Optimizer optimizer(layers, options(), {&processes, sharding, {prefixes}});
   int64_t own = how.passes - (how.uneven && processes.rank() + 1 == processes.size());
   for (int64_t step = 0; step < 2; ++step) {  // the second one in the order that the first one found
     int64_t before = processes.bytes_sent();
@@ -266,31 +266,6 @@ TEST(ShardedOptimizer, AccumulatesBeforeItSendsOrAfter) {
   EXPECT_EQ(each[0].sent, 3 * once[0].sent);
   EXPECT_EQ(each[1].sent, each[0].sent);  // which has one micro-batch less
   EXPECT_EQ(layers[1].sent, layers[0].sent);
-}
-
-/// Weights outside a layer that computes are not in memory.
-TEST(ShardedOptimizer, FreesWhatDoesNotCompute) {
-  ThreadRanks::run(2, [](Communicator& processes) {
-    std::vector<Parameter> layers;
-    for (int64_t k = 0; k < 3; ++k) layers.push_back({cat("layers.", k, ".w"), at::ones({40, 40}), true});
-    Optimizer optimizer(layers, options(), &processes, Sharding::parameters, {"layers.0.", "layers.1.", "layers.2."});
-    auto bytes = [&] {
-      std::vector<size_t> out;
-      for (const auto& layer : layers) out.push_back(layer.value.storage().nbytes());
-      return out;
-    };
-    for (size_t there : bytes()) EXPECT_GE(there, 6400u);
-    optimizer.release_weights();
-    EXPECT_EQ(bytes(), (std::vector<size_t>{0, 0, 0}));
-    optimizer.gate()->enter(1, LayerGate::Pass::forward);
-    EXPECT_EQ(bytes()[0], 0u);
-    EXPECT_GE(bytes()[1], 6400u);
-    EXPECT_TRUE(layers[1].value.equal(at::ones({40, 40})));
-    optimizer.gate()->leave(1, LayerGate::Pass::forward);
-    EXPECT_EQ(bytes()[1], 0u);
-    optimizer.gather_weights();
-    EXPECT_TRUE(layers[0].value.equal(at::ones({40, 40})));
-  });
 }
 
 TEST(ShardedOptimizer, SaysWhereAStateDoesNotFit) {

@@ -33,7 +33,7 @@ std::vector<Updated> updated(int64_t size, Sharding sharding) {
     auto policy = testing::linear_policy("{steps: 3, eta: 1.0}", at::kFloat);
     auto objective = registry<Objective>().make(testing::parsed("{type: draft, last_steps: 0}"));
     CountedBrightness reward;
-    Optimizer optimizer(policy->parameters(), {}, &processes, sharding);
+    Optimizer optimizer(policy->parameters(), {}, {&processes, sharding});
     Experience batch;
     batch.context.set_text(extra::prompt, std::vector<std::string>(12));
     batch.mask = at::ones({12, 1}, at::kBool);

@@ -151,8 +151,7 @@ class Decoder {
   /// Keeps the copies and lets go of what they stood beside. A head that was tied and no longer is gets its own tensor.
   void keep_whole();
 
-  /// From now on forward() goes through `gate` (which the caller keeps) around each layer; null: through none. Not for
-  /// mixtures of experts, whose routers reach the loss by a way of their own.
+  /// From now on forward() goes through `gate` (which the caller keeps) around each layer; null: through none.
   void set_gate(LayerGate* gate) { gate_ = gate; }
 
   /// From now on this process has its part of every layer and of the vocabulary, and computes with the group's others

@@ -1,6 +1,7 @@
 #pragma once
 /// Weights that are there only while their layer computes.
 #include <cstdint>
+#include <vector>
 
 #include "rft/core/tensor.h"
 
@@ -17,9 +18,10 @@ class LayerGate {
 };
 
 /// x itself, before the layer computes with it and after. With gradients the backward pass goes through the gate too:
-/// in at what the layer gave, out at what it was given. What connects the layer with the loss must go through both.
-/// `gate` may be null.
+/// in at what the layer gave, out at what it was given. All that connects the layer with the loss must go through both
+/// (of several at once, as what a router chose beside the layer's output). `gate` may be null.
 Tensor into_layer(LayerGate* gate, int64_t layer, const Tensor& x);
 Tensor out_of_layer(LayerGate* gate, int64_t layer, const Tensor& x);
+std::vector<Tensor> out_of_layer(LayerGate* gate, int64_t layer, const std::vector<Tensor>& xs);
 
 }  // namespace rft

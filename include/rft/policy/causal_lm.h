@@ -109,6 +109,8 @@ class CausalLm : public Policy,
   void save(const std::string& directory) const override;
   void load(const std::string& directory) override;
   std::vector<std::string> layer_prefixes() const override;
+  std::vector<Parameter> frozen_layers() const override;
+  int64_t reference_passes() const override { return options_.use_lora && options_.reference.empty() ? 1 : 0; }
   void set_gate(LayerGate* gate) override { decoder_->set_gate(gate); }
   void divide(Communicator& group, const Needs& needs) override;
   std::map<std::string, WeightPart> weight_parts() const override { return decoder_->parts(); }

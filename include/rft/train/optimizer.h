@@ -16,8 +16,10 @@
 namespace rft {
 
 class GradientBuckets;
+class HostCopies;
 class LayerGate;
 class LayerWeights;
+class OffloadedSteps;
 class WholePlaces;
 struct ParameterRange;
 
@@ -31,6 +33,26 @@ enum class Sharding { none, optimizer, gradients, parameters };
 /// `train.shard`'s.
 Sharding sharding_of(const std::string& name);
 
+/// Weights that Sharding::parameters gathers layer by layer.
+struct LayeredWeights {
+  std::vector<std::string> prefixes;  ///< how the names of each layer's parameters begin
+  /// The layers' weights, all of one type, where they stand frozen beside what is trained (adapters); none where they
+  /// are trained themselves.
+  std::vector<Parameter> frozen = {};
+};
+
+/// Who has what of weights, gradients and the optimizer's state, and where.
+struct Placement {
+  Communicator* processes = nullptr;  ///< null: one process
+  Sharding sharding = Sharding::none;
+  LayeredWeights layers = {};  ///< of Sharding::parameters
+  /// Parameters of which the processes of another group have the other parts: they count once in the gradient's norm,
+  /// and in state() by their places in the whole model.
+  DividedWeights divided = {};
+  /// Moments and a master copy are in the host's memory, and steps are computed there; null: where the weights are.
+  std::shared_ptr<HostCopies> host = nullptr;
+};
+
 /// AdamW (Loshchilov & Hutter 2019), PyTorch's numbers, each group of parameters for itself. The parameters' storage is
 /// moved into the flat buffer, their gradients are views of another. Parameters below float32 get a float32 master
 /// copy.
@@ -41,16 +63,12 @@ Sharding sharding_of(const std::string& name);
 /// keeps the sums of its own part of the gradients too, and the gradients themselves only until they are sent. The
 /// weights are the same bit for bit, whatever is sharded, where each process has one backward pass a step; with more of
 /// them Sharding::gradients adds up in another order, and so does Sharding::parameters, which also keeps the weights of
-/// whole layers only while the layer computes.
+/// whole layers only while the layer computes. Where these are frozen (LayeredWeights), what is trained is shared as
+/// with Sharding::gradients.
 class Optimizer {
  public:
-  /// `processes` may be null, and must outlive this. `layers`: how the names of each layer's parameters begin, for
-  /// Sharding::parameters. `divided`: parameters of which the processes of another group have the other parts: they
-  /// count once in the gradient's norm, and in state() by their places in the whole model. Throws RunError where there
-  /// is nothing to train.
-  Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, Communicator* processes = nullptr,
-            Sharding sharding = Sharding::none, const std::vector<std::string>& layers = {},
-            const DividedWeights& divided = {});
+  /// The groups of `placement` must outlive this. Throws RunError where there is nothing to train.
+  Optimizer(std::vector<Parameter> parameters, const OptimizerOptions& options, const Placement& placement = {});
   ~Optimizer();
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
@@ -66,10 +84,12 @@ class Optimizer {
   LayerGate* gate() const;
   /// With Sharding::parameters all weights are there after gather_weights(), as at first, until release_weights(), from
   /// where on layers' weights are there while they compute; every process must call them, and forward_done() after its
-  /// forward pass, or without one where others have one. Nothing otherwise.
+  /// forward pass (or so many `passes`), or without one where others have one. Nothing otherwise.
   void gather_weights();
+  /// The same of what is trained alone, to save it: where layers are frozen that is there always.
+  void gather_trained();
   void release_weights();
-  void forward_done();
+  void forward_done(int64_t passes = 1);
   /// The L2 norm of all gradients: float32 blocks are summed in float64, in an order that nothing but the number of
   /// weights changes, and how weights are divided.
   double grad_norm() const;
@@ -100,8 +120,9 @@ class Optimizer {
 
  private:
   using Piece = FlatLayout::Piece;
+  struct Frozen;
   void move_in();
-  std::vector<ParameterRange> ranges_of(const std::vector<std::string>& layers) const;
+  void make_state(const std::shared_ptr<HostCopies>& host);
   void make_buckets(const std::vector<std::string>& layers);
   /// What this process updates, of one part of the weights after another.
   std::vector<Piece> pieces() const;
@@ -112,6 +133,7 @@ class Optimizer {
   Tensor own_rows(const Tensor& flat) const;
   Tensor own_grad() const;
   bool has_master() const;
+  bool saves_master() const;
   void share_weights();
   int64_t take(const State& state);
 
@@ -124,10 +146,13 @@ class Optimizer {
   /// [layout size] in the parameters' dtype, zero between and after the parameters; with Sharding::parameters [own
   /// size].
   Tensor flat_;
-  Tensor grad_;                               ///< the same; from Sharding::gradients on [own size]
-  Tensor master_;                             ///< [own size] float32, or flat_ itself where that is not lower
+  Tensor grad_;  ///< the same; from Sharding::gradients on [own size]
+  /// [own size] float32, or flat_ itself where that is not lower and steps are computed where it is.
+  Tensor master_;
   Tensor mean_, square_;                      ///< [own size], Adam's moments
   std::map<std::string, int64_t> steps_;      ///< of each group
+  std::unique_ptr<OffloadedSteps> on_host_;   ///< where state is in the host's memory
+  std::unique_ptr<Frozen> frozen_;            ///< of layers_, where those are frozen
   std::unique_ptr<LayerWeights> layers_;      ///< of Sharding::parameters
   std::unique_ptr<GradientBuckets> buckets_;  ///< of several processes
 };

@@ -130,7 +130,7 @@ struct TrainOptions {
   bool save_async = false;
   int64_t max_nonfinite_steps = 3;
   double max_reward_failures = 0.5;
-  std::string shard = "none";
+  std::string shard = "none", offload = "none";
   int64_t tensor_parallel = 1;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
@@ -172,12 +172,19 @@ struct TrainOptions {
              at_least(1));
     v.option("max_reward_failures", max_reward_failures,
              "the run stops when more than this share of a rollout's rewards could not be computed", between(0, 1));
-    v.option("shard", shard,
-             "what of several processes each keeps only its part of: nothing, the optimizer's moments and master "
-             "weights (ZeRO-1), the gradients too (ZeRO-2), which are then sent in every micro-batch, or also the "
-             "parameters, which are gathered layer by layer (ZeRO-3; causal_lm). The weights are the same, bit for bit "
-             "where each process has one micro-batch a step",
-             one_of({"none", "optimizer", "gradients", "parameters"}));
+    v.option(
+        "shard", shard,
+        "what of several processes each keeps only its part of: nothing, the optimizer's moments and master "
+        "weights (ZeRO-1), the gradients too (ZeRO-2), which are then sent in every micro-batch, or also the "
+        "parameters, which are gathered layer by layer (ZeRO-3; causal_lm); beside adapters, which are whole, those "
+        "of the frozen layers. The weights are the same, bit for bit where each process has one micro-batch a step",
+        one_of({"none", "optimizer", "gradients", "parameters"}));
+    v.option(
+        "offload", offload,
+        "what is kept in the host's memory while the model is on a GPU: the optimizer's moments and master weights, "
+        "each process's part of them. The step is then computed by the CPU (ZeRO-Offload, arXiv:2101.06840), and "
+        "gradients and weights are copied",
+        one_of({"none", "optimizer"}));
     v.option(
         "tensor_parallel", tensor_parallel,
         "so many neighbouring processes compute with each other, each with its part of every layer and of the "
