@@ -33,11 +33,24 @@ StageModel model_of(const StageConfig& stage) {
   StageModel out;
   OptionReader policy(stage.policy), rollout(stage.rollout_block);
   out.policy.visit(policy), out.rollout.visit(rollout);
-  std::string path = model_directory(out.policy.path);
-  out.policy.use_lora |= path != out.policy.path || !out.policy.adapter.empty();
-  std::string file = path + "/config.json";
+  follow_adapter(out.policy.path, out.policy.adapter, out.policy.lora, out.policy.use_lora);
+  if (!out.policy.adapter.empty())
+    if (auto held = frozen_adapters_of(out.policy.adapter); !held.empty()) out.policy.frozen_adapters = std::move(held);
+  std::string file = out.policy.path + "/config.json";
   if (!file_exists(file)) bad_input(file, "a plan needs the model's config.json (its weights are not read)");
   out.config = DecoderConfig::from_json(read_text(file), file);
+  return out;
+}
+
+PlanModel counted(const StageModel& of, const TrainOptions& train) {
+  int64_t bytes = of.policy.dtype == "bfloat16" ? 2 : of.policy.dtype == "float64" ? 8 : 4;
+  std::vector<LoraConfig> frozen;
+  for (const std::string& directory : of.policy.frozen_adapters) frozen.push_back(read_adapter_config(directory));
+  PlanSetting setting{bytes, of.policy.gradient_checkpointing, of.policy.use_lora ? &of.policy.lora : nullptr,
+                      train.tensor_parallel, of.policy.quantize};
+  for (const LoraConfig& one : frozen) setting.frozen_adapters.push_back(&one);
+  PlanModel out = plan_model(of.config, setting);
+  out.offload = train.offload == "optimizer";
   return out;
 }
 
@@ -70,10 +83,7 @@ StagePlan plan_stage(const StageConfig& stage, double tokens) {
   Needs needs = make_objective(stage)->needs();
   bool rollout = needs.data == Needs::Data::rollout;
   StagePlan out;
-  int64_t bytes = of.policy.dtype == "bfloat16" ? 2 : of.policy.dtype == "float64" ? 8 : 4;
-  out.model =
-      plan_model(of.config, {bytes, of.policy.gradient_checkpointing, of.policy.use_lora ? &of.policy.lora : nullptr,
-                             stage.train.tensor_parallel, of.policy.quantize});
+  out.model = counted(of, stage.train);
   bool own_reference = needs.ref_logp && (!of.policy.use_lora || !of.policy.reference.empty());
   out.model.others = own_reference ? out.model.weights : 0;
   bool critic = needs.value && of.policy.critic == "model";
@@ -108,8 +118,6 @@ std::vector<PlannedLayout> planned_layouts(const StagePlan& plan, int64_t most, 
   for (int64_t data = 1; data * plan.model.tensor <= most; data *= 2)
     for (Sharding sharding : {Sharding::none, Sharding::optimizer, Sharding::gradients, Sharding::parameters}) {
       if (data == 1 && sharding != Sharding::none) break;
-      // With adapters there are no whole layers to gather.
-      if (sharding == Sharding::parameters && plan.model.trained < plan.model.weights) break;
       out.push_back(planned_layout(plan, data, sharding, memory));
     }
   return out;

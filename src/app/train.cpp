@@ -1,12 +1,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 
 #include "app/commands.h"
 #include "app/plan_stage.h"
 #include "rft/core/error.h"
+#include "rft/core/text.h"
 #include "rft/train/trainer.h"
 
 namespace rft::app {
@@ -43,8 +45,9 @@ void print_estimate(const StageConfig& stage, double memory) {
     return;
   }
   PlannedLayout one = planned_layout(plan, 1, Sharding::none, memory);
-  std::printf("%s: about %.2f GB of memory on %lld process%s; %s\n", stage.name.c_str(), one.total / 1e9,
-              static_cast<long long>(one.processes), one.processes == 1 ? "" : "es, each",
+  std::string host = one.memory.host > 0 ? cat(", ", std::round(one.memory.host / 1e7) / 100, " GB of its host's") : "";
+  std::printf("%s: about %.2f GB of memory%s on %lld process%s; %s\n", stage.name.c_str(), one.total / 1e9,
+              host.c_str(), static_cast<long long>(one.processes), one.processes == 1 ? "" : "es, each",
               smallest_that_fits(planned_layouts(plan, kMostProcesses, memory), memory).c_str());
 }
 

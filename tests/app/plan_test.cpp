@@ -17,6 +17,7 @@ struct Line {
   std::string shard;
   double weights = 0, gradients = 0, optimizer = 0, buffers = 0, activations = 0, total = 0, seconds = 0, sampling = 0,
          waiting = 0;
+  double host = 0, step = 0;  ///< where the optimizer is offloaded
   std::string fits;
 };
 
@@ -31,6 +32,7 @@ class Plan : public ::testing::Test {
       std::istringstream in(row);
       if (in >> line.processes >> line.shard >> line.weights >> line.gradients >> line.optimizer >> line.buffers >>
           line.activations >> line.total >> line.seconds >> line.sampling >> line.waiting) {
+        if (out_.find("host GB") != std::string::npos) in >> line.host >> line.step;
         in >> line.fits;
         found.push_back(line);
       }
@@ -51,9 +53,23 @@ class Plan : public ::testing::Test {
     return dir_ / "large.yaml --tokens 1000";
   }
 
+  /// The same with 8 experts in the place of each layer's MLP, of which a token goes through 2.
+  std::string mixture(const std::string& policy, const std::string& train) {
+    std::string arguments = large(policy, train);
+    write_file(dir_ / "large/config.json", R"({"architectures": ["MixtralForCausalLM"], "model_type": "mixtral",
+"vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 16,
+"num_key_value_heads": 16, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+"tie_word_embeddings": false, "rope_theta": 10000.0, "num_local_experts": 8, "num_experts_per_tok": 2,
+"sliding_window": null, "output_router_logits": false, "router_aux_loss_coef": 0.02})");
+    return arguments;
+  }
+
   TempDir dir_;
   std::string out_;
 };
+
+constexpr double kWidth = 2048, kWide = 8192, kEnds = 2 * 32000 * kWidth, kAttention = 24 * 4 * kWidth * kWidth,
+                 kMlps = 24 * 3 * kWidth * kWide;
 
 TEST_F(Plan, CountsWhatEachProcessHolds) {
   auto all = lines(large("", "") + " --gpus 8");
@@ -99,6 +115,95 @@ TEST_F(Plan, TimeIsOperationsOverWhatADeviceReachesAndBytesOverTheNetwork) {
   double weights = 1.738e9, tokens = 64e3, attention = 6 * 24 * 2048 * 1000;
   EXPECT_NEAR(slow[0].seconds, tokens * (6 * weights + attention) / 100e12, 0.05);
   EXPECT_GT(slow[1].waiting, fast[1].waiting);
+}
+
+TEST_F(Plan, OfExpertsThoseOfATokenCompute) {
+  auto all = lines(mixture("", ", micro_batch_size: 1") + " --gpus 2 --tflops 100 --network 1000");
+  double whole = kEnds + kAttention + 8 * kMlps, active = kEnds + kAttention + 2 * kMlps, tokens = 64e3,
+         attention = 6 * 24 * 2048 * 1000;
+  EXPECT_NEAR(all[0].weights, 2e-9 * whole, 0.02);
+  EXPECT_NEAR(all[0].optimizer, 12e-9 * whole, 0.1);
+  EXPECT_NEAR(all[0].seconds, tokens * (6 * active + attention) / 100e12, 0.1);
+  // ZeRO-3 gathers all experts of a layer.
+  ASSERT_EQ(all.back().shard, "parameters");
+  EXPECT_NEAR(all.back().weights, 2e-9 * (whole / 2 + kEnds + 3 * (whole - kEnds) / 24), 0.05);
+  auto dense = lines(large("", ", micro_batch_size: 1") + " --gpus 1");
+  EXPECT_GT(all[0].activations, dense[0].activations);
+  EXPECT_LT(all[0].activations, 2.5 * dense[0].activations);
+}
+
+TEST_F(Plan, SamplingReadsTheExpertsThatItsRowsGoThrough) {
+  auto sampled = [&](const std::string& rows) {
+    std::string arguments = mixture("", ", steps: 1");
+    write_file(dir_ / "grpo.yaml", "policy: {type: causal_lm, path: " + dir_ / "large" +
+                                       ", dtype: bfloat16}\ndata: {prompts: " + dir_ / "rows.jsonl" +
+                                       "}\nrollout: {group_size: 1, max_new_tokens: 100}\nreward: {type: length, max: "
+                                       "6, cache: 3}\nobjective: {type: grpo}\ntrain: {steps: 1, batch_size: " +
+                                       rows + "}\n");
+    return lines(dir_ / "grpo.yaml" + " --tokens 200 --gpus 1 --memory-bandwidth 1000 --tflops 100000")[0].sampling;
+  };
+  double rest = kEnds + kAttention;
+  EXPECT_NEAR(sampled("1"), 100 * 2 * (rest + 2 * kMlps) / 1e12, 0.01);
+  EXPECT_NEAR(sampled("2"), 100 * 2 * (rest + 8 * kMlps * (1 - 0.75 * 0.75)) / 1e12, 0.01);
+  EXPECT_NEAR(sampled("64"), 100 * 2 * (rest + 8 * kMlps) / 1e12, 0.01);
+}
+
+TEST_F(Plan, FrozenLayersAreSharedUnderAdapters) {
+  auto all = lines(large(", lora: {rank: 16}", "") + " --gpus 4");
+  ASSERT_EQ(all.size(), 9u) << out_;
+  double layers = kAttention + kMlps, adapters = 24 * 16 * (4 * 2 * kWidth + 3 * (kWidth + kWide));
+  EXPECT_NEAR(all[0].weights, 2e-9 * (kEnds + layers + adapters), 0.01);
+  EXPECT_EQ(all[8].shard, "parameters");
+  EXPECT_NEAR(all[8].weights, 2e-9 * (kEnds + layers / 4 + 3 * layers / 24 + adapters), 0.01);
+  EXPECT_NEAR(all[8].optimizer, 12e-9 * adapters / 4, 0.01);
+  auto packed = lines(large(", lora: {rank: 16}, quantize: nf4", "") + " --gpus 4");
+  EXPECT_NEAR(packed[8].weights, 2e-9 * (kEnds + adapters) + 0.5625e-9 * (layers / 4 + 3 * layers / 24), 0.01);
+}
+
+TEST_F(Plan, AnOffloadedOptimizerTakesTheHostsMemory) {
+  auto there = lines(large(", device: cuda", ", micro_batch_size: 1") + " --gpus 2");
+  auto host =
+      lines(large(", device: cuda", ", micro_batch_size: 1, offload: optimizer") + " --gpus 2 --host-bandwidth 50");
+  ASSERT_EQ(host.size(), there.size());
+  double weights = kEnds + kAttention + kMlps;
+  for (size_t i = 0; i < host.size(); ++i) {
+    double share = host[i].shard == "none" ? 1 : 2;
+    EXPECT_EQ(host[i].optimizer, 0);
+    EXPECT_NEAR(host[i].total, there[i].total - there[i].optimizer, 0.02);
+    EXPECT_NEAR(host[i].host, 12e-9 * weights / share, 0.02);
+    EXPECT_NEAR(host[i].step, weights / share * 32 / 50e9, 0.01);
+    EXPECT_NEAR(host[i].seconds, there[i].seconds + host[i].step, 0.01);
+  }
+  std::string recipe = large(", device: cuda", ", offload: optimizer"), file = recipe.substr(0, recipe.find(' '));
+  Ran cpu = rft("check " + file + " policy.device=cpu");
+  EXPECT_EQ(cpu.code, 2);
+  EXPECT_NE(cpu.err.find("the policy computes on the CPU (policy.device), so that the optimizer's state is in the "
+                         "host's memory already"),
+            std::string::npos)
+      << cpu.err;
+}
+
+TEST_F(Plan, CountsFrozenAdapters) {
+  TinyTask task;
+  std::string recipe = task.recipe("lora.yaml", "", "data: {train: " + task.data("sft.jsonl") + R"(}
+objective: {type: sft}
+train: {steps: 1, batch_size: 4, optimizer: {lr: 1.0e-3}}
+)");
+  std::string out = task.output("made");
+  Ran trained = rft("train " + recipe + " 'policy.lora={rank: 4}' --quiet run.output=" + out);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  double held = 0;
+  for (const auto& [name, value] : load_safetensors(out + "/final/adapter_model.safetensors").tensors)
+    held += static_cast<double>(value.numel());
+  auto millions = [&](const std::string& policy) {
+    std::string said = rft("plan " + recipe + " --gpus 1 " + policy).out;
+    size_t colon = said.find(": ");
+    return colon == std::string::npos ? -1 : std::stod(said.substr(colon + 2));
+  };
+  double plain = millions("'policy.lora={rank: 2}'");
+  EXPECT_NEAR(millions("'policy.lora={rank: 2}' 'policy.frozen_adapters=[" + out + "/final]'"), plain + held / 1e6,
+              1e-6);
+  EXPECT_GT(plain, 0);
 }
 
 TEST_F(Plan, CountsAdaptersAsTheyAreMade) {
