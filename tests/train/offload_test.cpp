@@ -145,8 +145,7 @@ TEST(Offload, TheLayersOfZero3KeepTheirStateThereToo) {
     course.offloaded = true;
     expect_same(there, on(2, course), c10::toString(type));
     auto gradients = on(2, {.type = type, .sharding = Sharding::gradients});
-    for (const auto& [name, value] : gradients[0].state)
-      EXPECT_TRUE(value.equal(there[0].state.at(name))) << name;
+    for (const auto& [name, value] : gradients[0].state) EXPECT_TRUE(value.equal(there[0].state.at(name))) << name;
   }
 }
 
