@@ -5,6 +5,7 @@
 
 #include "policy/adapter_directory.h"
 #include "rft/core/error.h"
+#include "rft/io/adapter_files.h"
 #include "rft/io/files.h"
 #include "rft/io/rows.h"
 #include "rft/policy/causal_lm.h"
@@ -35,7 +36,8 @@ StageModel model_of(const StageConfig& stage) {
   out.policy.visit(policy), out.rollout.visit(rollout);
   follow_adapter(out.policy.path, out.policy.adapter, out.policy.lora, out.policy.use_lora);
   if (!out.policy.adapter.empty())
-    if (auto held = frozen_adapters_of(out.policy.adapter); !held.empty()) out.policy.frozen_adapters = std::move(held);
+    if (auto held = adapters_within(out.policy.adapter, kFrozenAdapters); !held.empty())
+      out.policy.frozen_adapters = std::move(held);
   std::string file = out.policy.path + "/config.json";
   if (!file_exists(file)) bad_input(file, "a plan needs the model's config.json (its weights are not read)");
   out.config = DecoderConfig::from_json(read_text(file), file);

@@ -24,7 +24,7 @@
 namespace rft {
 namespace {
 
-constexpr char kCritic[] = "/critic", kFrozen[] = "frozen";
+constexpr char kCritic[] = "/critic";
 
 /// Where the decisions of `batch` lie in `decoder`'s states.
 TokenLayout layout_of(const Experience& batch, const Decoder& decoder) {
@@ -134,7 +134,7 @@ CausalLm::CausalLm(Options options) : CausalLm(std::move(options), nullptr) {
 void CausalLm::read_adapters() {
   follow_adapter(options_.path, options_.adapter, options_.lora, options_.use_lora);
   if (!options_.adapter.empty())
-    if (auto held = adapters_within(options_.adapter, kFrozen); !held.empty())
+    if (auto held = adapters_within(options_.adapter, kFrozenAdapters); !held.empty())
       options_.frozen_adapters = std::move(held);
   if (options_.frozen_adapters.empty()) return;
   constexpr char kWhere[] = "policy.frozen_adapters";
@@ -334,7 +334,7 @@ void CausalLm::save(const std::string& directory) const {
     save_hf_tensors(directory + kCritic, critic_->hugging_face_tensors());
   }
   if (options_.use_lora) {
-    copy_adapters_into(directory, kFrozen, options_.frozen_adapters);
+    copy_adapters_into(directory, kFrozenAdapters, options_.frozen_adapters);
     return save_adapter(*decoder_, options_.lora, options_.path, directory);
   }
   write_text(directory + "/config.json", decoder_->config().json);

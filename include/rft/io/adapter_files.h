@@ -9,6 +9,9 @@ namespace rft {
 /// The files of a PEFT adapter directory.
 inline constexpr char kAdapterConfig[] = "/adapter_config.json", kAdapterTensors[] = "/adapter_model.safetensors";
 
+/// Adapters that stand frozen beside those of a directory are within it under this name.
+inline constexpr char kFrozenAdapters[] = "frozen";
+
 /// A reward model's directory that is a mixture of experts (DMoERM) holds their adapters under this name, and its
 /// perceptron.
 inline constexpr char kExpert[] = "expert", kExpertMixture[] = "/expert_mixture.safetensors";
