@@ -12,6 +12,9 @@
 namespace rft {
 namespace {
 
+/// Layers' storages that are kept: the one that comes while another is there.
+constexpr size_t kSpare = 2;
+
 /// What is sent, of a type that is: codes go as the bytes of numbers.
 Tensor as_numbers(const Tensor& parts) {
   Tensor flat = parts.view({-1});
@@ -41,6 +44,7 @@ LayerWeights::LayerWeights(const FlatLayout& layout, std::vector<Parameter>& par
   for (const ParameterRange& layer : layers) {
     layers_.push_back(unit_of(layer.first, layer.last));
     for (size_t i = layer.first; i < layer.last; ++i) taken[i] = true;
+    largest_ = std::max(largest_, layers_.back().whole.numel());
   }
   for (size_t i = 0, end; i < taken.size(); i = end) {
     for (end = i; end < taken.size() && !taken[end];) ++end;
@@ -77,10 +81,19 @@ void LayerWeights::take() {
             .copy_(unit.whole.narrow(0, piece.flat - unit.rows.first * row, piece.count));
 }
 
+void LayerWeights::make_room(Unit& unit) {
+  int64_t count = unit.whole.numel();
+  if (spare_room_.empty() || count > largest_)
+    unit.room = at::empty({std::max(largest_, count)}, own_.options());
+  else
+    unit.room = spare_room_.back(), spare_room_.pop_back();
+  unit.parts = unit.room.narrow(0, 0, count).view({layout_.owners(), unit.rows.count, layout_.granule()});
+}
+
 void LayerWeights::begin(Unit& unit) {
   if (unit.there || unit.finish) return;
   at::NoGradGuard no_grad;
-  unit.parts = at::empty({layout_.owners(), unit.rows.count, layout_.granule()}, own_.options());
+  make_room(unit);
   unit.parts[layout_.rank()].view({-1}).copy_(
       own_.narrow(0, unit.rows.first * layout_.granule(), unit.rows.count * layout_.granule()));
   unit.finish = processes_.begin_share_parts(as_numbers(unit.parts));
@@ -94,18 +107,24 @@ void LayerWeights::finish(Unit& unit) {
   at::NoGradGuard no_grad;
   if (unit.whole.storage().nbytes() == 0) {
     // What the graph has kept of this storage, views too, sees the weights again.
-    Tensor fresh = at::empty_like(unit.whole);
+    if (spare_.empty()) {
+      Tensor fresh = at::empty({largest_}, own_.options());
+      spare_.push_back(fresh.storage().set_data_ptr(at::DataPtr(nullptr, fresh.device())));
+    }
     auto* storage = unit.whole.storage().unsafeGetStorageImpl();
-    storage->set_nbytes(fresh.storage().nbytes());
-    storage->set_data_ptr_noswap(fresh.storage().set_data_ptr(at::DataPtr(nullptr, fresh.device())));
+    storage->set_nbytes(unit.whole.nbytes());
+    storage->set_data_ptr_noswap(std::move(spare_.back()));
+    spare_.pop_back(), unit.spare = true;
   }
   layout_.by_rows(unit.whole, {0, unit.rows.count}).copy_(unit.parts.transpose(0, 1));
-  unit.parts = Tensor(), unit.there = true;
+  if (unit.room.numel() == largest_ && spare_room_.size() < kSpare) spare_room_.push_back(unit.room);
+  unit.room = unit.parts = Tensor(), unit.there = true;
 }
 
 void LayerWeights::drop(Unit& unit) {
   auto* storage = unit.whole.storage().unsafeGetStorageImpl();
-  storage->set_data_ptr_noswap(at::DataPtr(nullptr, unit.whole.device()));
+  at::DataPtr freed = storage->set_data_ptr(at::DataPtr(nullptr, unit.whole.device()));
+  if (freed && unit.spare && spare_.size() < kSpare) spare_.push_back(std::move(freed));
   storage->set_nbytes(0);
   unit.there = false;
 }

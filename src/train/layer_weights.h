@@ -1,5 +1,7 @@
 #pragma once
 /// Weights of which each process keeps its part, gathered a layer at a time (ZeRO-3).
+#include <c10/core/Allocator.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -52,10 +54,13 @@ class LayerWeights : public LayerGate {
     FlatLayout::Rows rows = {};
     Tensor whole = {};             ///< [rows * owners * granule], of which the parameters are views
     bool there = true;             ///< and up to date
+    bool spare = false;            ///< its storage is one that any layer fits into
+    Tensor room = {};              ///< [largest_] or more, of which parts is a view
     Tensor parts = {};             ///< [owners, rows, granule], under way
     std::function<void()> finish;  ///< empty where nothing is
   };
   Unit unit_of(size_t first, size_t last);
+  void make_room(Unit& unit);
   void begin(Unit& unit);
   void finish(Unit& unit);
   void drop(Unit& unit);
@@ -67,6 +72,11 @@ class LayerWeights : public LayerGate {
   Communicator& processes_;
   Tensor own_;
   std::vector<Unit> layers_, others_;
+  /// Storage of layers that are not there, for the next ones. Freed and asked for again it would not be the same piece:
+  /// glibc's allocator wants more for an aligned piece than it then uses, so that holes as large as a layer stay empty.
+  std::vector<at::DataPtr> spare_;
+  std::vector<Tensor> spare_room_;  ///< [largest_]
+  int64_t largest_ = 0;             ///< elements of the largest layer, in whole rows
   GradientBuckets* gradients_ = nullptr;
   bool gathered_ = true;
   int64_t forward_ = 0, backward_ = 0;  ///< layers that these passes have left
