@@ -1,6 +1,8 @@
 /// Weights that are gathered layer by layer.
 #include <ATen/ATen.h>
 
+#include <set>
+
 #include "rft/core/text.h"
 #include "rft/nn/layer_gate.h"
 #include "rft/train/optimizer.h"
@@ -73,6 +75,32 @@ TEST(LayerWeights, AreFreedWhereTheyAreFrozen) {
       optimizer.gather_weights();
       EXPECT_TRUE(frozen[3].value.equal(at::arange(19 * 37).view({19, 37}).to(type)));
     });
+}
+
+/// So that the allocator's gaps do not grow by a layer with every one that comes.
+TEST(LayerWeights, ComeWhereOthersWere) {
+  ThreadRanks::run(2, [](Communicator& processes) {
+    constexpr int64_t kLayers = 6;
+    std::vector<Parameter> layers;
+    std::vector<std::string> prefixes;
+    for (int64_t k = 0; k < kLayers; ++k) {
+      prefixes.push_back(cat("layers.", k, "."));
+      layers.push_back({prefixes.back() + "w", at::full({40, 30 + k}, static_cast<double>(k)), true});
+    }
+    Optimizer optimizer(layers, OptimizerOptions{}, {&processes, Sharding::parameters, {prefixes}});
+    optimizer.release_weights();
+    std::set<const void*> places;
+    for (auto pass : {LayerGate::Pass::forward, LayerGate::Pass::backward})
+      for (int64_t i = 0; i < kLayers; ++i) {
+        int64_t k = pass == LayerGate::Pass::forward ? i : kLayers - 1 - i;
+        const Tensor& w = layers[static_cast<size_t>(k)].value;
+        optimizer.gate()->enter(k, pass);
+        EXPECT_TRUE(w.eq(static_cast<double>(k)).all().item<bool>()) << k;
+        places.insert(w.storage().data());
+        optimizer.gate()->leave(k, pass);
+      }
+    EXPECT_LE(places.size(), 2u);
+  });
 }
 
 }  // namespace
