@@ -16,6 +16,8 @@ import random
 import statistics
 import subprocess
 
+from rows import read, write
+
 BASE = """
 run: {{name: base, seed: 0, threads: 1, output: {f}/base}}
 policy: {{type: causal_lm, path: {f}/data/model}}
@@ -32,14 +34,6 @@ objective: {{type: bradley_terry, center_weight: 0.01}}
 train: {{steps: {steps}, batch_size: 32, samples_every: 0, checkpoint_every: 0, optimizer: {{lr: {lr}}}}}
 """
 POINTS = {"right": (0, 1), "whole": (1, 2)}  # of the three answers, best first, those that differ in the point
-
-
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def answers(folder, suffix):

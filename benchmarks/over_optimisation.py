@@ -23,6 +23,8 @@ import pathlib
 import random
 import subprocess
 
+from rows import read, write
+
 BASE = """
 run: {{name: {name}, seed: {seed}, threads: {threads}, output: {f}/{name}}}
 policy: {{type: causal_lm, path: {f}/{data}/model}}
@@ -85,11 +87,7 @@ def noisy_pairs(arguments, k):
     for row in kept:
         if rng.random() < arguments.noise:
             row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
-    (folder / f"pairs{k}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-
-
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    write(folder / f"pairs{k}.jsonl", kept)
 
 
 def sampled_pairs(arguments):
@@ -111,7 +109,7 @@ def sampled_pairs(arguments):
 
 def curve_of(run, window):
     """[(KL of an answer, gold, proxy)], means over windows of steps."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = read(run / "metrics.jsonl")
     points = [(r["kl"] * r["completions/mean_length"], r["rewards/gold/mean"], r["rewards/proxy/mean"])
               for r in rows if "rewards/gold/mean" in r]
     windows = [points[i:i + window] for i in range(0, len(points) - window + 1, window)]

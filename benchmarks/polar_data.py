@@ -15,18 +15,11 @@ Each policy answers each prompt twice. Writes, of the prompts and again (_test) 
 Pairs of equal answers say nothing and are left out. Needs Python alone.
 """
 import argparse
-import json
 import pathlib
 import random
 import subprocess
 
-
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+from rows import read, write
 
 
 def sampled(arguments, policies, prompts, out):

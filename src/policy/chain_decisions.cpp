@@ -73,7 +73,7 @@ Experience ChainActor::cut_steps(const Experience& credited) const {
 void ChainActor::rejudge(Experience& steps) const {
   if (!judges_forward()) return;
   at::NoGradGuard no_grad;
-  steps.logp = judge_forward(networks_, steps, false).logp;
+  steps.logp = judge(networks_, steps).logp;
 }
 
 Experience ChainActor::decisions(const Experience& batch) const {

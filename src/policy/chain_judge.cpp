@@ -110,7 +110,9 @@ Evaluation ChainActor::judge_demonstrations(const Networks& networks, const Expe
   return out;
 }
 
-Evaluation ChainActor::judge(const Networks& networks, const Experience& batch) const {
+/// `estimates`: also what the networks answer, where they are judged by that.
+Evaluation ChainActor::judge(const Networks& networks, const Experience& batch, bool estimates) const {
+  if (judges_forward() && batch.context.has(extra::start)) return judge_forward(networks, batch, estimates);
   bool rollout = batch.action.dim() == 4 || batch.context.has(extra::start);
   return rollout ? judge_rollout(networks, batch) : judge_demonstrations(networks, batch);
 }
@@ -119,13 +121,12 @@ Evaluation ChainActor::evaluate(const Experience& batch, const Needs& needs) {
   if (batch.action.dim() == 4 && batch.mask.size(1) != batch.action.size(1))
     bad_input("rollout.learn_from", "critic: steps gives every step a credit of its own: rollouts must be cut into ",
               "decisions (rollout.steps, learn_from: decisions)");
-  const bool forward = judges_forward() && batch.context.has(extra::start);
-  if (needs.ref_estimate && !forward)
-    bad_input("policy.judge", "the objective is held near the reference's answers: judge must be forward");
-  Evaluation out = forward ? judge_forward(networks_, batch, needs.ref_estimate) : judge(networks_, batch);
-  if (forward && needs.ref_estimate) {
+  Evaluation out = judge(networks_, batch, needs.ref_estimate);
+  if (needs.ref_estimate) {
+    if (!out.extra.has(extra::estimate))
+      bad_input("policy.judge", "the objective is held near the reference's answers: judge must be forward");
     at::NoGradGuard no_grad;
-    out.extra.set(extra::ref_estimate, judge_forward(reference_, batch, true).extra.tensor(extra::estimate));
+    out.extra.set(extra::ref_estimate, judge(reference_, batch, true).extra.tensor(extra::estimate));
   }
   if (!needs.entropy) out.entropy = Tensor();
   if (!needs.value) return out;

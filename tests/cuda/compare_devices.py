@@ -138,16 +138,20 @@ def stage(m, name, text):
     return file
 
 
-@check
-def train_sft(m):
+def sft_recipe(m, name):
     data = m.data()
-    recipe = stage(m, "sft", f"""
-run: {{name: sft, seed: 0, output: x}}
+    return stage(m, name, f"""
+run: {{name: {name}, seed: 0, output: x}}
 policy: {{type: causal_lm, path: {data}/model}}
 objective: {{type: sft}}
 data: {{train: {data}/sft.jsonl}}
 train: {{steps: 8, batch_size: 32, micro_batch_size: 8, log_every: 1, optimizer: {{lr: 1.0e-3}}}}
 """)
+
+
+@check
+def train_sft(m):
+    recipe = sft_recipe(m, "sft")
     names = ["loss", "grad_norm"]
     return compared(losses(m, "sft", recipe, names), names, 1e-3)
 
@@ -155,14 +159,7 @@ train: {{steps: 8, batch_size: 32, micro_batch_size: 8, log_every: 1, optimizer:
 @check
 def train_offload(m):
     """The optimizer's state in the host's memory, beside the same run with all of it on the GPU."""
-    data = m.data()
-    recipe = stage(m, "offload", f"""
-run: {{name: offload, seed: 0, output: x}}
-policy: {{type: causal_lm, path: {data}/model}}
-objective: {{type: sft}}
-data: {{train: {data}/sft.jsonl}}
-train: {{steps: 8, batch_size: 32, micro_batch_size: 8, log_every: 1, optimizer: {{lr: 1.0e-3}}}}
-""")
+    recipe = sft_recipe(m, "offload")
     names, good, said = ["loss", "grad_norm"], True, []
     for dtype in ("float32", "bfloat16"):
         override = f"policy.dtype={dtype}"

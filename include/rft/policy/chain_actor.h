@@ -130,7 +130,7 @@ class ChainActor : public NetworkActor, public CreditsSteps {
   Evaluation judge_rollout(const Networks& networks, const Experience& batch) const;
   Evaluation judge_forward(const Networks& networks, const Experience& batch, bool estimates) const;
   Evaluation judge_demonstrations(const Networks& networks, const Experience& batch) const;
-  Evaluation judge(const Networks& networks, const Experience& batch) const;
+  Evaluation judge(const Networks& networks, const Experience& batch, bool estimates = false) const;
   Tensor command(const Tensor& x) const;
   Tensor scaled(const Tensor& action) const;
 
